@@ -1,4 +1,4 @@
-"""Questions to hosts, each over a socket of its own: no task, no stream and no timer for any of them.
+"""Questions to hosts, each over a socket of its own: no task, no stream and no transport for any of them.
 
 One epoll watches all their sockets, and the loop watches that; so one wake serves every host that has
 answered by then. Only for numeric addresses: a name would have to be looked up first (`prober.py`). Which
@@ -7,7 +7,6 @@ answer is good is `answer.py`'s.
 
 import asyncio
 import errno
-import heapq
 import os
 import select
 import socket
@@ -58,7 +57,7 @@ def question_of(probe: Probe, address: str) -> Question:
 class Exchange:
     """One question under way. `done` hears what came of it, once."""
 
-    __slots__ = ("answer", "done", "is_over", "question", "socket", "unsent")
+    __slots__ = ("answer", "done", "is_over", "question", "socket", "timer", "unsent")
 
     def __init__(
         self, question: Question, connection: socket.socket, done: Callable[[ProbeResult], None]
@@ -67,6 +66,7 @@ class Exchange:
         self.answer = Answer(question.probe.expect_status)
         self.unsent = question.request
         self.is_over = False
+        self.timer: asyncio.TimerHandle | None = None
 
 
 class Exchanges:
@@ -76,17 +76,12 @@ class Exchanges:
         self._loop = loop
         self._epoll = select.epoll()
         self._by_number: dict[int, Exchange] = {}  # of its socket
-        self._deadlines: list[tuple[float, int, Exchange]] = []  # a heap; with those that are over
-        self._begun = 0
-        self._timer: asyncio.TimerHandle | None = None
         loop.add_reader(self._epoll.fileno(), self._serve)
 
     def close(self) -> None:
         """Those under way are cancelled."""
         for exchange in tuple(self._by_number.values()):
             self.cancel(exchange)
-        if self._timer is not None:
-            self._timer.cancel()
         self._loop.remove_reader(self._epoll.fileno())
         self._epoll.close()
 
@@ -112,17 +107,15 @@ class Exchanges:
         exchange = Exchange(question, connection, done)
         self._by_number[connection.fileno()] = exchange
         self._epoll.register(connection.fileno(), _EDGES)
-        self._begun += 1
-        due_at = self._loop.time() + question.probe.timeout_seconds
-        heapq.heappush(self._deadlines, (due_at, self._begun, exchange))
-        if self._timer is None or self._deadlines[0][2] is exchange:
-            self._set_timer()
+        exchange.timer = self._loop.call_later(question.probe.timeout_seconds, self._time_out, exchange)
         return exchange
 
     def cancel(self, exchange: Exchange) -> None:
         """`done` hears nothing. Repeatable."""
         if not exchange.is_over:
             exchange.is_over = True
+            if exchange.timer is not None:
+                exchange.timer.cancel()
             del self._by_number[exchange.socket.fileno()]
             exchange.socket.close()
 
@@ -175,34 +168,13 @@ class Exchanges:
                     answer.end()
         self._end(exchange, _result(exchange.question, answer))
 
-    # ------------------------------------------------------------------------------------------- too late
-
-    def _set_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._deadlines:
-            self._timer = self._loop.call_at(self._deadlines[0][0], self._time_out)
-
-    def _time_out(self) -> None:
-        """What is over is forgotten by the way, so that the timer is set seldom."""
-        self._timer = None
-        late: list[Exchange] = []
-        now = self._loop.time()
-        while self._deadlines and (self._deadlines[0][2].is_over or self._deadlines[0][0] <= now):
-            _, _, exchange = heapq.heappop(self._deadlines)
-            late += [] if exchange.is_over else [exchange]
-        self._set_timer()
-        for exchange in late:
-            if not exchange.is_over:
-                self._end(exchange, self._too_late(exchange))
-
-    def _too_late(self, exchange: Exchange) -> ProbeResult:
+    def _time_out(self, exchange: Exchange) -> None:
         question = exchange.question
-        if not exchange.answer.is_begun:
-            return too_late(question.probe, question.address)
-        exchange.answer.time_out(question.probe.timeout_seconds)
-        return _result(question, exchange.answer)
+        if exchange.answer.is_begun:
+            exchange.answer.time_out(question.probe.timeout_seconds)
+            self._end(exchange, _result(question, exchange.answer))
+        else:
+            self._end(exchange, too_late(question.probe, question.address))
 
 
 def _result(question: Question, answer: Answer) -> ProbeResult:

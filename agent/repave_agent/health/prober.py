@@ -6,7 +6,6 @@ is `core/health_request.py`'s, over which socket `exchange.py`'s, and which answ
 """
 
 import asyncio
-import heapq
 import math
 import socket
 import zlib
@@ -42,8 +41,6 @@ LISTENS_EVERY_SECONDS = 5.0
 """Looking where a host listens costs more than a probe."""
 GRID_SECONDS = 0.02
 """Steady hosts fall due at multiples of it, many at once: a tenth of their interval at most."""
-TICK_SECONDS = 0.005
-"""Between two wakes of the loop for probes that are due: one begins several."""
 
 Execute = Callable[[tuple[str, ...], float], Awaitable[int]]
 """Runs a command inside the host that is probed: (command, timeout_seconds) -> exit code."""
@@ -120,6 +117,7 @@ class _Watched:
     question: Question | None  # what it can be asked without a task
     was_steady: bool = False
     is_over: bool = False
+    timer: asyncio.TimerHandle | None = None
     exchange: Exchange | None = None
     task: asyncio.Task[None] | None = None
     listens: str = ""  # where its processes listen instead, in words
@@ -150,10 +148,6 @@ class Prober:
         self._watched: dict[HostName, _Watched] = {}
         self._targets: Mapping[HostName, ProbeTarget] | None = None
         self._exchanges: Exchanges | None = None  # once there is one
-        self._due: list[tuple[float, int, _Watched]] = []  # a heap; with those that are forgotten
-        self._begun = 0
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = math.inf
         self._in_flight = 0
         self._waiting: deque[_Watched] = deque()  # for their turn
         self._callbacks: list[Callable[[HostName], None]] = []
@@ -196,6 +190,8 @@ class Prober:
         if watched is None:
             return
         watched.is_over = True
+        if watched.timer is not None:
+            watched.timer.cancel()
         if watched.exchange is not None and self._exchanges is not None:
             self._exchanges.cancel(watched.exchange)
             watched.exchange = None
@@ -223,8 +219,6 @@ class Prober:
         """Ends all probing."""
         for host in tuple(self._watched):
             self.forget(host)
-        if self._timer is not None:
-            self._timer.cancel()
         if self._exchanges is not None:
             self._exchanges.close()
             self._exchanges = None
@@ -233,35 +227,19 @@ class Prober:
     # ---------------------------------------------------------------------------------- one host's rhythm
 
     def _wait(self, watched: _Watched) -> None:
-        """For its turn: one timer is set, for whom is due first."""
-        due_at = asyncio.get_running_loop().time() + watched.pause
-        if watched.was_steady and watched.pause >= GRID_SECONDS * 10:
-            due_at = math.ceil(due_at / GRID_SECONDS) * GRID_SECONDS
-        self._begun += 1
-        heapq.heappush(self._due, (due_at, self._begun, watched))
-        if due_at < self._timer_at:
-            self._set_timer(due_at)
+        """For its turn. Steady hosts fall due at common moments, so that one wake of the loop begins many."""
+        pause = watched.pause
+        if watched.was_steady and pause >= GRID_SECONDS * 10:
+            due_at = self._clock() + pause
+            pause += math.ceil(due_at / GRID_SECONDS) * GRID_SECONDS - due_at
+        watched.timer = asyncio.get_running_loop().call_later(pause, self._fall_due, watched)
 
-    def _set_timer(self, due_at: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        loop = asyncio.get_running_loop()
-        self._timer_at = max(due_at, loop.time() + TICK_SECONDS)
-        self._timer = loop.call_at(self._timer_at, self._fall_due)
-
-    def _fall_due(self) -> None:
-        """Those that are due by now are asked together."""
-        now, self._timer, self._timer_at = asyncio.get_running_loop().time(), None, math.inf
-        while self._due and (self._due[0][2].is_over or self._due[0][0] <= now):
-            watched = heapq.heappop(self._due)[2]
-            if watched.is_over:
-                continue
-            if self._in_flight < PROBES_IN_FLIGHT_MAX:
-                self._begin(watched)
-            else:
-                self._waiting.append(watched)
-        if self._due:
-            self._set_timer(min(self._due[0][0], self._timer_at))
+    def _fall_due(self, watched: _Watched) -> None:
+        watched.timer = None
+        if self._in_flight < PROBES_IN_FLIGHT_MAX:
+            self._begin(watched)
+        else:
+            self._waiting.append(watched)
 
     def _begin(self, watched: _Watched) -> None:
         self._in_flight += 1
