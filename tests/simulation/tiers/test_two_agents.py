@@ -8,7 +8,7 @@ import structlog
 from repave_agent.runtime.tenancy import Moment, Tenancy
 from tests.simulation.tiers.two_agents import GROUP, TROUBLE_SECONDS, TwoAgents
 
-SEEDS = (13, 24)
+SEEDS = (0, 6)
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +62,7 @@ class Forgetful(Tenancy):
         return
 
 
-@pytest.mark.parametrize(("broken", "seed"), [(Unchecked, 16), (Long, 1), (Forgetful, 1)])
+@pytest.mark.parametrize(("broken", "seed"), [(Unchecked, 20), (Long, 1), (Forgetful, 2)])
 def test_an_agent_that_is_wrong_about_its_lease_is_found(broken: type[Tenancy], seed: int) -> None:
     world = TwoAgents(seed, broken)
     world.run()
