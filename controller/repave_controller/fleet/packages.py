@@ -133,7 +133,7 @@ class ImageDirectory:
         if path is not None and digest in self._yet_to_share:
             return path
         try:
-            is_stored = await self._is_shared(digest, is_certain=is_certain)
+            is_stored = await self._is_in(self._shared, digest, is_certain=is_certain)
         except StoreError:
             if path is None or is_certain:
                 raise
@@ -166,10 +166,11 @@ class ImageDirectory:
 
     async def direct(self, digest: Digest) -> str:
         """Where agents can fetch it without a controller; "": nowhere. Raises StoreError."""
-        if self._shared is None or DIGEST.fullmatch(digest) is None or not await self._is_shared(digest):
+        shared = self._shared
+        if shared is None or DIGEST.fullmatch(digest) is None or not await self._is_in(shared, digest):
             return ""
         self._asked[digest] = self._clock()
-        return await self._shared.direct(digest)
+        return await shared.direct(digest)
 
     async def remove(self, digest: Digest) -> None:
         """One that is gone already is no mistake. Raises OSError, StoreError."""
@@ -222,13 +223,12 @@ class ImageDirectory:
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
 
-    async def _is_shared(self, digest: Digest, *, is_certain: bool = False) -> bool:
+    async def _is_in(self, shared: SharedPackages, digest: Digest, *, is_certain: bool = False) -> bool:
         """As far as is known for a while, unless one must be certain. Raises StoreError."""
-        assert self._shared is not None
         now = self._clock()
         if not is_certain and self._looked_at.get(digest, NEVER) > now - TRUSTED_SECONDS:
             return True
-        if not await self._shared.has(digest):
+        if not await shared.has(digest):
             self._looked_at.pop(digest, None)
             return False
         self._looked_at[digest] = now

@@ -74,7 +74,7 @@ free AS (
 )
 UPDATE repave.shards s SET owner = $1, term = term + 1 FROM free WHERE s.number = free.number
 RETURNING s.number, s.term
-"""  # noqa: S608
+"""  # noqa: S608  # our own words
 """Counts, not EXISTS: that would be joined, and not be looked at anew when the row has changed meanwhile. A
 shard that a commit of its owner holds is left for the next time."""
 HAND_OVER = """
@@ -91,7 +91,7 @@ NAMESAKE = "SELECT url, started_at FROM repave.controllers WHERE id = $1"
 FORGET = f"""
 DELETE FROM repave.controllers c WHERE expires_at < clock_timestamp() - interval '{FORGET_DAYS} days'
     AND NOT EXISTS (SELECT FROM repave.shards WHERE owner = c.id)
-"""  # noqa: S608
+"""  # noqa: S608  # our own words
 SEES_LOCK = """
 SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted AND pid = $2
     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())

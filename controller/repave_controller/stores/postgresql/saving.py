@@ -62,7 +62,7 @@ KEYS = {
 """Of what may be dropped."""
 
 _PLACES = range(1, 4 + sum(1 + len(columns) for columns in COLUMNS.values()))
-SAVE = f"SELECT * FROM repave.save_1({', '.join(f'${place}' for place in _PLACES)})"  # noqa: S608
+SAVE = f"SELECT * FROM repave.save_1({', '.join(f'${place}' for place in _PLACES)})"  # noqa: S608  # our own words
 
 
 def arguments(batch: Sequence[Rows]) -> list[object]:
@@ -138,7 +138,7 @@ def _refuse(kind: str, outcome: int, why: str, where: str = "true", joined: str 
             p_outcomes[place] := {outcome};
             p_details[place] := detail;
         END LOOP;
-    END IF;"""  # noqa: S608
+    END IF;"""  # noqa: S608  # our own words
 
 
 REFUSALS = (
@@ -197,7 +197,7 @@ def _replace(kind: str, table: str, key: tuple[str, ...], **more: str) -> str:
         SELECT DISTINCT ON ({keys}) {", ".join(values)}
         FROM {_good(kind)} ORDER BY {keys}, r.place DESC
         ON CONFLICT ({", ".join(key)}) DO UPDATE SET {newer};
-    END IF;"""  # noqa: S608
+    END IF;"""  # noqa: S608  # our own words
 
 
 def _add(kind: str, table: str, otherwise: str = "") -> str:
@@ -206,7 +206,7 @@ def _add(kind: str, table: str, otherwise: str = "") -> str:
     IF cardinality({kind}_n) > 0 THEN
         INSERT INTO repave.{table} ({", ".join(columns)})
         SELECT {", ".join(f"r.{name}" for name in columns)} FROM {_good(kind)} {otherwise};
-    END IF;"""  # noqa: S608
+    END IF;"""  # noqa: S608  # our own words
 
 
 def _drop(table: str, columns: tuple[tuple[str, str], ...]) -> str:
@@ -215,7 +215,7 @@ def _drop(table: str, columns: tuple[tuple[str, str], ...]) -> str:
         for (name, what), given in zip(columns, ("first", "second"), strict=False)
     )
     return f"""
-        DELETE FROM repave.{table} t USING {_good("drop")} AND r.kind = '{table}' AND {same};"""  # noqa: S608
+        DELETE FROM repave.{table} t USING {_good("drop")} AND r.kind = '{table}' AND {same};"""  # noqa: S608  # our own words
 
 
 YOUNGER = "ON CONFLICT (digest) DO UPDATE SET pushed_at = greatest(images.pushed_at, excluded.pushed_at)"
@@ -284,4 +284,4 @@ BEGIN
     WHERE writer = p_writer;
     PERFORM pg_notify('{CHANNEL}', '');
 END
-$save$"""  # noqa: S608
+$save$"""  # noqa: S608  # our own words

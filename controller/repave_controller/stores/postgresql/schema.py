@@ -127,7 +127,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             owner text COLLATE "C",
             term bigint NOT NULL
         ) WITH (fillfactor = 20)""",
-        f"INSERT INTO repave.shards SELECT number, NULL, 0 FROM generate_series(0, {SHARDS - 1}) number",  # noqa: S608
+        f"INSERT INTO repave.shards SELECT number, NULL, 0 FROM generate_series(0, {SHARDS - 1}) number",  # noqa: S608  # our own words
         """CREATE TABLE repave.report_counter (
             one int PRIMARY KEY CHECK (one = 1),
             change bigint NOT NULL,

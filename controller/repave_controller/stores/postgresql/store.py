@@ -167,20 +167,20 @@ class PostgresStore:
             places = ", ".join(f"${place}" for place in range(2, 2 + len(values)))
             where = f"WHERE ({order}) > ({places})"
         query = (
-            f"SELECT {', '.join(key)}, {at} AS at, {size} AS bytes FROM repave.{table} {where} "  # noqa: S608
+            f"SELECT {', '.join(key)}, {at} AS at, {size} AS bytes FROM repave.{table} {where} "  # noqa: S608  # our own words
             f"ORDER BY {order} LIMIT $1"
         )
         rows = await self._read(query, _bounded(limit), *values)
         return [Aged(tuple(row[each] for each in key), Instant(row["at"]), row["bytes"]) for row in rows]
 
     async def count(self, kind: Kept) -> int:
-        (row,) = await self._read(f"SELECT count(*) AS rows FROM repave.{OLDEST[kind][0]}")  # noqa: S608
+        (row,) = await self._read(f"SELECT count(*) AS rows FROM repave.{OLDEST[kind][0]}")  # noqa: S608  # our own words
         return int(row["rows"])
 
     async def sizes(self) -> Sequence[Size]:
         found = []
         for table in await self._read(TABLES):
-            (row,) = await self._read(f"SELECT count(*) AS rows FROM repave.{table['name']}")  # noqa: S608
+            (row,) = await self._read(f"SELECT count(*) AS rows FROM repave.{table['name']}")  # noqa: S608  # our own words
             found.append(Size(table["name"], row["rows"], table["bytes"]))
         return found
 
