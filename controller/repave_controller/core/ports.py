@@ -35,6 +35,14 @@ class Conflict(StoreError):
     decide anew."""
 
 
+class Unsavable(StoreError):
+    """This transaction can't be saved, while others can: nothing of it was saved."""
+
+
+class Unsure(StoreError):
+    """It is not known whether the transaction was saved."""
+
+
 class DuplicateKey(Exception):
     """A request with this idempotency key was saved before, with another body."""
 

@@ -82,15 +82,21 @@ class Mirror:
             if self._read > begun_before:
                 return
             self._begun += 1
-            unknown = set(self._unknown)
-            changes = await self._changes.changes(self.seen, self._audience.others())
-            whole = await self._changes.changes(0, unknown) if unknown else None
-            self._take(changes)
-            for application in whole.applications if whole is not None else ():
-                self._audience.take_in(application)
-            self._unknown -= unknown
-            self.seen = max(self.seen, changes.until)
+            unknown, self._unknown = self._unknown, set()
+            try:
+                await self._look(unknown)
+            except BaseException:
+                self._unknown |= unknown
+                raise
             self._read = self._begun
+
+    async def _look(self, unknown: Collection[Shard]) -> None:
+        changes = await self._changes.changes(self.seen, self._audience.others())
+        whole = await self._changes.changes(0, unknown) if unknown else None
+        self._take(changes)
+        for application in whole.applications if whole is not None else ():
+            self._audience.take_in(application)
+        self.seen = max(self.seen, changes.until)
 
     def forget(self, shards: Collection[Shard]) -> None:
         """Another controller decides for them now: what it saved is read at the next look."""

@@ -178,8 +178,9 @@ class Reports:
             refused = await self._log.report(regions, reports) if regions or reports else ()
         except StoreError:
             for region, names in due.items():
-                self.tell(region, names)
-            self._gone = {**gone, **self._gone}
+                if region not in self._gone:  # meanwhile
+                    self.tell(region, names)
+            self._gone |= {each: gone[each] for each in gone.keys() - self._gone.keys() - self._due.keys()}
             self._is_due.set()
             raise
         self._written.update({row.region: row for row in regions})

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import structlog
 
 from repave_controller.core.domain.application import Event, Instant
-from repave_controller.core.ports import Store, StoreError, Transaction
+from repave_controller.core.ports import Store, StoreError, Transaction, Unsavable, Unsure
 from repave_controller.runtime.broadcast import Broadcast
 from repave_controller.runtime.gaps import gap_after
 from repave_controller.wording.render import event_text
@@ -17,6 +17,7 @@ log = structlog.get_logger()
 
 NOTICES_WAITING_MAX = 10_000
 NOTICES_BATCH_MAX = 500
+RETRY_SECONDS = 1.0
 PAGE = 1000
 
 
@@ -63,10 +64,29 @@ class EventLog:
             batch = [await self._notices.get()]
             while len(batch) < NOTICES_BATCH_MAX and not self._notices.empty():
                 batch.append(self._notices.get_nowait())
+            await self._save(batch)
+
+    async def _save(self, batch: Sequence[Event]) -> None:
+        """Again and again while the store is away, but none twice."""
+        is_away = False
+        while True:
             try:
-                self.tell(await self._store.commit(Transaction(events=tuple(batch))))
+                saved = await self._store.commit(Transaction(events=tuple(batch)))
+            except (Unsavable, Unsure) as error:
+                if isinstance(error, Unsure) or len(batch) == 1:
+                    log.error("notices.lost", count=len(batch), error=str(error))
+                    return
+                break
             except StoreError as error:
-                log.error("notices.lost", count=len(batch), error=str(error))
+                if not is_away:
+                    log.warning("notices.not_saved", count=len(batch), error=str(error))
+                is_away = True
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                self.tell(saved)
+                return
+        for each in batch:  # the others can be
+            await self._save([each])
 
     def tell(self, events: Sequence[Event]) -> None:
         """Events go to the log as they are on disk."""

@@ -119,6 +119,7 @@ class Owner:
         self._rests = False  # as it left the application
         self._suspensions = -1  # those it knows of; what was loaded from the store comes after one
         self.is_in_doubt = False  # the store may hold a newer decision
+        self.is_retired = False  # another one decides in its place
 
     def wake(self) -> None:
         self._wake.set()
@@ -136,11 +137,21 @@ class Owner:
         self._suspensions, self.is_in_doubt, self._room = -1, False, None
         self._read, self._rests = {}, False
 
-    async def end(self, task: "asyncio.Task[None]") -> None:
-        """Ends `run`, which is this task, between two decisions."""
+    async def end(self, task: "asyncio.Task[None] | None") -> None:
+        """Returns when no decision is under way; ends `run`, if it is this task, between two of them."""
         async with self._lock:
-            task.cancel()
-        await asyncio.wait({task})
+            if task is not None:
+                task.cancel()
+        if task is not None:
+            await asyncio.wait({task})
+
+    @property
+    def is_deciding(self) -> bool:
+        return self._lock.locked()
+
+    def retire(self) -> None:
+        """Decides nothing more. What it is saving may be saved still: the store tells."""
+        self.is_retired = True
 
     async def run(self) -> None:
         """Looks again whenever something changed or an instant has come."""
@@ -244,7 +255,7 @@ class Owner:
     ) -> Accepted:
         """`accepted`: the answer, if it does not follow from the change."""
         office = self._office
-        tenure, seen = office.tenure_of(self.application.name), office.seen
+        tenure, seen = self._tenure(), office.seen
         now, observed = office.clock(), office.observed(self.application.name)
         try:
             changed, events = change(self.application, observed, now)
@@ -269,8 +280,8 @@ class Owner:
     async def adopt(self, change: Change) -> None:
         """Decides on from what the regions run, whatever was decided here before."""
         async with self._lock:
-            office = self._office
-            tenure = office.tenure_of(self.application.name)
+            await self._resolve_doubt()
+            office, tenure = self._office, self._tenure()
             now, observed = office.clock(), office.observed(self.application.name)
             adopted, events = change(self.application, observed, now)
             decision = step(adopted, observed, now, tenure)
@@ -278,12 +289,19 @@ class Owner:
             await self._save(decision, observed, extra, former=adopted)
         self.wake()
 
+    def _tenure(self) -> Tenure:
+        """What its decisions are made under now. Raises NotOwner."""
+        if self.is_retired:
+            raise NotOwner(self.application.name, None)
+        return self._office.tenure_of(self.application.name)
+
     async def _resolve_doubt(self) -> None:
         """A commit that failed may have been saved all the same, where the store is across a network."""
-        name = self.application.name
-        self._office.tenure_of(name)
+        tenure = self._tenure()
         if self.is_in_doubt:
-            stored = await self._office.stored(name)
+            stored = await self._office.stored(self.application.name)
+            if self._tenure() != tenure:
+                raise NotOwner(self.application.name, None)
             self._office.take(self, stored or self.application)
             self.is_in_doubt = False
 
@@ -300,7 +318,7 @@ class Owner:
             await self._decide()
         except Refused as broken:
             former, now = self.application, self._office.clock()
-            tenure = self._office.tenure_of(former.name)
+            tenure = self._tenure()
             reason = reason_of(Why.PROMISE_BROKEN, promises=broken.reason)
             application, events = held(former, reason, now)
             if application is former:
@@ -330,7 +348,7 @@ class Owner:
     async def _decide_once(self) -> tuple[Decision, bool]:
         """The decision, and whether there was something to save."""
         office, application = self._office, self.application
-        tenure = office.tenure_of(application.name)
+        tenure = self._tenure()
         seen = office.seen if office.depends_on_others(application) else None
         observed, now = office.observed(application.name), office.clock()
         decision = step(application, observed, now, tenure, self._constraints(application))
@@ -375,5 +393,6 @@ class Owner:
         except StoreError:
             self.is_in_doubt = True
             raise
-        office.take(self, application)
+        if not self.is_retired:
+            office.take(self, application)
         office.event_log.tell(events)

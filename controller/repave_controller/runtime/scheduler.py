@@ -46,7 +46,7 @@ from repave_controller.core.rules.divergence import is_offered, offers
 from repave_controller.core.rules.guards import Constraints
 from repave_controller.peers.alone import Alone
 from repave_controller.peers.mirror import Mirror
-from repave_controller.peers.ports import SHARDS, NotOwner, Ownership, Shard, shard_of
+from repave_controller.peers.ports import LEASE_SECONDS, SHARDS, NotOwner, Ownership, Shard, shard_of
 from repave_controller.runtime.broadcast import Broadcast
 from repave_controller.runtime.event_log import EventLog
 from repave_controller.runtime.fence import Fence, Seen
@@ -139,7 +139,7 @@ class Scheduler:
                 owner = await self._starts.get()
                 name = owner.application.name
                 if name not in self._tasks and self.decides_for(name):
-                    self._tasks[name] = tasks.create_task(owner.run(), name=f"owner {name}")
+                    self._tasks[name] = tasks.create_task(self._owners[name].run(), name=f"owner {name}")
 
     # ------------------------------------------------------------------------------- other controllers
 
@@ -160,12 +160,35 @@ class Scheduler:
                 self._start(owner)
 
     async def lost(self, shards: Collection[Shard]) -> None:
-        """It decides for them no more; returns when no decision is under way."""
+        """It decides for them no more; returns when no decision is under way. One that is being saved for
+        longer than a lease lasts is not waited for: the store has it already, or fences it."""
         self._shards -= set(shards)
-        for name in [name for name in self._tasks if shard_of(name) in shards]:
-            await self._owners[name].end(self._tasks.pop(name))
+        ending: dict[asyncio.Task[None], tuple[Owner, asyncio.Task[None] | None]] = {}
+        for owner in dict.fromkeys((*self._owners.values(), *self._never_released.values())):
+            name = owner.application.name
+            if shard_of(name) in shards and (name in self._tasks or owner.is_deciding):
+                task = self._tasks.pop(name, None)
+                ending[asyncio.create_task(owner.end(task))] = owner, task
+        late = (await asyncio.wait(ending, timeout=LEASE_SECONDS))[1] if ending else ()
+        for each in late:
+            owner, task = ending[each]
+            for hanging in (each, task):
+                if hanging is not None:
+                    hanging.cancel()
+            self._replace(owner)
         if self._mirror is not None:
             self._mirror.forget(shards)
+
+    def _replace(self, owner: Owner) -> None:
+        """Another one is to decide, if this controller does again, before that one is through."""
+        log.warning("owner.hangs", application=owner.application.name)
+        owner.retire()
+        name = owner.application.name
+        if self._never_released.get(name) is owner:
+            del self._never_released[name]
+        if self._owners.get(name) is owner:
+            self._owners[name] = Owner(self, owner.application)
+            self._owners[name].decisions = owner.decisions
 
     def decides_for(self, application: ApplicationName) -> bool:
         """Whether it is one of this controller's, whether or not it may decide at this moment."""
@@ -323,13 +346,14 @@ class Scheduler:
                 freezes, events = command(self._freezes, self.clock())
                 if freezes == self._freezes:
                     break
-                decided = Transaction(freezes=freezes, events=events, seen=self.seen)
+                known, decided = self._freezes, Transaction(freezes=freezes, events=events, seen=self.seen)
                 try:
                     saved = await self.store.commit(decided)
                 except Conflict:
                     await self.catch_up()
                     continue
-                self._freezes = freezes
+                if self._freezes is known:  # else the mirror has told of these already, or of later ones
+                    self._freezes = freezes
                 self.event_log.tell(saved)
                 break
         self._wake_all()
@@ -409,7 +433,7 @@ class Scheduler:
 
     def _begin(self, owner: Owner) -> None:
         name = owner.application.name
-        if name not in self._owners:
+        if name not in self._owners and not owner.is_retired:
             self._owners[name] = owner
             self._start(owner)
 

@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from repave_controller.core.domain.application import Event, Instant, Tenure
-from repave_controller.core.ports import Conflict, Fenced, Loaded, Receipt, Record, StoreError, Transaction
+from repave_controller.core.ports import (
+    Conflict,
+    Fenced,
+    Loaded,
+    Receipt,
+    Record,
+    StoreError,
+    Transaction,
+    Unsure,
+)
 from repave_controller.peers.ports import (
     Changes,
     ControllerId,
@@ -210,7 +219,7 @@ class SimulatedSharedStore(SharedMemoryStore, Hands):
                     except StoreError:
                         await asyncio.sleep(PAUSE_SECONDS)
         except TimeoutError:
-            raise StoreError(f"{why}; it is not known whether this was saved") from error
+            raise Unsure(f"{why}; it is not known whether this was saved") from error
         if events is None:
             raise StoreError(why) from error
         return events

@@ -406,15 +406,15 @@ async def test_notices_are_bounded_and_the_newest_are_dropped() -> None:
 
 
 @in_virtual_time
-async def test_notices_that_cannot_be_saved_end_nothing() -> None:
+async def test_notices_that_cannot_be_saved_yet_end_nothing_and_are_saved_later() -> None:
     async with scheduled() as world:
         world.store.trouble = FULL
-        world.scheduler.notices(PARIS, [Notice("host.launched", "lost")])
+        world.scheduler.notices(PARIS, [Notice("host.launched", "early")])
         await asyncio.sleep(1)
         world.store.trouble = ""
-        world.scheduler.notices(PARIS, [Notice("host.launched", "kept")])
-        await asyncio.sleep(1)
-        assert [event.text for event in world.store.shelf.events] == ["kept"]
+        world.scheduler.notices(PARIS, [Notice("host.launched", "late")])
+        await asyncio.sleep(2)
+        assert [event.text for event in world.store.shelf.events] == ["early", "late"]
 
 
 @in_virtual_time

@@ -181,3 +181,53 @@ async def test_events_of_one_controller_are_followed_at_the_other_one() -> None:
                 if event.kind == "release.succeeded":
                     break
         assert kinds == first.shared_kinds()
+
+
+@pytest.mark.parametrize("is_saved", [False, True])
+@in_virtual_time
+async def test_a_shard_is_given_up_though_a_commit_hangs_and_what_comes_of_that_changes_nothing(
+    *, is_saved: bool
+) -> None:
+    async with two_controllers() as (first, second):
+        await first.take(SHOP)
+        await first.release()
+        assert await ended(first) is Phase.SUCCEEDED
+        first.shared.hang(is_saved=is_saved)
+        asking = [asyncio.create_task(first.release(version)) for version in ("b", "c")]
+        await asyncio.sleep(1.0)
+        async with asyncio.timeout(2.0):
+            await first.lose(SHOP)
+        await second.take(SHOP)
+        await second.release("d", queue=True)
+        assert await ended(second) is Phase.SUCCEEDED
+        await second.lose(SHOP)
+        await first.take(SHOP)  # that has an end though the commit has none
+        first.shared.go_on()
+        answers = await asyncio.gather(*asking, return_exceptions=True)
+        assert [isinstance(each, NotOwner) for each in answers] == [not is_saved, True]
+        await first.release("e", queue=True)
+        await asyncio.sleep(120.0)
+        assert first.application().running is None
+        assert first.application().rollouts_total == 3 + is_saved
+        assert first.application() == first.shared.shelf.applications[SHOP]
+
+
+@in_virtual_time
+async def test_a_first_release_that_hangs_is_not_decided_on_beside_one_at_another_controller() -> None:
+    async with two_controllers() as (first, second):
+        await first.take(SHOP)
+        first.shared.hang(is_saved=False)
+        asking = [asyncio.create_task(first.release(version)) for version in ("a", "b")]
+        await asyncio.sleep(1.0)
+        await first.lose(SHOP)
+        await second.take(SHOP)
+        await second.release("c")
+        assert await ended(second) is Phase.SUCCEEDED
+        await second.lose(SHOP)
+        await first.take(SHOP)
+        first.shared.go_on()
+        for each in await asyncio.gather(*asking, return_exceptions=True):
+            assert isinstance(each, NotOwner)
+        await asyncio.sleep(2.0)
+        assert first.application() == first.shared.shelf.applications[SHOP]
+        assert first.application().rollouts_total == 1

@@ -27,10 +27,22 @@ class SlowSharedStore(SharedMemoryStore):
     """Takes its time, as a database does. `fails_after_saving`: the answer to the next commit is lost."""
 
     fails_after_saving: Exception | None = None
+    _hangs: asyncio.Event | None = None
+    _is_saved_first = False
+
+    def hang(self, *, is_saved: bool) -> None:
+        """The next commit does until `go_on`, before or after it `is_saved`; others don't."""
+        self._hangs, self._is_saved_first = asyncio.Event(), is_saved
+        self.go_on = self._hangs.set
 
     async def commit(self, transaction: Transaction) -> tuple[Event, ...]:
         await asyncio.sleep(COMMIT_SECONDS)
+        hangs, self._hangs = self._hangs, None
+        if hangs is not None and not self._is_saved_first:
+            await hangs.wait()
         saved = await super().commit(transaction)
+        if hangs is not None:
+            await hangs.wait()
         lost, self.fails_after_saving = self.fails_after_saving, None
         if lost is not None:
             raise lost

@@ -12,7 +12,7 @@ from typing import Any
 import asyncpg
 import structlog
 
-from repave_controller.core.ports import Conflict, DuplicateKey, Fenced, StoreError
+from repave_controller.core.ports import Conflict, DuplicateKey, Fenced, StoreError, Unsavable, Unsure
 from repave_controller.stores.postgresql.connection import Database, Unreached
 from repave_controller.stores.postgresql.faults import LOST, OWN_FAULTS
 from repave_controller.stores.postgresql.saving import (
@@ -48,7 +48,8 @@ class Writer:
         self._database = database
         self._name = name
         self._number = 0  # of the last batch
-        self._is_open_question = False  # what became of that one
+        self._is_open_question = False  # what became of the next one
+        self._found: Any = None  # the row of the last one that was looked up
         self._settling = asyncio.Lock()
         self._broken = ""  # why nothing is taken any more
 
@@ -60,7 +61,7 @@ class Writer:
             if not isinstance(error.__cause__, OWN_FAULTS):
                 return [error] * len(batch)
             if len(batch) == 1:
-                return [StoreError(f"this cannot be saved: {error.__cause__}")]
+                return [Unsavable(f"this cannot be saved: {error.__cause__}")]
         return [outcome for each in batch for outcome in await self.write([each])]
 
     async def settle(self) -> None:
@@ -105,13 +106,15 @@ class Writer:
 
     async def _find_out(self, error: StoreError) -> tuple[int, Sequence[int], Sequence[str]]:
         """Of the batch that `error` interrupted. Raises `error` when it was not saved."""
+        number = self._number + 1
         self._is_open_question = True
         try:
             async with asyncio.timeout(self._database.bounds.settle_seconds):
                 while True:
                     try:
                         async with self._settling:
-                            row = await self._look_up()
+                            if self._number < number:  # else one that reads has settled it meanwhile
+                                await self._look_up()
                         break
                     except StoreError as failed:
                         if self._broken:
@@ -119,20 +122,20 @@ class Writer:
                         log.warning("store.settling", why=str(failed))
                         await asyncio.sleep(PAUSE_SECONDS)
         except TimeoutError:
-            raise StoreError(f"{error} It is not known whether this was saved.") from None
+            raise Unsure(f"{error} It is not known whether this was saved.") from None
+        row = self._found
         if not row["outcomes"]:
             raise error
         return row["first_event"], row["outcomes"], row["details"]
 
-    async def _look_up(self) -> Any:
+    async def _look_up(self) -> None:
         number = self._number + 1
         async with self._database.transaction() as connection:
             await connection.execute(TAKE_NUMBER, self._name, number)
             row = await connection.fetchrow(LOOK_UP, self._name)
         if row is None or row["number"] != number:
             raise StoreError(self._break())
-        self._number, self._is_open_question = number, False
-        return row
+        self._number, self._is_open_question, self._found = number, False, row
 
     def _break(self) -> str:
         self._broken = (

@@ -13,7 +13,7 @@ import structlog
 
 from repave_controller.core.domain.application import Instant, Tenure
 from repave_controller.core.domain.freezes import Freezes
-from repave_controller.core.ports import Drop, DuplicateKey, Kept, Loaded, StoreError
+from repave_controller.core.ports import Drop, DuplicateKey, Kept, Loaded, StoreError, Unsavable
 from repave_controller.stores.codec import decode_application, decode_freezes
 from repave_controller.stores.rows import Outcome, Rows
 from repave_controller.stores.sqlite.file import (
@@ -278,4 +278,4 @@ class SqliteWriter:
 
 
 def _refusal(error: Exception) -> Exception:
-    return error if isinstance(error, DuplicateKey) else StoreError(f"this cannot be saved: {error}")
+    return error if isinstance(error, DuplicateKey) else Unsavable(f"this cannot be saved: {error}")
