@@ -22,6 +22,7 @@ STREAM_TIMEOUT_SECONDS = 45.0  # the controller says something every 15 s
 OF_LINES = ("log_tail",)
 """Fields whose text has lines; in all others a newline would forge a row."""
 LEAST_WAIT_SECONDS = 0.01
+NO_ADDRESS = "{} is no address of a controller; write https://HOST:PORT"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 EXIT_CODES = {400: USAGE, 401: DENIED, 403: DENIED, 404: USAGE, 409: REFUSED, 413: USAGE, 422: USAGE}
 
@@ -219,13 +220,17 @@ class Client:
 
 
 def _place_of(url: str, credentials: Credentials) -> Place:
-    parts = urllib.parse.urlsplit(url)
+    try:
+        parts = urllib.parse.urlsplit(url)
+        port = parts.port
+    except ValueError as error:  # brackets without an end, a port that is none
+        raise CliError(NO_ADDRESS.format(url), USAGE) from error
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise CliError(f"{url} is no address of a controller; write https://HOST:PORT", USAGE)
+        raise CliError(NO_ADDRESS.format(url), USAGE)
     if credentials.token and parts.scheme == "http" and parts.hostname not in LOOPBACK:
         raise CliError(f"a token would go to {url} in plaintext; write https://", USAGE)
     is_tls = parts.scheme == "https"
-    return Place(url.rstrip("/"), is_tls, parts.hostname, parts.port or (443 if is_tls else 80))
+    return Place(url.rstrip("/"), is_tls, parts.hostname, port or (443 if is_tls else 80))
 
 
 def _printable(answer: Any, keeps: str = "") -> Any:

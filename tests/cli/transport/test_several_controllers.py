@@ -15,6 +15,7 @@ from repave_cli.transport import credentials, streaming
 from repave_cli.transport.client import Client
 from repave_cli.transport.credentials import Credentials, urls_in
 from repave_cli.transport.errors import CliError, UnreachableError
+from repave_cli.transport.exit_codes import USAGE
 from repave_cli.transport.streaming import lasting
 from repave_cli.transport.terminal import Terminal
 from tests.fakes.agent.haproxy_rig import free_port
@@ -60,6 +61,17 @@ def test_the_next_controller_is_asked_when_one_does_not_answer() -> None:
         assert client.url == api.url
         client.get("applications")
         assert api.requests == [("GET", "applications")] * 2, "and from then on at once"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://a:76x", "http://a:99999", "http://[::1", "http://a:1;http://b:2", "http//a:1", "https://:7400"],
+)
+def test_one_address_that_is_none_is_named(url: str) -> None:
+    with pytest.raises(CliError) as refused:
+        Client(f"https://first:7400,{url}")
+    assert refused.value.text == f"{url} is no address of a controller; write https://HOST:PORT"
+    assert refused.value.exit_code == USAGE
 
 
 def test_where_none_answers_each_is_named() -> None:
