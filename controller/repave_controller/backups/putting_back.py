@@ -28,9 +28,10 @@ from repave_controller.backups.manifest import (
 from repave_controller.core.domain.application import Event, Instant
 from repave_controller.core.ports import Transaction
 from repave_controller.fleet.packages import SUFFIX
-from repave_controller.security.audit import Entry, audit_of
+from repave_controller.security.audit import Entry, audit_of, log_row
 from repave_controller.security.principals import LOCAL_NAME
 from repave_controller.stores.sqlite.store import SqliteStore
+from repave_protos.daemon.chain import Link
 from repave_protos.daemon.files import make_directory, sync_folder
 from repave_protos.daemon.lock import own
 
@@ -80,7 +81,7 @@ async def restore(
         shutil.rmtree(part, ignore_errors=True)
         try:
             manifest = gather(source, part)
-            await _outrank(part, manifest, now, await target.incarnation() if target is not None else 0)
+            row = await _outrank(part, manifest, now, await target.incarnation() if target is not None else 0)
             missing = _missing(part / DATABASE, part / PACKAGES, state / PACKAGES)
             if target is not None:
                 missing &= set(await target.missing(missing))
@@ -89,6 +90,7 @@ async def restore(
                     (part / DATABASE).unlink()
             _sync(part)
             part.rename(state / WHOLE)
+            log_row(*row)
         finally:
             shutil.rmtree(part, ignore_errors=True)
         sync_folder(state)
@@ -168,10 +170,10 @@ def _lay_out(content: IO[bytes], target: Path) -> tuple[int, str]:
     return size, sha256.hexdigest()
 
 
-async def _outrank(part: Path, manifest: Manifest, now: float, above: int) -> None:
+async def _outrank(part: Path, manifest: Manifest, now: float, above: int) -> tuple[Link, Entry]:
     """Opens the store, which checks it and brings its schema up to date, and begins a new incarnation: what
-    the former controller decided after the backup, or decides if it still runs, is older. Raises StoreError.
-    """
+    the former controller decided after the backup, or decides if it still runs, is older. Returns the row of
+    the audit log that says so, for `log_row` once the restored store counts. Raises StoreError."""
     store = SqliteStore(part / DATABASE)
     loaded = await store.open()
     try:
@@ -183,10 +185,11 @@ async def _outrank(part: Path, manifest: Manifest, now: float, above: int) -> No
         await store.commit(Transaction(events=(Event("store.restored", text, at=at),)))
         audit = await audit_of(store, loaded.installation, lambda: at)
         done = Entry(at, LOCAL_NAME, "local", "", "", "restore backup", outcome="done")
-        await audit.add(done)
+        row = await audit.write(done)
     finally:
         await store.close()
     (part / f"{DATABASE}.lock").unlink()
+    return row, done
 
 
 # -------------------------------------------------------------------------------------- putting in place

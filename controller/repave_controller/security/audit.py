@@ -61,6 +61,11 @@ async def audit_of(store: Store, installation: str, clock: Callable[[], Instant]
     return Audit(store, installation, end[0] if end else None, clock)
 
 
+def log_row(added: Link, entry: Entry) -> None:
+    """The log, which is kept elsewhere, holds the chain to its end."""
+    log.info("audit", number=added.number, hash=added.hash, who=entry.who, action=entry.action)
+
+
 class Audit:
     """One for a controller, which adds rows one after the other."""
 
@@ -79,12 +84,15 @@ class Audit:
         return await asyncio.shield(asyncio.ensure_future(self._add(entry)))  # whether or not one waits
 
     async def _add(self, entry: Entry) -> int:
+        added = await self.write(entry)
+        log_row(added, entry)
+        return added.number
+
+    async def write(self, entry: Entry) -> Link:
+        """Without `log_row`: for a copy, whose rows may never count. Raises StoreError."""
         async with self._lock:
             timed = dataclasses.replace(entry, at=self._clock())
-            added = await self._linked(text_of(timed))
-        # The log, which is kept elsewhere, holds the chain to its end.
-        log.info("audit", number=added.number, hash=added.hash, who=entry.who, action=entry.action)
-        return added.number
+            return await self._linked(text_of(timed))
 
     async def _linked(self, text: str) -> Link:
         """Behind the last row, also where other controllers add theirs."""

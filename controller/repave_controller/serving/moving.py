@@ -23,7 +23,7 @@ from repave_controller.backups.taking import copy_store
 from repave_controller.core.domain.application import Event, Instant
 from repave_controller.core.ports import Store, StoreError, Transaction
 from repave_controller.fleet.packages import ImageDirectory
-from repave_controller.security.audit import Entry, audit_of
+from repave_controller.security.audit import Entry, audit_of, log_row
 from repave_controller.security.principals import LOCAL_NAME
 from repave_controller.serving.opening import MOVED, shared_of
 from repave_controller.serving.packages import shared_of as packages_of
@@ -31,7 +31,7 @@ from repave_controller.settings import ControllerSettings
 from repave_controller.stores.sqlite.file import open_writer
 from repave_controller.stores.sqlite.seal import end
 from repave_controller.stores.sqlite.store import SqliteStore, new_name
-from repave_protos.daemon.chain import first_hash, link
+from repave_protos.daemon.chain import Link, first_hash, link
 from repave_protos.daemon.files import make_directory, replace, sync_folder
 from repave_protos.daemon.lock import AlreadyRunningError, own
 from repave_protos.daemon.owner import acting_as
@@ -137,7 +137,7 @@ class Move:
             part = self._file.with_name(PART)
             with _scratch(part):
                 copy_store(source, part)
-                await self._begin_anew(part, f"from {source} to {database.place}")
+                told = await self._begin_anew(part, f"from {source} to {database.place}")
                 content = _content_of(part)
                 self._tell(f"{source} holds {content}")
                 if is_trial:
@@ -146,6 +146,7 @@ class Move:
                 replace(self._marker, json.dumps(mark).encode())
                 await copy_in(part, database)
                 self._compare(content, await _content_in(database))
+                log_row(*told)
         elif is_trial:
             self._tell("all was copied before; only the end is missing; nothing was changed")
             return
@@ -195,7 +196,7 @@ class Move:
                 await copy_out(database, part)
                 content = await _content_in(database)
                 self._compare(content, _content_of(part))
-                await self._begin_anew(part, f"from {database.place} to {self._file}")
+                told = await self._begin_anew(part, f"from {database.place} to {self._file}")
                 self._tell(f"{database.place} holds {content}")
                 if is_trial:
                     self._tell(f"{self._settings.state} can be used; nothing was changed")
@@ -204,6 +205,7 @@ class Move:
                 replace(self._marker, json.dumps(mark).encode())
                 part.rename(self._file)
                 sync_folder(self._file.parent)
+                log_row(*told)
         elif is_trial:
             self._tell("all was copied before; only the end is missing; nothing was changed")
             return
@@ -232,8 +234,9 @@ class Move:
         except (OSError, ValueError):
             return None
 
-    async def _begin_anew(self, copy: Path, what: str) -> None:
-        """Brings the copy to the newest schema, which checks it, and begins a new incarnation there."""
+    async def _begin_anew(self, copy: Path, what: str) -> tuple[Link, Entry]:
+        """Brings the copy to the newest schema, which checks it, and begins a new incarnation there. Returns
+        the row of the audit log that says so, for `log_row` once the copy counts."""
         store = SqliteStore(copy)
         loaded = await store.open()
         try:
@@ -242,11 +245,13 @@ class Move:
             await store.commit(Transaction(events=(Event("store.moved", what, at=at),)))
             fault = await _audit_fault(store, loaded.installation)
             audit = await audit_of(store, loaded.installation, lambda: at)
-            await audit.add(Entry(at, LOCAL_NAME, "local", "", "", "move store", outcome="done"))
+            entry = Entry(at, LOCAL_NAME, "local", "", "", "move store", outcome="done")
+            row = await audit.write(entry)
         finally:
             await store.close()
         if fault:
             self._tell(f"the audit log is broken since before the move ({fault}); it is moved as it is")
+        return row, entry
 
     def _compare(self, expected: Content, found: Content) -> None:
         if found != expected:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from repave_controller.backups.commands import put_back, take
 from repave_controller.core.domain.application import Event, Instant
@@ -125,9 +126,12 @@ def test_a_restored_database_outranks_the_one_it_takes_the_place_of(
         await opened.store.close()
 
     run(begin())
-    with pytest.raises(StoreError, match="there is a store already"):
+    with capture_logs() as logs, pytest.raises(StoreError, match="there is a store already"):
         restored(in_database(tmp_path / "other", database_url), tmp_path / "backup.tar")
-    text = restored(settings, tmp_path / "backup.tar", force=True)
+    assert "audit" not in [each["event"] for each in logs], "no chain has this row"
+    with capture_logs() as logs:
+        text = restored(settings, tmp_path / "backup.tar", force=True)
+    assert [each["action"] for each in logs if each["event"] == "audit"] == ["restore backup"]
     assert "kept in the schema repave_before_restore_1" in text
     assert "packages are missing" not in text, "they stayed in the database"
     assert run(told(settings))[1:] == (42, ["one"])

@@ -2,9 +2,12 @@
 
 import asyncio
 import hashlib
+from collections.abc import MutableMapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from repave_controller.__main__ import main
 from repave_controller.core.domain.application import Instant
@@ -65,6 +68,17 @@ async def held_by(settings: ControllerSettings) -> tuple[dict[str, object], int]
         await opened.store.close()
 
 
+def rows_in(logs: list[MutableMapping[str, Any]]) -> list[str]:
+    """Hashes of the rows of the audit log that are told."""
+    return [each["hash"] for each in logs if each["event"] == "audit"]
+
+
+def audit_end(held: dict[str, object]) -> str:
+    rows = held["audit"]
+    assert isinstance(rows, list)
+    return str(rows[-1].hash)
+
+
 def without_news(held: dict[str, object]) -> dict[str, object]:
     """But for what the moves themselves have told: an event and a row of the audit log each."""
     kept = {name: value for name, value in held.items() if name != "aged"}
@@ -79,9 +93,11 @@ def without_news(held: dict[str, object]) -> dict[str, object]:
 async def test_a_store_goes_to_postgresql_and_back_whole_and_only_one_of_the_two_counts(
     settings: ControllerSettings, filled: dict[str, object], stored: Path
 ) -> None:
-    told = await asyncio.to_thread(moved, settings, "postgresql")
+    with capture_logs() as logs:
+        told = await asyncio.to_thread(moved, settings, "postgresql")
     assert "3 rollouts" in told[0]
     held, incarnation = await held_by(settings)
+    assert rows_in(logs) == [audit_end(held)]
     assert without_news(held) == without_news(filled)
     assert incarnation == 2
     with pytest.raises(StoreError, match="was moved to PostgreSQL"):
@@ -90,8 +106,10 @@ async def test_a_store_goes_to_postgresql_and_back_whole_and_only_one_of_the_two
 
     package = stored.read_bytes()
     stored.unlink()
-    await asyncio.to_thread(moved, settings, "sqlite")
+    with capture_logs() as logs:
+        await asyncio.to_thread(moved, settings, "sqlite")
     held, incarnation = await held_by(alone(settings))
+    assert rows_in(logs) == [audit_end(held)]
     assert without_news(held) == without_news(filled)
     assert incarnation == 3
     with pytest.raises(StoreError, match="migrate --to postgresql"):
@@ -103,7 +121,9 @@ def test_a_trial_tells_what_would_be_moved_and_changes_nothing(
     settings: ControllerSettings, filled: dict[str, object], postgresql_server: Server
 ) -> None:
     before = (settings.state / "controller.db").read_bytes()
-    told = moved(settings, "postgresql", is_trial=True)
+    with capture_logs() as logs:
+        told = moved(settings, "postgresql", is_trial=True)
+    assert not rows_in(logs), "no chain has this row"
     assert "1 freezes" in told[0]
     assert "nothing was changed" in told[-1]
     assert (settings.state / "controller.db").read_bytes() == before
