@@ -171,4 +171,7 @@ async def test_what_is_for_several_applications_names_the_one_that_is_not_decide
     response = await as_problems(make_mocked_request("POST", "/v1/regions/oslo/undrain"), undrain)
     assert isinstance(response, web.Response)
     assert (response.status, response.headers["Retry-After"]) == (503, "1")
-    assert "ann decides for hello: ask for each application by itself" in str(response.text)
+    assert (
+        "ann decides for hello: ask for each application by itself, such as: repave regions leave REGION APP"
+        in str(response.text)
+    )

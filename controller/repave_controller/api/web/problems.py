@@ -102,7 +102,7 @@ async def as_problems(request: web.Request, handler: Handler) -> web.StreamRespo
     except StoreError as error:
         return Problem(503, "store", str(error)).response()
     except NotOwner as error:  # of several applications at once; one is passed on
-        text = f"{error}: ask for each application by itself, or ask that controller (repave controllers)"
+        text = f"{error}: ask for each application by itself, such as: repave regions leave REGION APP"
         return Problem(503, "no-owner", text, retry_seconds=1.0).response()
     except web.HTTPException as error:
         rule = error.reason.lower().replace(" ", "-")
