@@ -43,6 +43,11 @@ class Unsure(StoreError):
     """It is not known whether the transaction was saved."""
 
 
+class LeftBehind(StoreError):
+    """The store has gone another way than this process knows, which it can't catch up with: it has to start
+    anew."""
+
+
 class DuplicateKey(Exception):
     """A request with this idempotency key was saved before, with another body."""
 

@@ -13,7 +13,7 @@ import structlog
 
 from repave_controller.core.domain.application import Application
 from repave_controller.core.domain.freezes import Freezes
-from repave_controller.core.ports import Record, StoreError
+from repave_controller.core.ports import LeftBehind, Record, StoreError
 from repave_controller.peers.ports import ChangeLog, Changes, Shard
 
 log = structlog.get_logger()
@@ -51,6 +51,7 @@ class Mirror:
         self._by_kind: dict[str, list[TakeRecords]] = defaultdict(list)
         self._reading = asyncio.Lock()
         self._unknown: set[Shard] = set()  # their applications have to be read whole
+        self._incarnation: int | None = None  # of the store, when it was read last
         self._begun = 0  # readings
         self._read = 0  # the newest of them that came to its end
 
@@ -59,7 +60,7 @@ class Mirror:
         self._by_kind[kind].append(take)
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Until cancelled. Raises LeftBehind."""
         hints = self._changes.hints()
         waiting = asyncio.ensure_future(anext(hints))
         try:
@@ -70,6 +71,8 @@ class Mirror:
                     waiting = asyncio.ensure_future(anext(hints))
                 try:
                     await self.catch_up()
+                except LeftBehind:  # else it would keep shards for which it can't decide
+                    raise
                 except StoreError as error:
                     log.warning("mirror.behind", why=str(error))
         finally:
@@ -92,11 +95,13 @@ class Mirror:
 
     async def _look(self, unknown: Collection[Shard]) -> None:
         changes = await self._changes.changes(self.seen, self._audience.others())
+        if self._incarnation not in (None, changes.incarnation):  # it may have lost what was read of it
+            changes = await self._changes.changes(0, self._audience.others())
         whole = await self._changes.changes(0, unknown) if unknown else None
         self._take(changes)
         for application in whole.applications if whole is not None else ():
             self._audience.take_in(application)
-        self.seen = max(self.seen, changes.until)
+        self.seen, self._incarnation = max(self.seen, changes.until), changes.incarnation
 
     def forget(self, shards: Collection[Shard]) -> None:
         """Another controller decides for them now: what it saved is read at the next look."""

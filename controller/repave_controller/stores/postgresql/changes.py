@@ -4,7 +4,7 @@ peers.ports.ChangeLog."""
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection
 
-from repave_controller.core.ports import Record, StoreError
+from repave_controller.core.ports import LeftBehind, Record
 from repave_controller.peers.ports import Changes, Shard
 from repave_controller.stores.codec import decode_application, decode_freezes
 from repave_controller.stores.postgresql.connection import Connection, Database, Row
@@ -46,12 +46,12 @@ async def changes(database: Database, after: int, shards: Collection[Shard] | No
     rows = await database.fetch(CHANGES, after, sorted(shards) if shards is not None else None)
     store = rows[0]
     if after < store["forgotten_change"] and after:
-        raise StoreError(
+        raise LeftBehind(
             f"{database.place}: this controller was cut off from it for so long that it can't catch up. "
             "Restart it."
         )
     if store["change"] < after:
-        raise StoreError(
+        raise LeftBehind(
             f"{database.place}: it lacks changes that this controller has seen there: it was restored from a "
             "backup, or is a standby that was behind. Restart the controller; see repave controller recover."
         )

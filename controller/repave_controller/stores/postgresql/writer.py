@@ -12,7 +12,15 @@ from typing import Any
 import asyncpg
 import structlog
 
-from repave_controller.core.ports import Conflict, DuplicateKey, Fenced, StoreError, Unsavable, Unsure
+from repave_controller.core.ports import (
+    Conflict,
+    DuplicateKey,
+    Fenced,
+    LeftBehind,
+    StoreError,
+    Unsavable,
+    Unsure,
+)
 from repave_controller.stores.postgresql.connection import Database, Unreached
 from repave_controller.stores.postgresql.faults import LOST, OWN_FAULTS
 from repave_controller.stores.postgresql.saving import (
@@ -65,7 +73,9 @@ class Writer:
         return [outcome for each in batch for outcome in await self.write([each])]
 
     async def settle(self) -> None:
-        """What was saved until now is known after it. Raises StoreError."""
+        """What was saved until now is known after it. Raises StoreError, LeftBehind."""
+        if self._broken:
+            raise LeftBehind(self._broken)
         if self._is_open_question:
             async with self._settling:
                 if self._is_open_question:
@@ -77,15 +87,13 @@ class Writer:
         """Raises StoreError: nothing of it was saved, or it says that this isn't known."""
         given = arguments(batch)
         await self.settle()
-        if self._broken:
-            raise StoreError(self._broken)
         try:
             row = await self._save(self._name, self._number + 1, len(batch), *given)
         except Unreached:
             raise
         except StoreError as error:
             if isinstance(error.__cause__, asyncpg.PostgresError) and error.__cause__.sqlstate == GIVEN_UP:
-                raise StoreError(self._break()) from error
+                raise LeftBehind(self._break()) from error
             if not isinstance(error.__cause__, LOST):
                 raise
             return _outcomes_of(await self._find_out(error), batch)
@@ -134,7 +142,7 @@ class Writer:
             await connection.execute(TAKE_NUMBER, self._name, number)
             row = await connection.fetchrow(LOOK_UP, self._name)
         if row is None or row["number"] != number:
-            raise StoreError(self._break())
+            raise LeftBehind(self._break())
         self._number, self._is_open_question, self._found = number, False, row
 
     def _break(self) -> str:
