@@ -80,6 +80,9 @@ class Session:
             except (*FAULTS, StoreError) as error:
                 log.warning("store.session_lost", error=str(error))
                 pause = min(PAUSE_SECONDS_MAX, pause * 2)
+            except Exception:  # the session's root: without it no hint comes, and no lock tells
+                log.exception("store.session_failed")
+                pause = min(PAUSE_SECONDS_MAX, pause * 2)
             await asyncio.sleep(pause * self._chance.uniform(0.5, 1.0))
 
     async def _live(self) -> None:

@@ -10,6 +10,8 @@ import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 
+import structlog
+
 from repave_controller.core.domain.application import Event, Instant, Tenure
 from repave_controller.core.domain.freezes import Freezes
 from repave_controller.core.domain.rollout import Rollout
@@ -23,6 +25,7 @@ from repave_controller.core.ports import (
     Size,
     StoreError,
     Transaction,
+    Unsure,
 )
 from repave_controller.peers.ports import Changes, Shard
 from repave_controller.stores.codec import decode_application, decode_freezes, decode_rollout
@@ -45,6 +48,8 @@ from repave_controller.stores.postgresql.writer import Writer
 from repave_controller.stores.rows import Outcome, Rows, rows_of, rows_of_image
 from repave_protos.daemon.chain import Link
 from repave_protos.protocol.values import ApplicationName
+
+log = structlog.get_logger()
 
 BEGIN_SECONDS = 4
 """So long a start waits for its turn among the commits of other controllers."""
@@ -257,11 +262,18 @@ class PostgresStore:
         try:
             while self._waiting:
                 batch = _next_batch(self._waiting)
-                outcomes = await self._opened().write([rows for rows, _ in batch])
+                outcomes = await self._written([rows for rows, _ in batch])
                 for (_, saved), outcome in zip(batch, outcomes, strict=True):
                     _resolve(saved, outcome)
         finally:
             self._writing = None
+
+    async def _written(self, batch: Sequence[Rows]) -> Sequence[Outcome]:
+        try:
+            return await self._opened().write(batch)
+        except Exception as error:  # the root of what is saved: nothing above could answer those who wait
+            log.exception("store.writer_failed")
+            return [error if isinstance(error, StoreError) else Unsure(repr(error))] * len(batch)
 
     async def _read(self, query: str, *values: object) -> Sequence[Row]:
         """Also where only the database is open."""

@@ -3,12 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any, cast
+
+import pytest
 
 from repave_controller.core.domain.application import Event
 from repave_controller.core.ports import StoreError, Transaction
 from repave_controller.stores.postgresql.connection import Bounds, Database
 from repave_controller.stores.postgresql.saving import SAVED
+from repave_controller.stores.postgresql.store import PostgresStore
 from repave_controller.stores.postgresql.writer import Writer
 from repave_controller.stores.rows import rows_of
 from tests.fakes.virtual_time import in_virtual_time
@@ -21,6 +25,7 @@ class PlayedDatabase:
     bounds = Bounds()
 
     def __init__(self, away: int) -> None:
+        self.session = SimpleNamespace(greeters=[])
         self._away = away
         self._row: dict[str, Any] = {"number": 0, "first_event": 0, "outcomes": [], "details": []}
 
@@ -57,3 +62,24 @@ async def test_a_batch_that_a_reader_settles_first_is_told_as_it_was_saved() -> 
     await writer.settle()
     assert await writing == [7]
     assert await writer.write([rows_of(Transaction(events=(Event("noted"),)))]) == [7]
+
+
+class Faulty(PlayedDatabase):
+    """Our own mistake, once."""
+
+    async def fetch(self, query: str, *given: Any) -> Sequence[Mapping[str, Any]]:
+        if not self._row["number"]:
+            self._row["number"] = -1
+            raise RuntimeError("a mistake")
+        return [{"p_first_event": 3, "p_outcomes": [SAVED] * given[2], "p_details": [""] * given[2]}]
+
+
+async def test_a_mistake_while_one_saves_is_told_and_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    database = Faulty(away=0)
+    store = PostgresStore(cast("Database", database))
+    monkeypatch.setattr(store, "_writer", Writer(cast("Database", database), "w"))
+    async with asyncio.timeout(5):
+        with pytest.raises(StoreError, match="a mistake"):
+            await store.commit(Transaction(events=(Event("noted"),)))
+        (event,) = await store.commit(Transaction(events=(Event("noted"),)))
+    assert event.sequence == 3
