@@ -64,7 +64,8 @@ class HolderRecords:
         )
         what = reason_of(Happening.AGENT_TOOK_OVER, region=holder.region, instance=holder.instance[:8])
         event = Event("agent.took_over", region=holder.region, at=Instant(self._clock()), what=what)
-        expected = (Record(KIND, holder.region, self._texts.get(holder.region)),)
+        before = self._texts.get(holder.region)
+        expected = (Record(KIND, holder.region, before),)
         try:
             saved = await self._store.commit(
                 Transaction(records=records, events=(event,) if is_other else (), expected=expected)
@@ -72,7 +73,8 @@ class HolderRecords:
         except Conflict as error:
             why = f"another controller lets in an agent of {holder.region} just now; ask again"
             raise Conflict(why) from error
-        self._texts[holder.region] = text
+        if self._texts.get(holder.region) == before:  # else what another controller has saved since is known
+            self._texts[holder.region] = text
         for region in gone:
             self._texts.pop(region, None)
         self._tell(saved)

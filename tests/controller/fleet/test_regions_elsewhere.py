@@ -9,10 +9,11 @@ from dataclasses import replace
 
 import pytest
 
-from repave_controller.core.ports import StoreError
+from repave_controller.core.domain.application import Event
+from repave_controller.core.ports import StoreError, Transaction
 from repave_controller.fleet.afar import QUESTION, STAND_BY, Afar
 from repave_controller.fleet.holder_records import KIND, HolderRecords
-from repave_controller.fleet.holders import FREE_SECONDS
+from repave_controller.fleet.holders import FREE_SECONDS, Holder
 from repave_controller.fleet.questions import AgentRefused, RegionUnreachable
 from repave_controller.peers.letters import Letters
 from repave_controller.peers.reports import Reports
@@ -458,3 +459,25 @@ async def test_a_controller_that_answers_no_letters_costs_the_time_of_a_question
             RegionUnreachable, match="controller ann, which the agent of paris is connected to"
         ):
             await two.ben.sessions.ask(PARIS, Orphans(), Hosts, -0.95)
+
+
+async def test_a_holder_whose_saving_is_answered_late_takes_the_place_of_no_later_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with pair() as two:
+        ann, commit = two.ann, two.ann.store.commit
+
+        async def late(transaction: Transaction) -> tuple[Event, ...]:
+            """Ben lets another agent in before the answer is there."""
+            saved = await commit(transaction)
+            monkeypatch.setattr(ann.store, "commit", commit)
+            two.ben.records.take(await two.ben.store.records(KIND), two.ben.sessions)
+            await two.ben.records.save(Holder(PARIS, "b", 2), (), is_other=True)
+            ann.records.take(await ann.store.records(KIND), ann.sessions)
+            return saved
+
+        monkeypatch.setattr(ann.store, "commit", late)
+        await ann.records.save(Holder(PARIS, "a", 1), (), is_other=False)
+        await ann.records.save(Holder(PARIS, "c", 3), (), is_other=True)
+        (record,) = await ann.store.records(KIND)
+        assert '"c"' in (record.state or "")

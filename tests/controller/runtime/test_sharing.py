@@ -6,7 +6,7 @@ import pytest
 
 from repave_controller.core.commands.rollback import Rollback
 from repave_controller.core.domain.application import Application
-from repave_controller.core.domain.freezes import Freezes, FullFreeze
+from repave_controller.core.domain.freezes import Command, Freezes, FullFreeze
 from repave_controller.core.domain.limits import Limits
 from repave_controller.core.domain.rollout import Phase
 from repave_controller.core.ports import StoreError
@@ -231,3 +231,20 @@ async def test_a_first_release_that_hangs_is_not_decided_on_beside_one_at_anothe
         await asyncio.sleep(2.0)
         assert first.application() == first.shared.shelf.applications[SHOP]
         assert first.application().rollouts_total == 1
+
+
+@in_virtual_time
+async def test_a_freeze_whose_answer_comes_late_takes_the_place_of_no_later_one() -> None:
+    async with two_controllers() as (first, second):
+        first.shared.hang(is_saved=True)
+        freezing = asyncio.create_task(first.scheduler.change_freezes(frozen_for("moving")))
+        await asyncio.sleep(2.0)
+        await second.scheduler.change_freezes(frozen_for("no power"))
+        await asyncio.sleep(2.0)
+        first.shared.go_on()
+        await freezing
+        assert first.scheduler.freezes == second.scheduler.freezes == first.shared.shelf.freezes
+
+
+def frozen_for(reason: str) -> Command:
+    return lambda _, now: (Freezes(FullFreeze("ann", reason, now)), ())
