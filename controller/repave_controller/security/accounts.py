@@ -268,16 +268,12 @@ class Accounts:
         saved = [record_of_token(each) for each in tokens]
         added = [each for each in beside if each.state is not None]
         await self._commit(*forgotten, *saved, *beside, only_if=self._kept.expected(*saved, *added))
-        for identity in gone:
-            del self._tokens[identity]
-        self._tokens |= {each.id: each for each in tokens}
-        self._tell()
 
     async def _commit(self, *records: Record, only_if: Sequence[Record] | None = None) -> None:
         """Raises Conflict: one of `only_if`, or of all, is another one by now. Raises StoreError."""
         expected = self._kept.expected(*records) if only_if is None else tuple(only_if)
         await self._store.commit(Transaction(records=records, expected=expected))
-        self._kept.put(records)
+        self._apply(self._kept.saved(records, expected))
 
     # -------------------------------------------------------------------------------------- trusts
 
@@ -302,16 +298,16 @@ class Accounts:
             now, identity = self._clock(), self._chance(ID_BYTES)
             made = Trust(identity, name, issuer, claims, audience, seconds, by, now)
             await self._commit(record_of_trust(made))
-            self._trusts[identity] = made
         return made
 
     async def distrust(self, identity: str) -> Trust:
         """What its jobs were given already stays valid to its end. Raises Refused, StoreError."""
         async with self._lock:
-            if identity not in self._trusts:
+            trust = self._trusts.get(identity)
+            if trust is None:
                 raise Refused(Refusal.UNKNOWN_TRUST, id=identity)
             await self._commit(Record(TRUST, identity, None), only_if=())
-            return self._trusts.pop(identity)
+        return trust
 
     # ------------------------------------------------------------------------------------------ log-ins
 
@@ -331,9 +327,6 @@ class Accounts:
         token, text = self._made(trust.name, trust.seconds, "login", note=f"job {trust.id}", method="job")
         gone = (Record(SPENT, name, None) for name in over)
         await self._save(token, beside=(*gone, record_of_spent(proof, expires_at)))
-        for name in over:
-            del self._spent[name]
-        self._spent[proof] = expires_at
         return token, text
 
     @property
@@ -361,8 +354,6 @@ class Accounts:
         open_ = self._open_logins(person.name)
         ended = [self._ended(each, "login") for each in open_[LOGINS_MAX - 1 :]]
         await self._save(token, *ended, beside=(record_of_person(person),))
-        self._people[person.name] = person
-        self._tell()
         return token, text
 
     async def end_person(self, name: str, by: str) -> Person:
@@ -370,12 +361,13 @@ class Accounts:
         StoreError."""
 
         async def attempt() -> Person:
-            if name not in self._people:
+            person = self._people.get(name)
+            if person is None:
                 raise Refused(Refusal.UNKNOWN_PERSON, name=name)
             ended = {each.id: self._ended(each, by) for each in self._open_logins(name)}
             self._check_admins(self._roles, {**self._tokens, **ended})
             await self._save(*ended.values(), beside=(Record(PERSON, name, None),))
-            return self._people.pop(name)
+            return person
 
         async with self._lock:
             return await self._kept.retried(attempt)
@@ -402,8 +394,6 @@ class Accounts:
             if changed != self._roles:
                 self._check_admins(changed, self._tokens)
                 await self._commit(record_of_roles(changed))
-                self._roles = changed
-                self._tell()
             return changed
 
         async with self._lock:

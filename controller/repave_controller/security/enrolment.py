@@ -239,20 +239,8 @@ class Enrolment:
         saved = await self._store.commit(
             Transaction(records=tuple(records), events=events, expected=expected)
         )
-        self._kept.put(records)
-        self._forget((*over, *gone))
-        for member in ended:
-            self._members.pop(member.name, None)
-        for each in changed:
-            if isinstance(each, JoinToken):
-                self._tokens[each.id] = each
-            else:
-                self._members[each.name] = each
+        self._apply(self._kept.saved(records, expected))
         self._tell(saved)
-
-    def _forget(self, tokens: Sequence[JoinToken]) -> None:
-        for each in tokens:
-            self._tokens.pop(each.id, None)
 
 
 def _record(each: JoinToken | Member) -> Record:

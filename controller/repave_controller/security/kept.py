@@ -31,6 +31,18 @@ class Kept:
             else:
                 self._texts[each.kind, each.name] = each.state
 
+    def saved(self, records: Iterable[Record], expected: Iterable[Record]) -> list[Record]:
+        """This controller has saved these where `expected` was so. Those that count: another controller may
+        have saved a later state, and that be heard before the answer."""
+        before = {(each.kind, each.name): each.state for each in expected}
+        found = []
+        for each in records:
+            name = (each.kind, each.name)
+            if name not in before or self._texts.get(name) in (before[name], each.state):
+                found.append(each)
+        self.put(found)
+        return found
+
     def expected(self, *records: Record) -> tuple[Record, ...]:
         """Those of the same names, as they are known to be."""
         return tuple(

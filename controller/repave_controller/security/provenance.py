@@ -87,8 +87,7 @@ class Provenance:
             record = Record(KIND, digest, json.dumps(_raw(changed)))
             expected = self._kept.expected(record)
             await self._store.commit(Transaction(records=(record,), expected=expected))
-            self._kept.put([record])
-            (await self._all())[digest] = changed
+            self._apply(self._kept.saved([record], expected))
 
         await self._kept.retried(attempt)
 

@@ -2,13 +2,15 @@
 at the other, and what both want to write at once is written once. `heard` is what the mirror brings."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
+from repave_controller.core.domain.application import Event
 from repave_controller.core.domain.instants import Instant
 from repave_controller.core.domain.reasons import Refusal, Refused
-from repave_controller.core.ports import Record
+from repave_controller.core.ports import Record, Transaction
 from repave_controller.security.accounts import Accounts, NotRecognised
 from repave_controller.security.audit import Entry, audit_of
 from repave_controller.security.authority import Authority, OwnAuthority
@@ -214,3 +216,55 @@ async def test_an_agent_that_one_controller_revokes_is_one_that_the_other_does_n
     ben.heard()
     assert ben.withdrawn == before + 1, "open streams are looked at again"
     assert "revoked" in ben.enrolment.objection(identity)
+
+
+def answered_late(peer: Peer, meanwhile: Callable[[], Awaitable[None]]) -> None:
+    """The next commit is saved at once; before its answer is there, `meanwhile` happens."""
+    commit = peer.store.commit
+
+    async def late(transaction: Transaction) -> tuple[Event, ...]:
+        peer.store.commit = commit  # type: ignore[method-assign]
+        saved = await commit(transaction)
+        await meanwhile()
+        return saved
+
+    peer.store.commit = late  # type: ignore[method-assign]
+
+
+async def test_an_agent_that_is_revoked_before_its_renewal_is_answered_stays_revoked_here(
+    peers: tuple[Peer, Peer], enrolling: tuple[Enrolling, Enrolling]
+) -> None:
+    ann, ben = enrolling
+    word, _ = await ann.enrolment.invite("paris", "admin")
+    _, identity = await ann.enrolment.join(word.secret, request_for(new_key()), "10.0.0.1")
+
+    async def revoked() -> None:
+        ben.heard()
+        await ben.enrolment.revoke("paris", "", "admin")
+        ann.heard()
+
+    answered_late(peers[0], revoked)
+    await ann.enrolment.renew(identity, request_for(new_key()))
+    assert "revoked" in ann.enrolment.objection(identity)
+    with pytest.raises(CertificateError, match="was revoked by admin"):
+        await ann.enrolment.renew(identity, request_for(new_key()))
+
+
+async def test_a_trust_and_a_person_end_though_the_mirror_tells_of_it_before_the_answer(
+    peers: tuple[Peer, Peer],
+) -> None:
+    ann, _ = peers
+
+    async def heard() -> None:
+        await ann.heard()
+
+    trust = await ann.accounts.trust("ci", "https://issuer", (("sub", "x"),), "repave", 900.0, "admin")
+    answered_late(ann, heard)
+    assert await ann.accounts.distrust(trust.id) == trust
+    await ann.accounts.change_roles(lambda roles: grant(roles, "eve", Grant(Role.VIEWER)))
+    person = Person("eve", "https://issuer", "1")
+    await ann.accounts.log_in(person, DAY, "browser")
+    answered_late(ann, heard)
+    assert await ann.accounts.end_person("eve", "admin") == person
+    assert not ann.accounts.trusts
+    assert not ann.accounts.people
