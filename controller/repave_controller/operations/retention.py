@@ -298,6 +298,8 @@ class Retention:
         for each in rows:
             digest = Digest(str(each.key[0]))
             await self._office.catch_up()
+            if not self._is_mine():  # this process may have stood still for long
+                break
             look = _Look(needed_by(self._office.all_applications()), self._clock())
             if digest in look.needed.packages or self._packages.was_asked_for(
                 digest, Instant(look.now - SWEEP_SECONDS)

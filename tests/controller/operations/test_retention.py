@@ -98,6 +98,7 @@ class Sweeping:
         self.store, self.packages, self.office = Shelves(), Packages(), Office(*applications)
         self.rules, self.held, self.paused = rules, "", list[float]()
         self.audit: Audit | None = None
+        self.is_mine = True
 
     async def pause(self, seconds: float) -> None:
         self.paused.append(seconds)
@@ -114,6 +115,7 @@ class Sweeping:
             lambda: NOW,
             audit=self.audit,
             holds=lambda: self.held,
+            is_mine=lambda: self.is_mine,
             pause=self.pause,
         )
 
@@ -229,6 +231,21 @@ async def test_an_old_package_goes_unless_it_was_asked_for_and_is_told_of() -> N
     assert sweeping.packages.removed == ["1" * 64]
     assert await sweeping.left(Kept.IMAGES) == [("2" * 64,), ("3" * 64,)]
     assert [each.kind for each in sweeping.office.told] == ["packages.dropped"]
+
+
+async def test_one_that_leads_no_more_removes_no_further_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    sweeping = Sweeping()
+    await sweeping.store.open()
+    for each in (a_package(1, 31), a_package(2, 30)):
+        await sweeping.store.add_image(each)
+
+    async def frozen_at_the_second() -> None:
+        sweeping.is_mine = not sweeping.packages.removed
+
+    monkeypatch.setattr(sweeping.office, "catch_up", frozen_at_the_second)
+    await sweeping.retention.sweep()
+    assert sweeping.packages.removed == ["1" * 64]
+    assert await sweeping.left(Kept.IMAGES) == [("2" * 64,)]
 
 
 async def test_a_package_whose_row_outlived_a_crash_goes_with_the_next_sweep() -> None:
