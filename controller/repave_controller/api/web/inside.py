@@ -11,8 +11,6 @@ from aiohttp.typedefs import Middleware
 
 from repave_controller.api.web.tracing import traced
 
-ANSWER_BYTES_MAX = 8 << 20
-
 
 @dataclass(frozen=True, slots=True)
 class Reply:

@@ -183,7 +183,7 @@ class Database:
             raise StoreError(f"{self.place}: the store is closed.")
         try:
             connection = await pool.acquire(timeout=self.bounds.connect_seconds)
-        except FAULTS as error:
+        except (*FAULTS, StoreError) as error:
             raise Unreached(str(explain(error, self.place))) from error
         try:
             try:

@@ -8,7 +8,7 @@ import pytest
 
 from repave_controller.core.domain.application import Event
 from repave_controller.core.ports import StoreError, Transaction
-from repave_controller.stores.postgresql.connection import SETTINGS, Connection, Database
+from repave_controller.stores.postgresql.connection import SETTINGS, Connection, Database, Unreached
 from repave_controller.stores.postgresql.place import Place
 from repave_controller.stores.postgresql.schema import MIGRATIONS
 from repave_controller.stores.postgresql.store import PostgresStore
@@ -121,6 +121,23 @@ async def test_it_says_what_is_wrong_and_what_to_do(postgresql_server: Server, t
         told = await refusal(place)
         assert words in told
         assert "secret" not in told
+
+
+async def test_a_password_that_can_not_be_read_leaves_no_doubt_that_nothing_was_asked(
+    database_url: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "password"
+    file.write_text("none is asked for")
+    database = Database(Place(database_url, password_file=file))
+    await database.open()
+    try:
+        file.unlink()
+        async with database.connection() as connection:
+            connection.terminate()  # the next one is new
+        with pytest.raises(Unreached, match="password_file"):
+            await database.fetch("SELECT 1")
+    finally:
+        await database.close()
 
 
 @pytest.mark.parametrize(
