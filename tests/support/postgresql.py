@@ -86,6 +86,8 @@ class Server:
 
     def psql(self, statements: str, database: str = "postgres") -> str:
         """What it prints: a line a row, with | between columns. Raises CalledProcessError."""
+        assert self.process is not None
+        assert self.process.poll() is None, f"it ended with {self.process.returncode}\n{self.log()}"
         ask = [_tool("psql"), "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"]
         where = ["-h", str(self.folder), "-p", str(self.port), "-U", USER, "-d", database]
         done = subprocess.run(
@@ -111,9 +113,13 @@ class Server:
             )
         until = time.monotonic() + START_SECONDS
         while not self._answers():
-            assert self.process.poll() is None, (self.folder / "log").read_text()[-2000:]
+            assert self.process.poll() is None, self.log()
             assert time.monotonic() < until, "PostgreSQL does not answer"
             time.sleep(PAUSE_SECONDS)
+
+    def log(self) -> str:
+        """Its end, for messages."""
+        return (self.folder / "log").read_text()[-2000:]
 
     def _answers(self) -> bool:
         ask = [_tool("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port), "-t", "2"]
