@@ -86,8 +86,8 @@ class Server:
 
     def psql(self, statements: str, database: str = "postgres") -> str:
         """What it prints: a line a row, with | between columns. Raises CalledProcessError."""
-        assert self.process is not None
-        assert self.process.poll() is None, f"it ended with {self.process.returncode}\n{self.log()}"
+        code = self.process.poll() if self.process is not None else None
+        assert code is None, f"it has ended by itself, with {code}\n{self.log()}"
         ask = [_tool("psql"), "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"]
         where = ["-h", str(self.folder), "-p", str(self.port), "-U", USER, "-d", database]
         done = subprocess.run(
