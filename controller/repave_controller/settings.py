@@ -253,11 +253,27 @@ class RetentionSettings(Settings):
         )
 
 
+PORT_MAX = 65535
+
+
 def _database(url: str) -> str:
-    parts = urlsplit(url)
-    if url and (parts.scheme not in ("postgresql", "postgres") or not parts.path.strip("/")):
-        raise ValueError("expected postgresql://user@host/database")
+    if url and not _is_database(url):
+        raise ValueError("expected postgresql://user@host/database, or host:port")
     return url
+
+
+def _is_database(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # a bracket without its end
+        return False
+    hosts = parts.netloc.rpartition("@")[2].split(",")
+    ports = [each.rpartition("]")[2].partition(":")[2] or "5432" for each in hosts]
+    return (
+        parts.scheme in ("postgresql", "postgres")
+        and bool(parts.path.strip("/"))
+        and all(each.isdecimal() and int(each) <= PORT_MAX for each in ports)
+    )
 
 
 DatabaseUrl = Annotated[str, AfterValidator(_database)]

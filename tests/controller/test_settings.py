@@ -154,8 +154,9 @@ def controller(**environment: str) -> ControllerSettings:
 
 def test_decisions_are_kept_in_a_file_unless_a_database_is_named() -> None:
     assert controller().store.url == ""
-    url = "postgresql://repave@db.example/repave"
-    assert controller(STORE__URL=url, STORE__PASSWORD_FILE="/run/password").store.url == url
+    hosts = ("db.example", "a,b", "a:5432,[::1]:5433,b", "[::1]", "")
+    for url in [f"postgresql://repave@{each}/repave?host=/run" for each in hosts]:
+        assert controller(STORE__URL=url, STORE__PASSWORD_FILE="/run/password").store.url == url
 
 
 @pytest.mark.parametrize(
@@ -164,6 +165,12 @@ def test_decisions_are_kept_in_a_file_unless_a_database_is_named() -> None:
         ({"STORE__URL": "mysql://repave:secret@db/repave"}, "store.url: expected postgresql://"),
         ({"STORE__URL": "postgresql://repave:secret@db"}, "store.url: expected postgresql://"),
         ({"STORE__URL": "/var/lib/repave"}, "store.url: expected postgresql://"),
+        ({"STORE__URL": "postgresql://repave:secret@db:x/repave"}, "store.url: expected postgresql://"),
+        (
+            {"STORE__URL": "postgresql://repave:secret@a:1,b:65536/repave"},
+            "store.url: expected postgresql://",
+        ),
+        ({"STORE__URL": "postgresql://repave:secret@[::1/repave"}, "store.url: expected postgresql://"),
         ({"STORE__DIRECT_URL": "postgresql://db/repave"}, "direct_url and password_file belong to url"),
         ({"STORE__PASSWORD_FILE": "/run/password"}, "direct_url and password_file belong to url"),
     ],

@@ -99,6 +99,8 @@ def _words(error: BaseException) -> str:
             return f"the database is damaged: {_said(error)}. Restore it from a backup."
         case TimeoutError():
             return "it does not answer. See whether it runs and can be reached; the controller tries again."
+        case asyncpg.UndefinedObjectError() | asyncpg.InvalidParameterValueError():  # after its question mark
+            return f"{_said(error)}. Correct store.url."
         case asyncpg.ProtocolViolationError() | asyncpg.ClientConfigurationError():
             return f"{_said(error)}. See store.url."
         case asyncpg.PostgresConnectionError() | asyncpg.InterfaceError() | asyncpg.InternalClientError():

@@ -109,6 +109,7 @@ async def test_it_says_what_is_wrong_and_what_to_do(postgresql_server: Server, t
     expected = {
         Place(gone): "the connection was refused",
         Place(server.url("absent")): "no such database",
+        Place(f"{server.url()}?sslmod=require"): '"sslmod". Correct store.url',
         Place(server.url("postgres", "nobody-known")): "lets this user in from here not at all",
         Place(server.url("closed", "stranger")): "ALTER DATABASE NAME OWNER TO USER",
         Place(server.url("closed", "late")): "no connection left",
