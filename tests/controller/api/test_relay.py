@@ -15,7 +15,7 @@ from tests.fakes.controller.api_rig import ObedientAgent
 from tests.fakes.controller.plural_api import Peer, peers
 from tests.fakes.waiting import until
 
-HELLO = ApplicationName("hello")
+HELLO, WEB = ApplicationName("hello"), ApplicationName("web")
 
 
 async def post(peer: Peer, path: str, body: object, **headers: str) -> tuple[int, dict[str, Any]]:
@@ -48,8 +48,8 @@ def kinds(peer: Peer) -> list[str]:
     return [event.kind for event in peer.shelf.events]
 
 
-def is_idle(peer: Peer) -> bool:
-    application = peer.scheduler.applications().get(HELLO)
+def is_idle(peer: Peer, name: ApplicationName = HELLO) -> bool:
+    application = peer.scheduler.applications().get(name)
     return application is not None and application.running is None
 
 
@@ -162,6 +162,21 @@ async def test_without_an_owner_it_is_said_and_may_be_asked_again(tmp_path: Path
         assert answer["rule"] == "no-owner"
         assert "hello" in answer["detail"]
         assert "repave controllers" in answer["detail"]
+
+
+async def test_what_is_for_applications_of_several_controllers_is_done_to_none(tmp_path: Path) -> None:
+    async with peers(tmp_path, "ann", "ben") as (ann, ben):
+        await begun(ann, ben)
+        await ben.take(WEB)
+        assert (await released(ann))[0] == 202
+        spec = SPEC.replace("hello", WEB).replace("8080", "8090").replace("8000", "8001")
+        body = {"spec": spec, "digest": await push(ben), "version": "v1"}
+        assert (await post(ben, f"applications/{WEB}/releases", body))[0] == 202
+        await until(lambda: all(is_idle(ann, each) for each in (HELLO, WEB)))
+        status, answer = await post(ann, "regions/oslo/remove", {})
+        assert (status, answer["rule"]) == (503, "no-owner"), answer
+        assert "ben decides for web" in answer["detail"]
+        assert "region.left" not in kinds(ann), "hello, which is decided on here, stays there, too"
 
 
 async def test_what_is_for_several_applications_names_the_one_that_is_not_decided_for_here() -> None:

@@ -77,6 +77,7 @@ class Regions:
             if not asked.lost:
                 there_now = self._scheduler.observed(application.name)
                 check_out_of_dns(application, region, there_now, self._scheduler.clock())
+        self._decided_here(there)
         if asked.lost:
             self._sessions.forget(region)
         for application in there:
@@ -96,6 +97,7 @@ class Regions:
         ]
         for application in there:
             check_may_drain(application, region, observed(application.name))
+        self._decided_here(there)
         for application in there:
             await self._scheduler.steer(
                 application.name, DrainRegion(region), by=asked.by, reason=asked.reason
@@ -110,6 +112,7 @@ class Regions:
         """All of its applications are led to it again."""
         asked, region = await body_of(request, SignedRequest), self._region(request)
         there = [each for each in self._applications_in(region) if each.drained_in(region) is not None]
+        self._decided_here(there)
         for application in there:
             await self._scheduler.steer(
                 application.name, UndrainRegion(region), by=asked.by, reason=asked.reason
@@ -146,6 +149,11 @@ class Regions:
         if region not in self._sessions.views() and not self._applications_in(region):
             raise _unknown(region, self._sessions.views())
         return region
+
+    def _decided_here(self, applications: Iterable[Application]) -> None:
+        """Raises NotOwner before any of them is steered."""
+        for application in applications:
+            self._scheduler.tenure_of(application.name)
 
     def _applications_in(self, region: RegionName) -> list[Application]:
         known = self._scheduler.applications().values()
