@@ -330,13 +330,15 @@ class Owner:
     async def _decide(self) -> None:
         office = self._office
         self._catch_up()
-        for _ in range(DECISIONS_MAX):
+        decided = 0
+        while decided < DECISIONS_MAX:
             async with office.turnstile(self.application):
                 try:
                     decision, has_news = await self._decide_once()
                 except Conflict:
                     await office.catch_up()
                     continue
+            decided += 1
             if decision.because != self.because:
                 self.because = decision.because
                 office.visible.bump()

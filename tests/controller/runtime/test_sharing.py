@@ -11,6 +11,7 @@ from repave_controller.core.domain.limits import Limits
 from repave_controller.core.domain.rollout import Phase
 from repave_controller.core.ports import StoreError
 from repave_controller.peers.ports import NotOwner
+from repave_controller.runtime.owner import DECISIONS_MAX
 from repave_protos.protocol.values import ApplicationName
 from tests.fakes.controller.plural import Controller, two_controllers
 from tests.fakes.controller.scheduled import CART, OSLO, PARIS, SHOP
@@ -248,3 +249,16 @@ async def test_a_freeze_whose_answer_comes_late_takes_the_place_of_no_later_one(
 
 def frozen_for(reason: str) -> Command:
     return lambda _, now: (Freezes(FullFreeze("ann", reason, now)), ())
+
+
+@in_virtual_time
+async def test_a_release_begins_though_other_controllers_were_faster_many_times() -> None:
+    async with two_controllers() as (first, _):
+        await first.take(SHOP)
+        await first.scheduler.change_freezes(frozen_for("moving"))
+        await first.release()
+        await first.scheduler.change_freezes(lambda _, now: (Freezes(), ()))
+        first.shared.conflicts = 2 * DECISIONS_MAX
+        assert await ended(first) is Phase.SUCCEEDED
+        assert not first.shared.conflicts
+        assert "bug" not in first.shared_kinds()

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from repave_controller.core.domain.application import Event, Tenure
-from repave_controller.core.ports import Transaction
+from repave_controller.core.ports import Conflict, Transaction
 from repave_controller.peers.mirror import Mirror
 from repave_controller.peers.ports import SHARDS, ControllerId, Held, shard_of
 from repave_controller.runtime.scheduler import Scheduler
@@ -27,6 +27,7 @@ class SlowSharedStore(SharedMemoryStore):
     """Takes its time, as a database does. `fails_after_saving`: the answer to the next commit is lost."""
 
     fails_after_saving: Exception | None = None
+    conflicts = 0  # so many of the next commits that go by what others decided come too late
     _hangs: asyncio.Event | None = None
     _is_saved_first = False
 
@@ -37,6 +38,9 @@ class SlowSharedStore(SharedMemoryStore):
 
     async def commit(self, transaction: Transaction) -> tuple[Event, ...]:
         await asyncio.sleep(COMMIT_SECONDS)
+        if transaction.seen is not None and self.conflicts:
+            self.conflicts -= 1
+            raise Conflict("another controller was faster")
         hangs, self._hangs = self._hangs, None
         if hangs is not None and not self._is_saved_first:
             await hangs.wait()
