@@ -6,6 +6,7 @@ Facts only; what to do about them is decided in `reconcile`. A host's record end
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from repave_agent.core.balancer_health import BalancerHealth
 from repave_agent.core.host_health import Health, HealthRecord, Healths, ProbeTarget
 from repave_agent.core.host_phase import Judgement, judge_host
 from repave_agent.core.host_records import Record, fact_of, signs_of
@@ -73,6 +74,7 @@ class Fleet:
         self._probes: dict[HostName, ProbeTarget] = {}  # of the hosts that are to be probed
         self._are_probes_given = False
         self.health: dict[HostName, Health] = {}  # what their probes had said when that was looked at last
+        self.balancer_health = BalancerHealth()
         self.left: tuple[Host, ...] = ()  # that count as gone, and may still run
         self.notices: list[Notice] = []  # not yet taken
 
@@ -108,6 +110,7 @@ class Fleet:
             del self.of_group[record.group]
         self._unsorted.discard(name)
         self._unwatch(name)
+        self.balancer_health.forget(name)
         self.touch(record.group)
         return record
 
@@ -395,13 +398,16 @@ class Fleet:
                 self._set_fact(group.name, renewed)
 
     def _watch(self, record: Record, group: DesiredGroup | None) -> None:
-        is_probed = group is not None and record.is_running and record.address and not record.failure
-        if is_probed and group is not None and not record.is_destroying:
+        is_there = record.is_running and record.address and not (record.failure or record.is_destroying)
+        if group is None or not is_there:
+            self._unwatch(record.name)
+            self.balancer_health.forget(record.name)
+        elif self.balancer_health.tells(record.name):
+            self._unwatch(record.name)
+        else:
             known, probe = self._probes.get(record.name), group.template.probe
             if known is None or known.address != record.address or known.probe is not probe:
                 self._own_probes()[record.name] = ProbeTarget(record.address, probe)
-        else:
-            self._unwatch(record.name)
 
     def _unwatch(self, host: HostName) -> None:
         self.health.pop(host, None)
@@ -420,15 +426,25 @@ class Fleet:
             if record is None or (before is not None and before.record is known.record):
                 continue
             self.health[host] = known
+            if known.record.answered_at is not None:
+                self.balancer_health.answered(host)
             if before is None or _verdict(before) != _verdict(known):
                 self.touch(record.group)
 
+    def hear_balancer(self, view: BalancerView, groups: Mapping[GroupName, DesiredGroup], now: float) -> None:
+        """What its own checks say of the hosts of `groups`, whose health is its to tell."""
+        for host in self.balancer_health.hear(view, groups, self.records, self.health_of, now):
+            if (record := self.records.get(host)) is not None:
+                self.touch(record.group)
+
     def health_of(self, host: HostName) -> HealthRecord | None:
-        """What the host's probes have said; None when it is not to be probed."""
+        """What the host's probes, or the balancer's, have said; None when it is not to be probed."""
+        told = self.balancer_health.told(host)
         target, known = self._probes.get(host), self.health.get(host)
-        if target is None:
-            return None
-        return known.record if known is not None and known.target == target else HealthRecord.of(target.probe)
+        if target is None or self.balancer_health.tells(host):
+            return told
+        own = known.record if known is not None and known.target == target else HealthRecord.of(target.probe)
+        return own if told is None or own.answered_at is not None else told
 
     def _take(self, record: Record, judgement: Judgement, now: float) -> None:
         before, record.judgement = record.judgement, judgement

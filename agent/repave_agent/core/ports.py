@@ -286,6 +286,10 @@ class BackendView:
     servers_up: int  # enabled and seen up by the newest worker
     in_flight: int  # sessions on all workers
     is_exact: bool = True  # False: all of the application's, where groups can't be told apart
+    passing: frozenset[HostName] = field(default=frozenset(), compare=False)
+    """Of balancers whose check is the probe's: enabled hosts that pass it in each of its processes."""
+    failing: tuple[tuple[HostName, str], ...] = field(default=(), compare=False)
+    """Those that it calls down in each of them, and why."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from repave_agent.core.balancer_health import SILENT
 from repave_agent.core.fence import Accept, Again, Outdated, Refuse, admit
 from repave_agent.core.fleet import Fleet, Known
 from repave_agent.core.host_health import HealthRecord, Healths, ProbeTarget
@@ -50,6 +51,7 @@ from repave_agent.core.traffic import Shares, is_awaited
 from repave_protos.protocol.values import (
     ApplicationName,
     ApplicationReport,
+    DesiredGroup,
     DesiredState,
     GroupName,
     HostName,
@@ -163,6 +165,7 @@ class Region:
         self._full_look_at = float("-inf")
         self._application_of: dict[GroupName, ApplicationName] = {}
         self._claims = Claims()
+        self._told_by_balancer: dict[GroupName, DesiredGroup] = {}  # the health of their hosts
         self._shares: Shares = {}
         self._facts: dict[ApplicationName, tuple[HostFact, ...]] = {}  # as judged last
         self._other_facts: tuple[HostFact, ...] = ()
@@ -319,6 +322,12 @@ class Region:
 
     def _claim(self) -> None:
         self._claims = claims_of(self._desired.values(), self._named)
+        self._told_by_balancer = {
+            group.name: group
+            for state in self._desired.values()
+            for group in state.groups
+            if group.template.health_by == "balancer"
+        }
         self._is_plan_due = True
 
     def refuse(self, application: ApplicationName, why: str) -> None:
@@ -439,6 +448,7 @@ class Region:
         self._wake_moved(self._view, view)
         self._view, self._viewed_at = view, now
         self._fleet.note_enabled(view, now)
+        self._fleet.hear_balancer(view, self._told_by_balancer, now)
         if view.restarts > self._restarts_noticed:
             self._restarts_noticed = view.restarts
             self._notice(
@@ -704,13 +714,20 @@ class Region:
         self.look_seconds = HURRY_SECONDS if is_hurried else LOOK_SECONDS
         if self._change is not None and isinstance(self._change.action, Steer):
             return None
-        troubles = with_troubles(seen, decision.plan, self._fleet.troubles, outside)
+        troubles = with_troubles(seen, decision.plan, self._troubles(), outside)
         fresh = reports(seen, troubles, self._refusals, self._records)
         self._fleet.note_worn(fresh.values())
         self._outside = outside
         self._reports = _updated(self._reports, fresh)
         self._rest({name: at for name, at in self._plan.resting.items() if name in judged})
         return self._reports
+
+    def _troubles(self) -> dict[GroupName, str]:
+        troubles = self._fleet.troubles
+        if not self._fleet.balancer_health.is_silent:
+            return troubles
+        silent = {name: [SILENT, troubles.get(name, "")] for name in self._told_by_balancer}
+        return troubles | {name: "; ".join(filter(None, each)) for name, each in silent.items()}
 
     def _notice(self, kind: str, text: str) -> None:
         self._fleet.notices.append(Notice(kind, text))

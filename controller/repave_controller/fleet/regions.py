@@ -7,7 +7,7 @@ is decided in `holders.py`.
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
-from repave_protos.protocol.capabilities import secret_sources, takes_sizes, takes_spot
+from repave_protos.protocol.capabilities import secret_sources, takes_sizes, takes_spot, tells_health
 from repave_protos.protocol.certificates import AgentIdentity
 from repave_protos.protocol.values import (
     ApplicationName,
@@ -116,6 +116,8 @@ def _ignored(desired: DesiredState, capabilities: tuple[str, ...]) -> tuple[str,
         return "sizes of machines", "does not choose by"
     if desired.has_spot and not takes_spot(capabilities):
         return "spot machines", "can't ask for"
+    if desired.has_health_by_balancer and not tells_health(capabilities):
+        return "health by its balancer", "or its balancer does not know"
     return None
 
 

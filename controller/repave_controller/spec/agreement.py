@@ -19,6 +19,7 @@ from repave_protos.protocol.capabilities import (
     takes_sizes,
     takes_spot,
     takes_timeouts,
+    tells_health,
 )
 from repave_protos.protocol.values import Hello, RegionName
 
@@ -68,6 +69,17 @@ def disagreements(spec: Spec, agents: Mapping[RegionName, Hello]) -> Iterator[Di
         elif spec.traffic.testers is not None and not supports_testers(hello.capabilities):
             text = f"balancer {has} of {region.name} can't tell testers: leave it out"
             yield Disagreement("traffic.testers", text)
+        if spec.health.by == "balancer" and not tells_health(hello.capabilities):
+            yield Disagreement("health.by", _untold(hello))
+
+
+def _untold(hello: Hello) -> str:
+    """An agent that says nothing may be one of before there was such a choice."""
+    return (
+        f"balancer {hello.balancer} of {hello.region} (agent {hello.agent_version}) does not say of each "
+        "host what the agent's probe would find: leave it out, or the region; an agent from before there "
+        "was such a choice is to be upgraded"
+    )
 
 
 def _sets_tunnel(spec: Spec) -> bool:

@@ -38,7 +38,13 @@ from repave_protos.protocol.secret_places import (
     SOURCES,
     VAULT_EXAMPLE,
 )
-from repave_protos.protocol.values import MACHINE_IMAGE_LENGTH_MAX, MARK_NAME, MARK_VALUE, Drift
+from repave_protos.protocol.values import (
+    MACHINE_IMAGE_LENGTH_MAX,
+    MARK_NAME,
+    MARK_VALUE,
+    Drift,
+    HealthSource,
+)
 
 NO_MACHINE_IMAGE = "local"
 ENVIRONMENT_MAX = 256
@@ -50,6 +56,8 @@ BALANCER_SECONDS_MIN, BALANCER_SECONDS_MAX = 0.001, 7 * 86_400.0
 """HAProxy counts milliseconds, for 24 days at most."""
 PROBE_SECONDS_MIN, PROBE_SECONDS_MAX = 0.001, 3600.0
 """What balancers take as the time of one check."""
+BALANCER_FALLS_MIN = 2
+"""If one failure took a server down, HAProxy would show one that was just enabled as one that has passed."""
 LABEL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$"
 SET_BY_REPAVE = ("HOST", "PORT")
 NO_SECRETS = ("PATH",)
@@ -426,6 +434,11 @@ class Health(Section):
     http: Http | None = Field(None, description="Ask by HTTP.")
     tcp: Tcp | None = Field(None, description="Ask by connecting.")
     command: CommandProbe | None = Field(None, description="Ask by running a command.")
+    by: HealthSource = Field(
+        "agent",
+        description="Whose checks say whether a host that takes requests is healthy: those of the region's "
+        "agent, or of its balancer where that sends the same.",
+    )
     interval: PositiveDuration = Field(as_written("2s"), description="From one question to the next.")
     timeout: PositiveDuration | None = Field(
         None, description="How long an answer may take. 1s, or the interval if that is shorter."
@@ -476,6 +489,8 @@ class Health(Section):
                 f"hosts are asked in one way only; leave out {' or '.join(kinds)}",
                 *((kind,) for kind in kinds),
             )
+        if self.by == "balancer":
+            self._suits_a_balancer()
         if not PROBE_SECONDS_MIN <= self.timeout_seconds <= PROBE_SECONDS_MAX:
             raise contradiction("must be between 1ms and 1h", ("timeout",), ("interval",))
         if self.timeout_seconds > self.interval:
@@ -491,6 +506,21 @@ class Health(Section):
                 ("launch_deadline",),
             )
         return self
+
+    def _suits_a_balancer(self) -> None:
+        if self.command is not None:
+            raise contradiction(
+                "a balancer runs no commands inside hosts: ask by http or tcp, or set by: agent",
+                ("by",),
+                ("command",),
+            )
+        if self.unhealthy_after < BALANCER_FALLS_MIN:
+            raise contradiction(
+                "a balancer calls a host down after 2 bad answers, not after 1: set unhealthy_after to 2 or "
+                "more, or by: agent",
+                ("by",),
+                ("unhealthy_after",),
+            )
 
 
 def _check_balancer_seconds(seconds: float) -> float:

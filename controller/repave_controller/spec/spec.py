@@ -234,6 +234,7 @@ def _template(spec: Spec, version: str) -> HostTemplate:
         secrets=tuple(_secrets(spec, version)),
         machine_sizes=spec.host.size or (),
         is_spot=spec.host.spot,
+        health_by=spec.health.by,
     )
 
 

@@ -20,6 +20,7 @@ _NO_TESTERS = "testers=none"
 _MACHINE_IMAGES = "host.image=any"
 _SIZES = "host.size=any"
 _SPOT = "host.spot=any"
+_HEALTH_BY_BALANCER = "health.by=balancer"
 _NO_TIMEOUTS = "timeouts=none"
 _NO_TUNNEL_TIMEOUT = "timeouts.tunnel=none"
 _WAY_IN = "way_in"
@@ -39,7 +40,8 @@ class BalancerAbilities:
     `supports_sticky_split`: by a cookie or header. `switches_at_once`: False where both groups get some of
     the traffic for a moment while it moves. `takes_timeouts`: a spec may set those of connections;
     `has_tunnel_timeout`: among them one of upgraded ones. `can_be_taken_over`: an agent on another machine
-    reaches all of it, and goes on with what it finds.
+    reaches all of it, and goes on with what it finds. `tells_health`: its checks send what the agent's prober
+    sends, by HTTP and TCP, and it says what they found of each host.
     """
 
     share_step_bp: int = 1
@@ -49,6 +51,7 @@ class BalancerAbilities:
     takes_timeouts: bool = True
     has_tunnel_timeout: bool = True
     can_be_taken_over: bool = False
+    tells_health: bool = False
 
     def __post_init__(self) -> None:
         assert 1 <= self.share_step_bp <= 10_000
@@ -100,6 +103,7 @@ def capability_words(
     words += [_MACHINE_IMAGES] * provider.takes_machine_images
     words += [_SIZES] * provider.takes_sizes
     words += [_SPOT] * provider.takes_spot
+    words += [_HEALTH_BY_BALANCER] * balancer.tells_health
     words += [_NO_COMMANDS] * (not provider.runs_commands)
     words += [_NO_OUTPUT] * (not provider.keeps_output)
     words += [_TAKE_OVER] * (provider.can_be_taken_over and balancer.can_be_taken_over)
@@ -168,6 +172,11 @@ def takes_sizes(capabilities: tuple[str, ...]) -> bool:
 def takes_spot(capabilities: tuple[str, ...]) -> bool:
     """Only of agents that say so: others would make hosts at the full price."""
     return _SPOT in capabilities
+
+
+def tells_health(capabilities: tuple[str, ...]) -> bool:
+    """Whether its balancer can be the source of hosts' health. Only of agents that say so."""
+    return _HEALTH_BY_BALANCER in capabilities
 
 
 def runs_commands(capabilities: tuple[str, ...]) -> bool:

@@ -28,6 +28,8 @@ of a later version."""
 Drain = Literal["none", "unless_last", "even_last"]
 """Whether a region's record of an application is taken out of DNS, and whether even as the last one."""
 RecordState = Literal["unknown", "in", "out"]
+HealthSource = Literal["agent", "balancer"]
+"""Whose checks say whether a verified host is healthy."""
 
 FULL_WEIGHT_BP = 10_000
 SHORT_DIGEST_LENGTH = 12
@@ -138,6 +140,7 @@ class HostTemplate:
         str, ...
     ] = ()  # of its machine, the best one first; (): that of the region's settings
     is_spot: bool = False  # cheaper, and its cloud may take it at any time
+    health_by: HealthSource = "agent"
 
     @property
     def growing_seconds(self) -> float:
@@ -231,6 +234,11 @@ class DesiredState:
     def has_spot(self) -> bool:
         """Whether an agent that knows of none would make hosts at the full price."""
         return any(group.template.is_spot for group in self.groups)
+
+    @property
+    def has_health_by_balancer(self) -> bool:
+        """Whether an agent that knows of no such thing would ask each host itself all the time."""
+        return any(group.template.health_by == "balancer" for group in self.groups)
 
     def group(self, name: GroupName) -> DesiredGroup | None:
         for group in self.groups:

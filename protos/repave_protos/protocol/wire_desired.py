@@ -132,6 +132,7 @@ def _template_message(template: HostTemplate) -> pb.HostTemplate:
         secrets=map(_secret_message, template.secrets),
         machine_sizes=template.machine_sizes,
         is_spot=template.is_spot,
+        is_health_by_balancer=template.health_by == "balancer",
     )
 
 
@@ -255,6 +256,7 @@ def _template(message: pb.HostTemplate) -> HostTemplate:
         secrets=tuple(map(_secret, message.secrets)),
         machine_sizes=machine_sizes(message.machine_sizes, "HostTemplate.machine_sizes"),
         is_spot=message.is_spot,
+        health_by="balancer" if message.is_health_by_balancer else "agent",
     )
 
 

@@ -55,14 +55,15 @@ class Stage:
 
 def order_of(stage: Stage) -> ReleaseOrder:
     """The user's release, as `repave release` would order it, at a time when it may move; what people approve
-    is approved at once. Hosts of a simulation have no secrets and no sizes."""
+    is approved at once. Hosts of a simulation have no secrets and no sizes, and are asked by their agent."""
     wanted = stage.spec.artifact.sha256
     digest = NEW if wanted in (None, "required") else Digest(wanted)
     order = compile_order(stage.spec, digest, "new", by="new", key="new")
     steps = tuple(step for step in order.steps if step.approver is None)
     waves = tuple(replace(wave, approve=None) for wave in order.waves)
     policy = replace(order.policy, windows=(), freezes=())
-    order = replace(order, template=replace(order.template, secrets=(), machine_sizes=(), is_spot=False))
+    plain = replace(order.template, secrets=(), machine_sizes=(), is_spot=False, health_by="agent")
+    order = replace(order, template=plain)
     return replace(order, digest=NEW, sizes=stage.sizes, steps=steps, waves=waves, policy=policy)
 
 

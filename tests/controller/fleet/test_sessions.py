@@ -339,10 +339,15 @@ async def test_a_region_tells_what_is_wrong_with_it_and_whether_it_can_act() -> 
             "sizes of machines, which the agent (0.1.0, provider local)",
         ),
         ({"is_spot": True}, ("host.spot=any",), "spot machines, which the agent (0.1.0, provider local)"),
+        (
+            {"health_by": "balancer"},
+            ("health.by=balancer",),
+            "health by its balancer, which the agent (0.1.0",
+        ),
     ],
-    ids=["sizes", "spot"],
+    ids=["sizes", "spot", "health"],
 )
-async def test_an_agent_that_would_make_other_machines_is_sent_no_application_with_a_choice(
+async def test_an_agent_that_would_ignore_a_choice_is_sent_no_application_with_one(
     template: dict[str, Any], words: tuple[str, ...], what: str
 ) -> None:
     group = DesiredGroup(GroupName("shop-v001"), Digest("0" * 64), 1, 0, a_template(**template))

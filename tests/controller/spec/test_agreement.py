@@ -106,3 +106,16 @@ def test_a_balancer_without_a_timeout_of_tunnels_takes_the_others() -> None:
 
 def test_an_old_agent_is_believed_to_take_what_old_specs_say() -> None:
     assert found(OLD, host=", image: local", region=", provider: openstack") == []
+
+
+def test_health_is_only_told_by_a_balancer_that_says_it_can() -> None:
+    by_balancer = f"{HTTP}, by: balancer"
+    able = agent("local", "haproxy", ProviderAbilities(), BalancerAbilities(tells_health=True))
+    assert found(able, health=by_balancer) == []
+    for hello in (LOCAL, OPENSTACK, OLD):
+        assert found(hello, health=f"{HTTP}, by: agent") == []
+        assert found(hello, health=by_balancer) == [
+            f"health.by: balancer {hello.balancer} of oslo (agent {hello.agent_version}) does not say of "
+            "each host what the agent's probe would find: leave it out, or the region; an agent from before "
+            "there was such a choice is to be upgraded"
+        ]

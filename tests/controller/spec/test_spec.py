@@ -166,6 +166,13 @@ def test_every_way_to_ask_for_health_compiles() -> None:
     assert compile_order(tcp, DIGEST, "1").template.probe == Probe("tcp", 9)
 
 
+def test_health_is_told_by_the_agent_unless_the_balancer_is_named() -> None:
+    assert compile_order(spec(SMALLEST), DIGEST, "1").template.health_by == "agent"
+    for asks in ("http: {port: 8080, path: /}", "tcp: {port: 9}"):
+        told = spec(SMALLEST.replace("http: {port: 8080, path: /}", f"{asks}, by: balancer"))
+        assert compile_order(told, DIGEST, "1").template.health_by == "balancer"
+
+
 def test_timeouts_of_connections_have_defaults_each() -> None:
     assert compile_order(spec(SMALLEST), DIGEST, "1").template.timeouts == Timeouts(60, 60, 3600)
     longer = spec(SMALLEST.replace("traffic: {", "traffic: {timeouts: {server: 75s, tunnel: 12h}, "))

@@ -208,6 +208,26 @@ BAD = {
             "9:3: health: say how hosts are asked: add http: {port: 8080, path: /}, or tcp, or command",
         ],
     ),
+    "a balancer that runs commands": (
+        "  http: {port: 8080}",
+        "  command: {port: 8080, run: ./check}\n  by: balancer",
+        [
+            "10:7: health.by: a balancer runs no commands inside hosts: ask by http or tcp, or set by: agent",
+        ],
+    ),
+    "a balancer that calls a host down at once": (
+        "{port: 8080}",
+        "{port: 8080}\n  by: balancer\n  unhealthy_after: 1",
+        [
+            "11:20: health.unhealthy_after: a balancer calls a host down after 2 bad answers, not after 1: "
+            "set unhealthy_after to 2 or more, or by: agent",
+        ],
+    ),
+    "another source of health": (
+        "{port: 8080}",
+        "{port: 8080}\n  by: dice",
+        ["10:7: health.by: must be 'agent' or 'balancer'"],
+    ),
     "an answer slower than the questions": (
         "{port: 8080}",
         "{port: 8080}\n  timeout: 3s\n  interval: 2s",

@@ -18,6 +18,7 @@ from repave_protos.protocol.capabilities import (
     takes_machine_images,
     takes_sizes,
     takes_spot,
+    tells_health,
     traffic_precision_bp,
     verifies_signatures,
 )
@@ -31,7 +32,9 @@ from repave_protos.protocol.capabilities import (
         takes_sizes=st.booleans(),
         takes_spot=st.booleans(),
     ),
-    st.builds(BalancerAbilities, st.integers(1, 10_000), st.booleans(), st.booleans()),
+    st.builds(
+        BalancerAbilities, st.integers(1, 10_000), st.booleans(), st.booleans(), tells_health=st.booleans()
+    ),
 )
 def test_what_kinds_can_do_arrives_as_they_declare_it(
     provider: ProviderAbilities, balancer: BalancerAbilities
@@ -46,7 +49,10 @@ def test_what_kinds_can_do_arrives_as_they_declare_it(
         takes_spot=takes_spot(words),
     )
     assert balancer == BalancerAbilities(
-        traffic_precision_bp(words) or 0, supports_sticky_split(words), supports_testers(words)
+        traffic_precision_bp(words) or 0,
+        supports_sticky_split(words),
+        supports_testers(words),
+        tells_health=tells_health(words),
     )
 
 
@@ -60,6 +66,7 @@ def test_an_agent_of_version_0_1_is_understood() -> None:
     assert secret_sources(words) is None
     assert not takes_sizes(words)
     assert not takes_spot(words)
+    assert not tells_health(words)
 
 
 def test_an_agent_that_looks_at_signatures_need_not_look_at_bundles() -> None:

@@ -188,6 +188,7 @@ templates = st.builds(
     signers=st.lists(st.text("ABCabc012+/=", min_size=1, max_size=56), max_size=3).map(tuple),
     machine_sizes=machine_sizes,
     is_spot=st.booleans(),
+    health_by=st.sampled_from(["agent", "balancer"]),
 )
 desired_groups = st.builds(
     DesiredGroup,

@@ -31,7 +31,7 @@ from repave_agent.core.ports import (
     UnfitError,
     WayIn,
 )
-from repave_protos.protocol.values import ApplicationName, GroupName
+from repave_protos.protocol.values import ApplicationName, GroupName, HostName
 
 log = structlog.get_logger()
 
@@ -237,10 +237,15 @@ class HaproxyBalancer:
 
 
 def _backend_view(group: GroupName, views: list[BalancerView]) -> BackendView:
-    """The fewest that any of them sees up, and all that is in flight anywhere."""
-    of_group = [view.backend(group) for view in views]
+    """The fewest that any of them sees up, all that is in flight anywhere, and what all say of a host."""
+    of_group = [view.backend(group) or BackendView(group, 0, 0) for view in views]
+    of_others = [dict(each.failing) for each in of_group[1:]]
     return BackendView(
         group,
-        servers_up=min(each.servers_up if each is not None else 0 for each in of_group),
-        in_flight=sum(each.in_flight for each in of_group if each is not None),
+        servers_up=min(each.servers_up for each in of_group),
+        in_flight=sum(each.in_flight for each in of_group),
+        passing=frozenset[HostName].intersection(*(each.passing for each in of_group)),
+        failing=tuple(
+            (host, why) for host, why in of_group[0].failing if all(host in failing for failing in of_others)
+        ),
     )

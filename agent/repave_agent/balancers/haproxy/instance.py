@@ -5,7 +5,7 @@ Order: disk before socket, so that a HAProxy that dies comes back as it was last
 """
 
 import operator
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,10 +30,10 @@ from repave_agent.balancers.haproxy.host import conditions, make_directory, read
 from repave_agent.balancers.haproxy.options import HaproxyOptions
 from repave_agent.balancers.haproxy.process import HaproxyProcess
 from repave_agent.balancers.haproxy.socket import WorkerGoneError, Workers, WorkerState
-from repave_agent.balancers.haproxy.up import Key, placed, untouched, up, with_traffic
+from repave_agent.balancers.haproxy.up import Key, placed, untouched, up, why_down, with_traffic
 from repave_agent.balancers.parts import changed, only, unfit
 from repave_agent.core.ports import BackendView, BalancerError, BalancerView, Route, Structure
-from repave_protos.protocol.values import ApplicationName
+from repave_protos.protocol.values import ApplicationName, GroupName, HostName
 
 log = structlog.get_logger()
 
@@ -377,12 +377,21 @@ class HaproxyInstance:
 def _backend_views(
     structure: Structure, servers_up: frozenset[Key], workers: tuple[WorkerState, ...]
 ) -> tuple[BackendView, ...]:
-    counts = Counter(group for group, _ in servers_up)
+    passing: defaultdict[str, set[HostName]] = defaultdict(set)
+    for group, host in servers_up:
+        passing[group].add(HostName(host))
+    failing: defaultdict[str, list[tuple[HostName, str]]] = defaultdict(list)
+    for each in workers[0].servers:
+        backend = structure.backend(GroupName(each.group)) if each.failed_with is not None else None
+        if backend is not None and each.failed_with is not None:
+            failing[each.group].append((HostName(each.host), why_down(*each.failed_with, backend.probe)))
     return tuple(
         BackendView(
             backend.group,
-            servers_up=counts[backend.group],
+            servers_up=len(passing[backend.group]),
             in_flight=sum(worker.in_flight.get(backend.group, 0) for worker in workers),
+            passing=frozenset(passing[backend.group]),
+            failing=tuple(failing[backend.group]),
         )
         for backend in structure.backends
     )

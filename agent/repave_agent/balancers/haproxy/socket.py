@@ -49,6 +49,7 @@ class ServerState:
     weight: int = 0
     in_flight: int = 0
     has_passed: bool = False  # the newest check has, and it was asked since it was enabled
+    failed_with: tuple[str, str] | None = None  # of one that is called down: HAProxy's word, and the code
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,25 +186,30 @@ def _parse_table(lines: Iterable[str]) -> tuple[tuple[ServerState, ...], dict[st
     weight, checked = columns.index("weight"), columns.index("check_status")
     servers, in_flight = [], {}
     for row in rows:
-        cells = row.split(",", checked + 1)
-        if len(cells) <= checked:
+        cells = row.split(",", checked + 2)
+        if len(cells) <= checked + 1:
             continue
         requests = int(cells[queued] or 0) + int(cells[current] or 0)
         if cells[1] == "BACKEND":
             in_flight[cells[0]] = requests
         else:
             servers.append(
-                _server(cells[0], cells[1], cells[status], cells[weight], requests, cells[checked])
+                _server(
+                    cells[0], cells[1], cells[status], cells[weight], requests, *cells[checked : checked + 2]
+                )
             )
     return tuple(servers), in_flight
 
 
 @lru_cache(maxsize=SERVERS_REMEMBERED)
-def _server(group: str, host: str, status: str, weight: str, requests: int, checked: str) -> ServerState:
+def _server(
+    group: str, host: str, status: str, weight: str, requests: int, checked: str, code: str
+) -> ServerState:
     """The same object for a server that has not changed: most have not since the last look."""
     is_enabled, is_up = _standing(status)
     has_passed = is_up and _has_passed(status, checked)
-    return ServerState(group, host, is_enabled, is_up, int(weight or 0), requests, has_passed)
+    failed_with = (checked.removeprefix("* "), code) if status.startswith("DOWN") else None
+    return ServerState(group, host, is_enabled, is_up, int(weight or 0), requests, has_passed, failed_with)
 
 
 def _standing(status: str) -> tuple[bool, bool]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from repave_agent.balancers.haproxy.socket import ServerState
 from repave_agent.core.ports import Route, Server, Structure
+from repave_protos.protocol.values import Probe
 
 Key = tuple[str, str]
 """HAProxy's backend, and the host."""
@@ -47,3 +48,15 @@ def with_traffic(
     return frozenset(
         (place, str(server.host)) for place, server in placed(Structure(backends=backends), places)
     )
+
+
+def why_down(status: str, code: str, probe: Probe) -> str:
+    """What its check said of a server that is down, in words; `status` is HAProxy's, as L7STS."""
+    said = {
+        "L4CON": "could not connect",
+        "L4TOUT": f"could not connect within {probe.timeout_seconds:g} s",
+        "L7TOUT": f"had no answer within {probe.timeout_seconds:g} s",
+        "L7STS": f"was answered with status {code}, expected {probe.expect_status}",
+        "L7RSP": "was answered with something that is not HTTP",
+    }
+    return f"HAProxy's check {said.get(status, 'failed')}"

@@ -235,6 +235,8 @@ def _changes(application: Application, order: ReleaseOrder, origin: ServerGroup 
             found.append(f"{region}: {had} -> {size} hosts")
     if order.template.probe != origin.template.probe:
         found.append("how hosts are asked for their health")
+    if order.template.health_by != origin.template.health_by:
+        found.append(f"health by the {origin.template.health_by} -> by the {order.template.health_by}")
     return tuple(found) or ("nothing but fresh hosts",)
 
 

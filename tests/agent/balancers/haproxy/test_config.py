@@ -269,14 +269,14 @@ def test_a_worker_is_understood() -> None:
         "# table: _fallen_back, type: string, size:10240, used:1\n"
         "0x55f0c1d2a3b8: key=shop|b|a use=0 exp=0 shard=0 gpc0=18\n\n"
         "# pxname,svname,qcur,qmax,scur,smax,slim,stot,bin,bout,dreq,dresp,ereq,econ,eresp,wretr,wredis,"
-        "status,weight,check_status\n"
-        "a,h1,0,0,1,0,,0,0,0,,0,,0,0,0,0,UP 1/2,1,L7OK\n"
-        "a,h2,0,0,0,0,,0,0,0,,0,,0,0,0,0,MAINT,1,\n"
-        "a,h3,0,0,0,0,,0,0,0,,0,,0,0,0,0,DOWN 1/2,1,L7STS\n"
-        "a,h4,0,0,0,0,,0,0,0,,0,,0,0,0,0,no check,1,\n"
-        "a,h5,0,0,0,0,,0,0,0,,0,,0,0,0,0,UP,1,* L7OK\n"
-        "a,h6,0,0,0,0,,0,0,0,,0,,0,0,0,0,UP,1,INI\n"
-        "a,BACKEND,2,0,1,0,1,0,0,0,0,0,,0,0,0,0,UP,0,\n\n"
+        "status,weight,check_status,check_code,check_duration\n"
+        "a,h1,0,0,1,0,,0,0,0,,0,,0,0,0,0,UP 1/2,1,L7OK,200,1\n"
+        "a,h2,0,0,0,0,,0,0,0,,0,,0,0,0,0,MAINT,1,,,\n"
+        "a,h3,0,0,0,0,,0,0,0,,0,,0,0,0,0,DOWN 1/2,1,* L7STS,503,1\n"
+        "a,h4,0,0,0,0,,0,0,0,,0,,0,0,0,0,no check,1,,,\n"
+        "a,h5,0,0,0,0,,0,0,0,,0,,0,0,0,0,UP,1,* L7OK,200,1\n"
+        "a,h6,0,0,0,0,,0,0,0,,0,,0,0,0,0,UP,1,INI,,\n"
+        "a,BACKEND,2,0,1,0,1,0,0,0,0,0,,0,0,0,0,UP,0,,,\n\n"
     )
     assert (state.fingerprint, state.entries) == ("repave-12ab", {"shop": "a|b|5"})
     assert [(each.host, each.is_enabled, each.is_up, each.has_passed) for each in state.servers] == [
@@ -287,6 +287,8 @@ def test_a_worker_is_understood() -> None:
         ("h5", True, True, True),
         ("h6", True, True, False),
     ]
+    failed = [(each.host, each.failed_with) for each in state.servers if each.failed_with is not None]
+    assert failed == [("h3", ("L7STS", "503"))]
     assert state.in_flight == {"a": 3}
     assert state.fallen_back == {"shop|b|a": 18}
 

@@ -153,6 +153,7 @@ def test_foretelling_changes_nothing_and_gives_the_same_again() -> None:
         {"drain_seconds": 11.0},
         {"machine_sizes": ("xl",)},
         {"is_spot": True},
+        {"health_by": "balancer"},
         {"steps": (Scale(100, 60.0), Verify(60.0), Weight(10_000, 60.0), Soak(0.0, 60.0))},
         {"policy": Policy(keep_seconds=1.0)},
         {"waves": (Wave((PARIS,)), Wave((OSLO,)))},
@@ -175,6 +176,13 @@ def test_other_machines_are_told_as_a_change() -> None:
     assert "machine size of the settings -> xl or l" in told
     assert "machines -> spot machines" in told
     assert not [each for each in plan_release(application, order).changes if "machine" in each]
+
+
+def test_another_source_of_health_is_told_as_a_change() -> None:
+    application, order = released("a").application, an_order("b")
+    told = replace(order, template=replace(order.template, health_by="balancer"))
+    assert "health by the agent -> by the balancer" in plan_release(application, told).changes
+    assert not [each for each in plan_release(application, order).changes if "health" in each]
 
 
 def test_who_asks_and_why_is_no_part_of_a_plan() -> None:
