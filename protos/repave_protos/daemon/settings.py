@@ -242,7 +242,8 @@ def _explain(
     if error["type"] == "missing":
         where = f" or put {name} = ... into {file}" if file is not None else ""
         return f"{name} is not set: set {_variable(name, prefix)}{where}"
-    origin = given[name][1] if name in given else "default"
+    within = (".".join(map(str, error["loc"][:end])) for end in range(len(error["loc"]), 0, -1))
+    origin = next((given[each][1] for each in within if each in given), "default")  # a list names itself
     return f"{origin}: {name}: {_wrong(error)}"
 
 

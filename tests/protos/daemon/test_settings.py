@@ -118,6 +118,16 @@ def test_what_a_setting_cannot_be_is_refused_with_where_it_came_from(file: Path)
     assert refusal(file).startswith(f"file {file}: is_strict: ")
 
 
+def test_one_of_a_list_is_refused_with_where_the_list_came_from(tmp_path: Path) -> None:
+    class Listed(Settings):
+        peers: tuple[Address, ...] = ()
+
+    file = tmp_path / "test.toml"
+    file.write_text('peers = ["127.0.0.1:2", "127.0.0.1"]')
+    with pytest.raises(SettingsError, match=r"^file .*test\.toml: peers\.1: write HOST:PORT"):
+        load_settings(Listed, file, {}, PREFIX)
+
+
 def test_a_setting_that_is_missing_is_named_with_its_variable(file: Path) -> None:
     assert refusal() == "region is not set: set REPAVE_TEST_REGION"
     file.write_text("")
