@@ -54,7 +54,7 @@ BROKEN: dict[str, tuple[Sequence[Write], Sequence[Read], str]] = {
         [read("b", 3, 4), read("a", 5, 6)],
         "a is read at 5.000",
     ),
-    "what nobody wrote": ([wrote(1, "a", 0, 1)], [read("c", 2, 3)], "c is read"),
+    "a value that no write has": ([wrote(1, "a", 0, 1)], [read("c", 2, 3)], "c is read"),
 }  # fmt: skip
 
 

@@ -101,7 +101,7 @@ class SimulatedPeer:
 
 
 def _unheard(answer: people.Answer) -> None:
-    """Nobody waits for it."""
+    """No caller waits for it."""
 
 
 def _shown(shards: Iterable[Shard]) -> str:
@@ -238,7 +238,7 @@ class TierThree(TierTwo):
             self.database.cut_until[controller] = self.world.now + FADED_SECONDS
 
     def _taken(self, former: Held) -> None:
-        """Whoever had the shard knows by its own clock that it has it no more, where its lease has ended."""
+        """The former owner knows by its own clock that it has it no more, where its lease has ended."""
         peer = self.peers.get(former.owner or "")
         if peer is None or self.world.lives[peer.member.id].is_over or self.database.clock_step:
             return
@@ -257,7 +257,7 @@ class TierThree(TierTwo):
         return held.owner or self.world.controllers[0]
 
     def _look(self) -> None:
-        """Somebody decides for each shard soon after the last trouble."""
+        """Each shard has an owner again soon after the last trouble."""
         self.loop.after(LOOK_SECONDS, self._look)
         world, database = self.world, self.database
         if world.is_fair and (database.away_until or database.cut_until or database.deaf_until):

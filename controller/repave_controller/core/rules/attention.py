@@ -1,8 +1,8 @@
 """Says which reports an application has to be decided again for. Pure.
 
 A decision is a function of what it reads. One that rests reads little of a report, so that a region whose
-hosts come and go costs nothing but taking its report in. Whoever lets a decision read more says so here:
-tests/controller/core/rules/test_attention.py compares decisions with and without the reports left out.
+hosts come and go costs nothing but taking its report in. What a decision reads beyond that must be named
+here: tests/controller/core/rules/test_attention.py compares decisions with and without the reports left out.
 """
 
 from collections.abc import Callable
