@@ -7,13 +7,22 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
+from repave_agent.core.fleet import Fleet
+from repave_agent.core.host_health import PASSED, Health, HealthRecord
+from repave_agent.core.observation import EMPTY_VIEW
+from repave_agent.core.ports import Backend, BackendView, Host, Server, Structure
+from repave_agent.core.reconcile import Launch
 from repave_agent.health.prober import Prober
 from repave_protos.protocol.values import HostName, Probe
 from tests.benchmarks.table import Line
+from tests.fakes.agent.region_values import BLUE, PROBE, SHOP, a_group, a_state
+from tests.fakes.templates import changed
 
 HOSTS = 100
+LOOKS = 500
 INTERVAL_SECONDS = 0.2
 WARM_SECONDS = 2.0
 PORT = 18_431
@@ -41,6 +50,34 @@ def run(directory: Path, seconds: float) -> Iterator[Line]:
         f"{probe * 1e6:.0f} us against {check * 1e6:.0f} us, {HOSTS / INTERVAL_SECONDS:.0f} a second each"
     )
     yield Line("CPU of a probe / of HAProxy's own check", probe / check, "x", beside, DEARER_MAX)
+    told = _told()
+    beside = f"{told * 1e6:.2f} us a host and look, beyond the look that is made anyway"
+    yield Line("health.by: balancer: CPU of a host / of a probe", told / probe, "x", beside)
+
+
+def _told() -> float:
+    """CPU seconds of one host at one look at a balancer that tells its health, and has nothing new to say."""
+    group = changed(a_group(), {"count": HOSTS, "health_by": "balancer", "min_healthy_seconds": 0.0})
+    fleet = Fleet()
+    for spec in fleet.launching(Launch(group, a_state(group), HOSTS), now=100.0):
+        host = Host(spec.name, BLUE, SHOP, spec.digest, "127.9.0.1", spec.port, 0.0, is_running=True)
+        fleet.launched(host, 100.0)
+    fleet.judge({BLUE: group}, 100.0)
+    passed = HealthRecord.of(PROBE).after(PASSED, 100.0)
+    fleet.hear_probes({name: Health(target, passed) for name, target in fleet.probes.items()})
+    fleet.judge({BLUE: group}, 100.0)
+    servers = tuple(Server(name, "127.9.0.1", PROBE.port) for name in fleet.records)
+    seen = BackendView(BLUE, HOSTS, 0, passing=frozenset(fleet.records))
+    structure = Structure((), (Backend(BLUE, servers, PROBE),))
+    view = replace(EMPTY_VIEW, is_running=True, structure=structure, backends=(seen,))
+    fleet.note_enabled(view, 100.0)
+    fleet.hear_balancer(view, {BLUE: group}, 100.0)
+    fleet.judge({BLUE: group}, 100.0)
+    assert not fleet.probes
+    began = time.process_time()
+    for look in range(LOOKS):
+        fleet.hear_balancer(view, {BLUE: group}, 101.0 + look)
+    return (time.process_time() - began) / (LOOKS * HOSTS)
 
 
 @contextmanager
