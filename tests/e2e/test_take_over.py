@@ -81,7 +81,9 @@ async def test_one_that_is_cut_off_is_succeeded_and_the_database_may_restart(
         await of.until(lambda: a.has)
         restarted = asyncio.get_running_loop().time()
         await asyncio.to_thread(postgresql_server.restart)
-        await of.until(lambda: a.count("gained", restarted) and b.count("saved", restarted))
+        # Whose session ends first may lose its shards to the other one, and only some shards are saved for.
+        await of.until(lambda: any(each.count("gained", restarted) for each in (a, b)))
+        await of.until(lambda: any(each.count("saved", restarted) for each in (a, b)))
         assert check_history(of, postgresql_server, url.rpartition("/")[2]) > 50
 
 

@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,9 @@ def binaries() -> Path | None:
     beside = shutil.which("initdb")
     return Path(beside).parent if beside else None
 
+
+_STARTER = ThreadPoolExecutor(1)
+"""Its thread lasts as long as this process: what it starts ends with it, as `_as_user` asks."""
 
 needs_postgresql = pytest.mark.skipif(binaries() is None, reason="PostgreSQL is not installed: make tools")
 needs_pgbouncer = pytest.mark.skipif(
@@ -98,24 +102,21 @@ class Server:
     # ----------------------------------------------------------------------------------- its process
 
     def start(self) -> None:
-        """From a thread that lasts: PostgreSQL ends with it."""
         given = [word for name, value in self.settings.items() for word in ("-c", f"{name}={value}")]
-        with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                _as_user(
-                    [_tool("postgres"), "-D", str(self.folder / "data"), "-p", str(self.port)],
-                    ["-k", str(self.folder), *given],
-                ),
-                stdout=log,
-                stderr=log,
-                cwd="/",
-                start_new_session=True,
-            )
+        line = _as_user(
+            [_tool("postgres"), "-D", str(self.folder / "data"), "-p", str(self.port)],
+            ["-k", str(self.folder), *given],
+        )
+        self.process = _STARTER.submit(self._begin, line).result()
         until = time.monotonic() + START_SECONDS
         while not self._answers():
             assert self.process.poll() is None, self.log()
             assert time.monotonic() < until, "PostgreSQL does not answer"
             time.sleep(PAUSE_SECONDS)
+
+    def _begin(self, line: list[str]) -> subprocess.Popen[bytes]:
+        with (self.folder / "log").open("ab") as log:
+            return subprocess.Popen(line, stdout=log, stderr=log, cwd="/", start_new_session=True)
 
     def log(self) -> str:
         """Its end, for messages."""

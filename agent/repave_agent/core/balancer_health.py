@@ -60,9 +60,12 @@ class BalancerHealth:
         passed_at, self._heard_at, self.is_silent = self._heard_at, now, False
         told = {}
         for record, why in _spoken_of(view, groups, records):
-            before = self._told.get(record.name) if record.name in self._sources else known(record.name)
+            is_source = record.name in self._sources
+            before = self._told.get(record.name) if is_source else known(record.name)
+            if before is not None and not (is_source or before.is_healthy):
+                continue  # the agent has found it ill, and asks until it is proved again
             start = before or HealthRecord.of(groups[record.group].template.probe)
-            since = passed_at if record.name in self._sources else now
+            since = passed_at if is_source else now
             told[record.name] = _failing(start, why, since, now) if why else _passing(start, now)
         changed = {host for host in self._sources if host not in told}
         changed |= {host for host, each in told.items() if self._told.get(host) is not each}

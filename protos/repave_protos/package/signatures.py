@@ -164,5 +164,5 @@ def _unreadable() -> SignatureError:
 
 
 def _number(raw: bytes) -> str:
-    """Little-endian, as minisign prints it."""
-    return raw[::-1].hex().upper()
+    """Little-endian, and without leading zeros, as minisign prints it."""
+    return f"{int.from_bytes(raw, 'little'):X}"

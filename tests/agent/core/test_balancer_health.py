@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from repave_agent.core.balancer_health import SILENT, SILENT_SECONDS
@@ -218,7 +218,18 @@ EVENTS = st.lists(
 )
 
 
+FOUND_ILL_BETWEEN_LOOKS = [
+    Event(0.0, False, "pass", True),
+    Event(2.5, False, "pass", True),
+    Event(0.0, True, "pass", False),
+    Event(0.0, True, "", False),
+    Event(0.0, False, "pass", False),
+    Event(0.0, True, "down", False),
+]
+
+
 @given(EVENTS)
+@example(FOUND_ILL_BETWEEN_LOOKS)
 def test_whatever_the_source_no_host_serves_without_its_proof(events: list[Event]) -> None:
     """A twin that only its agent asks goes the same way until the first proof; and each later one is the
     agent's own: it asked, and heard nothing bad for long enough."""

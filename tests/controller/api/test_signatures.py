@@ -32,7 +32,7 @@ def refused(answer: Answered, kind: str) -> str:
 def test_a_release_without_its_signature_is_refused_and_names_key_and_remedy(api: Asked) -> None:
     detail = refused(api.release(), "signature")
     assert detail == (
-        "packages of hello must be signed with 0807060504030201 or 7478656E20656874, and this one has no "
+        "packages of hello must be signed with 807060504030201 or 7478656E20656874, and this one has no "
         "signature; sign it with minisign -Sm PACKAGE, or as an identity with cosign sign-blob --bundle "
         "PACKAGE.sigstore.json PACKAGE, and release it with that file beside it, or with --signature FILE"
     )
@@ -87,7 +87,7 @@ def test_a_plan_says_who_signed_it_or_what_is_lacking(api: Asked) -> None:
     body = {"spec": SPEC, "digest": api.push(), "version": "v1"}
     assert "has no signature" in api.post("plan", body).json["problems"][0]
     good = api.post("plan", {**body, "signature": CI.minisign(a_package("v1"))}).json
-    assert (good["problems"], good["signer"]) == ([], "0807060504030201")
+    assert (good["problems"], good["signer"]) == ([], "807060504030201")
     early = {**body, "digest": "0" * 64, "will_push": True, "signature": CI.minisign(b"")}
     assert api.post("plan", early).json["problems"] == []  # of what is not there only the key is looked at
     early["signature"] = OTHER.minisign(b"")

@@ -39,7 +39,7 @@ def test_a_package_signed_with_any_of_the_keys_counts(package: Path, text: str) 
     assert verify(package, text, KEYS) == KEYS[0]
     assert verify(package, text.replace("\n", "\r\n"), KEYS[::-1]) == KEYS[0]
     package.write_bytes(CONTENT + b"\0")
-    with pytest.raises(SignatureError, match=r"ci \(0807060504030201\), and of another package") as caught:
+    with pytest.raises(SignatureError, match=r"ci \(807060504030201\), and of another package") as caught:
         verify(package, text, KEYS)
     assert caught.value.fault is Fault.WRONG
 
@@ -153,3 +153,8 @@ def _generate(package: Path, *command: str) -> PublicKey:
 
 def _run(package: Path, *command: str) -> None:
     subprocess.run(command, cwd=package.parent, check=True, capture_output=True, timeout=20)
+
+
+def test_a_number_is_written_as_minisign_does_without_leading_zeros() -> None:
+    raw = b"Ed" + bytes.fromhex("7867508081d6870d") + bytes(32)
+    assert PublicKey(base64.b64encode(raw).decode()).number == "D87D68180506778"

@@ -40,5 +40,5 @@ class Faults:
 
 def _likeness(text: str, own: tuple[str, ...]) -> str:
     for word in sorted(filter(None, own), key=len, reverse=True):
-        text = text.replace(word, "it")
+        text = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", "it", text)
     return re.sub(r"\d+", "#", text)
