@@ -303,7 +303,9 @@ async def test_old_images_go_by_the_rule_and_those_that_are_needed_stay(
     await strict.remove_old_images({made[0].digest})
     kept = set(await kitchen.whole())
     assert {made[0].image, theirs.image} <= kept, "one is needed, and one is another region's"
-    assert len(kept) in (2, 3), "of bakes of one second, which the cloud tells apart no further, any is newest"
+    assert len(kept) in (2, 3), (
+        "of bakes of one second, which the cloud tells apart no further, any is newest"
+    )
 
 
 @pytest.mark.parametrize("kitchen", ["openstack", "openstack-slow-image", *CLOUD_NAMES], indirect=True)
