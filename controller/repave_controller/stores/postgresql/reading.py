@@ -1,6 +1,6 @@
 """What is asked of a store in PostgreSQL, as statements."""
 
-from repave_controller.core.ports import Kept
+from repave_controller.stores.kept import tables_of
 
 EVENTS = "SELECT sequence, at, kind, text, application, region, server_group, host, by FROM repave.events"
 ROLLOUTS = (
@@ -34,24 +34,4 @@ TABLES = """
     SELECT relname AS name, pg_total_relation_size(oid) AS bytes FROM pg_class
     WHERE relnamespace = 'repave'::regnamespace AND relkind = 'r' ORDER BY relname
 """
-OLDEST: dict[Kept, tuple[str, tuple[str, ...], str, str, bool]] = {
-    Kept.EVENTS: ("events", ("sequence",), "at", "length(text) + 80", False),
-    Kept.RECEIPTS: ("receipts", ("key",), "at", "length(response) + 150", True),
-    Kept.ROLLOUTS: (
-        "rollouts",
-        ("application", "number"),
-        "coalesce((state::json ->> 'started_at')::float8, 0)",
-        "length(state)",
-        False,
-    ),
-    Kept.SPECS: ("specs", ("application", "server_group"), "at", "length(text)", False),
-    Kept.IMAGES: ("images", ("digest",), "pushed_at", "size_bytes", True),
-    Kept.AUDIT: (
-        "audit",
-        ("number",),
-        "coalesce((text::json ->> 'at')::float8, 0)",
-        "length(text) + 70",
-        False,
-    ),
-}
-"""Table, key, age, size; whether the rows come by their age."""
+KEPT = tables_of(lambda column, field: f"({column}::json ->> '{field}')::float8")

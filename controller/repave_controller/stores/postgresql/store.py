@@ -4,13 +4,9 @@ Commits that wait at the same time are one transaction of the database (group co
 saved, the next one gathers here.
 """
 
-import asyncio
 import dataclasses
 import secrets
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
-
-import structlog
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 
 from repave_controller.core.domain.application import Event, Instant, Tenure
 from repave_controller.core.domain.freezes import Freezes
@@ -25,18 +21,19 @@ from repave_controller.core.ports import (
     Size,
     StoreError,
     Transaction,
-    Unsure,
 )
 from repave_controller.peers.ports import Changes, Shard
 from repave_controller.stores.codec import decode_application, decode_freezes, decode_rollout
+from repave_controller.stores.group_commit import GroupCommit
+from repave_controller.stores.kept import aged, oldest_of
 from repave_controller.stores.postgresql.changes import Hints, changes
 from repave_controller.stores.postgresql.connection import Database, Row
 from repave_controller.stores.postgresql.reading import (
     AUDIT,
     EVENTS,
     IMAGES,
+    KEPT,
     NEWEST,
-    OLDEST,
     RECEIPT,
     RECORDS,
     ROLLOUTS,
@@ -49,12 +46,8 @@ from repave_controller.stores.rows import Outcome, Rows, rows_of, rows_of_image
 from repave_protos.daemon.chain import Link
 from repave_protos.protocol.values import ApplicationName
 
-log = structlog.get_logger()
-
 BEGIN_SECONDS = 4
 """So long a start waits for its turn among the commits of other controllers."""
-BATCH_MAX = 256
-TRANSACTIONS_WAITING_MAX = 10_000
 ROWS_READ_MAX = 100_000
 TOMBSTONES_KEPT = "1 day"
 """A controller that was cut off for longer must start anew: it might not hear that a record is gone."""
@@ -66,8 +59,6 @@ FORGET = f"""
     )
     UPDATE repave.store SET forgotten_change = greatest(forgotten_change, (SELECT coalesce(max(change), 0) FROM gone))
 """  # noqa: E501, S608  # our own text
-
-Waiting = tuple[Rows, asyncio.Future[int]]
 
 
 def new_name() -> str:
@@ -85,8 +76,7 @@ class PostgresStore:
         database.session.greeters.append(self._hints.greet)
         self._new_name = new_name
         self._writer: Writer | None = None
-        self._waiting: deque[Waiting] = deque()
-        self._writing: asyncio.Task[None] | None = None
+        self._commits = GroupCommit(self._save, _together)
 
     async def open(self) -> Loaded:
         """Brings the tables up to date and begins a new term; see ports.Store."""
@@ -164,22 +154,11 @@ class PostgresStore:
         return links[::-1] if newest else links
 
     async def oldest(self, kind: Kept, limit: int = 1000, after: Aged | None = None) -> Sequence[Aged]:
-        table, key, at, size, is_by_age = OLDEST[kind]
-        order = ", ".join((at, *key) if is_by_age else key)
-        where, values = "", tuple[object, ...]()
-        if after is not None:
-            values = (after.at, *after.key) if is_by_age else after.key
-            places = ", ".join(f"${place}" for place in range(2, 2 + len(values)))
-            where = f"WHERE ({order}) > ({places})"
-        query = (
-            f"SELECT {', '.join(key)}, {at} AS at, {size} AS bytes FROM repave.{table} {where} "  # noqa: S608  # our own words
-            f"ORDER BY {order} LIMIT $1"
-        )
-        rows = await self._read(query, _bounded(limit), *values)
-        return [Aged(tuple(row[each] for each in key), Instant(row["at"]), row["bytes"]) for row in rows]
+        query, values = oldest_of(KEPT[kind], _bounded(limit), after, "${}".format, "repave.")
+        return [aged(tuple(row)) for row in await self._read(query, *values)]
 
     async def count(self, kind: Kept) -> int:
-        (row,) = await self._read(f"SELECT count(*) AS rows FROM repave.{OLDEST[kind][0]}")  # noqa: S608  # our own words
+        (row,) = await self._read(f"SELECT count(*) AS rows FROM repave.{KEPT[kind].name}")  # noqa: S608  # our own words
         return int(row["rows"])
 
     async def sizes(self) -> Sequence[Size]:
@@ -200,12 +179,11 @@ class PostgresStore:
 
     @property
     def waiting(self) -> int:
-        return len(self._waiting)
+        return self._commits.waiting
 
     async def close(self) -> None:
         """Saves what waits, then lets go of the database. May be called twice."""
-        while self._writing is not None:
-            await asyncio.wait({self._writing})
+        await self._commits.idle()
         self._writer = None
         await self.database.close()
 
@@ -249,31 +227,12 @@ class PostgresStore:
         """Returns the first event's sequence number. Once this is called the rows are saved if they can be,
         whether or not the caller still waits."""
         self._opened()
-        if len(self._waiting) >= TRANSACTIONS_WAITING_MAX:
+        if self._commits.is_full:
             raise StoreError(f"{self.database.place}: it does not keep up; try again later.")
-        saved: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._waiting.append((rows, saved))
-        if self._writing is None:
-            self._writing = asyncio.create_task(self._write_all(), name="store-write")
-        return await saved
+        return await self._commits.add(rows)
 
-    async def _write_all(self) -> None:
-        """Batch after batch until nothing waits; the first with all that this turn of the loop adds."""
-        try:
-            while self._waiting:
-                batch = _next_batch(self._waiting)
-                outcomes = await self._written([rows for rows, _ in batch])
-                for (_, saved), outcome in zip(batch, outcomes, strict=True):
-                    _resolve(saved, outcome)
-        finally:
-            self._writing = None
-
-    async def _written(self, batch: Sequence[Rows]) -> Sequence[Outcome]:
-        try:
-            return await self._opened().write(batch)
-        except Exception as error:  # the root of what is saved: nothing above could answer those who wait
-            log.exception("store.writer_failed")
-            return [error if isinstance(error, StoreError) else Unsure(repr(error))] * len(batch)
+    async def _save(self, batch: Sequence[Rows]) -> Sequence[Outcome]:
+        return await self._opened().write(batch)
 
     async def _read(self, query: str, *values: object) -> Sequence[Row]:
         """Also where only the database is open."""
@@ -282,29 +241,18 @@ class PostgresStore:
         return await self.database.fetch(query, *values)
 
 
-def _next_batch(waiting: deque[Waiting]) -> list[Waiting]:
-    """Of what waits: what one decides of another one's record, or repeats of a request, are apart, for a
-    batch is judged by what was there before it."""
-    batch: list[Waiting] = []
-    keys, changed = set[str](), set[tuple[str, str]]()
-    while waiting and len(batch) < BATCH_MAX:
-        rows = waiting[0][0]
+def _together(waiting: Iterable[Rows]) -> int:
+    """What one decides of another one's record, or repeats of a request, are apart, for a batch is judged by
+    what was there before it."""
+    keys, changed, count = set[str](), set[tuple[str, str]](), 0
+    for rows in waiting:
         expected = {(kind, name) for kind, name, _ in rows.expected}
         if (rows.receipt is not None and rows.receipt[0] in keys) or expected & changed:
             break
-        batch.append(waiting.popleft())
         keys |= {rows.receipt[0]} if rows.receipt is not None else set()
         changed |= {(kind, name) for kind, name, _ in rows.records}
-    return batch
-
-
-def _resolve(saved: asyncio.Future[int], outcome: Outcome) -> None:
-    if saved.done():  # its caller was cancelled
-        return
-    if isinstance(outcome, int):
-        saved.set_result(outcome)
-    else:
-        saved.set_exception(outcome)
+        count += 1
+    return count
 
 
 def _bounded(limit: int) -> int:

@@ -8,7 +8,6 @@ import asyncio
 import dataclasses
 import secrets
 import sqlite3
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -28,6 +27,8 @@ from repave_controller.core.ports import (
     Transaction,
 )
 from repave_controller.stores.codec import decode_rollout
+from repave_controller.stores.group_commit import GroupCommit
+from repave_controller.stores.kept import aged, oldest_of, tables_of
 from repave_controller.stores.rows import Outcome, Rows, rows_of, rows_of_image
 from repave_controller.stores.sqlite.file import MOUNTS, Connect, connect, explain, lock, open_reader
 from repave_controller.stores.sqlite.sizes import sizes_of
@@ -35,8 +36,6 @@ from repave_controller.stores.sqlite.writer import SqliteWriter
 from repave_protos.daemon.chain import Link
 from repave_protos.protocol.values import ApplicationName, Digest
 
-BATCH_MAX = 256
-TRANSACTIONS_WAITING_MAX = 10_000
 EVENTS_READ_MAX = 100_000
 NUMBER_MAX = 2**53
 
@@ -46,23 +45,7 @@ RECORDS = "SELECT kind, name, state FROM records WHERE kind = ? AND state IS NOT
 AUDIT = "SELECT number, text, hash FROM audit WHERE number > ?"
 IMAGES = "SELECT digest, size_bytes, files, name, pushed_at FROM images ORDER BY pushed_at DESC, digest"
 RECEIPT = "SELECT key, body_hash, response, at FROM receipts WHERE key = ?"
-OLDEST: dict[Kept, tuple[str, tuple[str, ...], str, str, bool]] = {
-    Kept.EVENTS: ("events", ("sequence",), "at", "length(text) + 80", False),
-    Kept.RECEIPTS: ("receipts", ("key",), "at", "length(response) + 150", True),
-    Kept.ROLLOUTS: (
-        "rollouts",
-        ("application", "number"),
-        "coalesce(json_extract(state, '$.started_at'), 0)",
-        "length(state)",
-        False,
-    ),
-    Kept.SPECS: ("specs", ("application", "server_group"), "at", "length(text)", False),
-    Kept.IMAGES: ("images", ("digest",), "pushed_at", "size_bytes", True),
-    Kept.AUDIT: ("audit", ("number",), "coalesce(json_extract(text, '$.at'), 0)", "length(text) + 70", False),
-}
-"""Table, key, age, size; whether the rows come by their age."""
-
-Waiting = tuple[Rows, asyncio.Future[int]]
+KEPT = tables_of(lambda column, field: f"json_extract({column}, '$.{field}')")
 
 
 def new_name() -> str:
@@ -91,9 +74,7 @@ class SqliteStore:
         self._lock: IO[str] | None = None
         self._writer: SqliteWriter | None = None
         self._reader: sqlite3.Connection | None = None
-        self._waiting: deque[Waiting] = deque()
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._commits = GroupCommit(self._save)
 
     async def open(self) -> Loaded:
         """Locks the store, brings its schema up to date and begins a new term; see ports.Store."""
@@ -170,18 +151,12 @@ class SqliteStore:
         return rows[::-1] if newest else rows
 
     async def oldest(self, kind: Kept, limit: int = 1000, after: Aged | None = None) -> Sequence[Aged]:
-        table, key, at, size, is_by_age = OLDEST[kind]
-        order = ", ".join((at, *key) if is_by_age else key)
-        where, values = "", tuple[str | int | float, ...]()
-        if after is not None:
-            values = (after.at, *after.key) if is_by_age else after.key
-            where = f"WHERE ({order}) > ({', '.join('?' * len(values))})"
-        query = f"SELECT {', '.join(key)}, {at}, {size} FROM {table} {where} ORDER BY {order} LIMIT ?"  # noqa: S608  # our own text
-        rows = await self._read(query, (*values, max(0, min(limit, EVENTS_READ_MAX))))
-        return [Aged(tuple(row[:-2]), Instant(row[-2]), row[-1]) for row in rows]
+        most = max(0, min(limit, EVENTS_READ_MAX))
+        query, values = oldest_of(KEPT[kind], most, after, lambda number: "?")
+        return [aged(row) for row in await self._read(query, values)]
 
     async def count(self, kind: Kept) -> int:
-        ((rows,),) = await self._read(f"SELECT count(*) FROM {OLDEST[kind][0]}", ())  # noqa: S608  # our own text
+        ((rows,),) = await self._read(f"SELECT count(*) FROM {KEPT[kind].name}", ())  # noqa: S608  # our own text
         return int(rows)
 
     async def sizes(self) -> Sequence[Size]:
@@ -195,11 +170,11 @@ class SqliteStore:
 
     @property
     def waiting(self) -> int:
-        return len(self._waiting)
+        return self._commits.waiting
 
     async def close(self) -> None:
         """Saves what waits, then lets go of the files. May be called twice."""
-        await self._idle.wait()
+        await self._commits.idle()
         loop = asyncio.get_running_loop()
         reader, writer, held = self._reader, self._writer, self._lock
         self._reader = self._writer = self._lock = None
@@ -227,31 +202,13 @@ class SqliteStore:
         whether or not the caller still waits."""
         if self._writer is None:
             raise StoreError(f"{self._path}: the store is closed.")
-        if len(self._waiting) >= TRANSACTIONS_WAITING_MAX:
+        if self._commits.is_full:
             raise StoreError(f"{self._path}: the disk does not keep up; try again later.")
-        saved: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._waiting.append((rows, saved))
-        if self._idle.is_set():
-            self._idle.clear()
-            asyncio.get_running_loop().call_soon(self._write_next)  # with all that this turn of the loop adds
-        return await saved
+        return await self._commits.add(rows)
 
-    def _write_next(self) -> None:
-        """Batch after batch until nothing waits."""
-        if not self._waiting:
-            self._idle.set()
-            return
-        assert self._writer is not None, "close waits until nothing is written"
-        batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH_MAX))]
-        writing = asyncio.get_running_loop().run_in_executor(
-            self._write_thread, self._writer.write, [rows for rows, _ in batch]
-        )
-        writing.add_done_callback(lambda done: self._written(batch, done.result()))
-
-    def _written(self, batch: Sequence[Waiting], outcomes: Sequence[Outcome]) -> None:
-        for (_, saved), outcome in zip(batch, outcomes, strict=True):
-            _resolve(saved, outcome)
-        self._write_next()
+    async def _save(self, batch: Sequence[Rows]) -> Sequence[Outcome]:
+        assert self._writer is not None, "close waits until nothing is saved"
+        return await asyncio.get_running_loop().run_in_executor(self._write_thread, self._writer.write, batch)
 
     async def _read(self, query: str, values: Sequence[int | str | float]) -> list[tuple[Any, ...]]:
         reader = self._reader
@@ -263,15 +220,6 @@ class SqliteStore:
             )
         except sqlite3.Error as error:
             raise explain(error, self._path) from error
-
-
-def _resolve(saved: asyncio.Future[int], outcome: Outcome) -> None:
-    if saved.done():  # its caller was cancelled
-        return
-    if isinstance(outcome, int):
-        saved.set_result(outcome)
-    else:
-        saved.set_exception(outcome)
 
 
 def _event(
