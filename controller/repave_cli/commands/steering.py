@@ -6,11 +6,11 @@ the verb that fits.
 
 import argparse
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from repave_cli.commands.asking import add_who_and_why, ask
 from repave_cli.render.output import show_whole
+from repave_cli.specs.arguments import add_files
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DONE, USAGE
 from repave_cli.transport.paths import quoted
@@ -47,15 +47,7 @@ def register(commands: Any) -> None:
     scale = commands.add_parser("scale", help="Change the number of hosts, also during a rollout")
     scale.add_argument("app", metavar="APP", nargs="?", help="may be left out with -f")
     scale.add_argument("sizes", nargs="*", type=_size, metavar="REGION=HOSTS", help="such as paris=8")
-    scale.add_argument(
-        "-f",
-        "--file",
-        action="append",
-        type=Path,
-        dest="files",
-        metavar="FILE",
-        help="take the sizes of this spec",
-    )
+    add_files(scale, "take the sizes of this spec")
     add_who_and_why(scale)
     scale.set_defaults(run=run_scale)
 

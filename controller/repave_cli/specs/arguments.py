@@ -9,14 +9,13 @@ def add_file_arguments(command: Any) -> None:
     command.add_argument(
         "file", metavar="FILE", nargs="?", type=Path, help="the spec (default: repave.yaml here or above)"
     )
+    add_files(command, "the spec; more of them overlay it")
+
+
+def add_files(command: Any, help_text: str) -> None:
+    """-f, which may be repeated."""
     command.add_argument(
-        "-f",
-        "--file",
-        action="append",
-        type=Path,
-        dest="files",
-        metavar="FILE",
-        help="the spec; more of them overlay it",
+        "-f", "--file", action="append", type=Path, dest="files", metavar="FILE", help=help_text
     )
 
 
