@@ -22,6 +22,7 @@ from repave_controller.api.resources.regional import Regional
 from repave_controller.api.resources.regions import Regions
 from repave_controller.api.resources.releases import Releases
 from repave_controller.api.web.access import Access, Guarded
+from repave_controller.api.web.freshness import Freshness
 from repave_controller.api.web.openapi import Route, document
 from repave_controller.api.web.policy import check_guarded
 from repave_controller.api.web.problems import Problem, as_problems, no_foreign_pages, no_strangers
@@ -83,7 +84,16 @@ def make_app(
     api = Api(scheduler, store, images, sessions, clock, agents, guarded, packages, prices, disk, company)
     access = Access(guarded, clock, metrics.refused if metrics is not None else None)
     strangers = no_strangers if guarded is None else no_foreign_pages
-    layers = [traced, as_problems, strangers, access.check, *([relay.pass_on] if relay is not None else [])]
+    layers = [traced, as_problems, strangers, access.check]
+    if relay is not None:
+        layers = [
+            traced,
+            as_problems,
+            strangers,
+            Freshness(scheduler.catch_up).check,
+            access.check,
+            relay.pass_on,
+        ]
     app = web.Application(middlewares=layers, client_max_size=BODY_BYTES_MAX)
     routes = api.routes()
     check_guarded([*OWN_ROUTES, *((route.method, route.path) for route in routes)])

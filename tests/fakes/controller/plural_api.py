@@ -28,7 +28,7 @@ from repave_controller.runtime.scheduler import Scheduler
 from repave_controller.security.accounts import Accounts
 from repave_controller.security.audit import audit_of
 from repave_controller.security.issuers import Issuers
-from repave_controller.security.records import load_accounts
+from repave_controller.security.records import KINDS, load_accounts
 from repave_controller.security.tickets import Tickets
 from repave_protos.protocol.values import ApplicationName, Welcome
 from repave_simulation.tiers.shared_shelf import SharedShelf
@@ -79,14 +79,14 @@ class Peer:
             guarded=await self._guarded(loaded) if has_accounts else None,
             relay=self.relay,
         )
+        self.mirroring = asyncio.create_task(self.mirror.run())
         works = (
             self.scheduler.run(),
-            self.mirror.run(),
             self.reports.run(),
             self.letters.run(),
             self._hear(),
         )
-        self.tasks += [asyncio.create_task(work) for work in works]
+        self.tasks += [self.mirroring, *(asyncio.create_task(work) for work in works)]
         running.push_async_callback(self._close)
         self.port = await running.enter_async_context(serve(app, "127.0.0.1", 0))
         self.client = aiohttp.ClientSession(f"http://127.0.0.1:{self.port}/v1/")
@@ -96,6 +96,8 @@ class Peer:
         accounts = Accounts(self.store, await load_accounts(self.store), self.clock)
         if not self.shelf.records:
             self.token = await accounts.make_admin()
+        for kind in KINDS:
+            self.mirror.hear(kind, accounts.take)
         audit = await audit_of(self.store, loaded.installation, self.clock)
         return Guarded(accounts, audit, Tickets(bytes(32)), Issuers(self.clock))
 
