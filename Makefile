@@ -6,7 +6,7 @@ export UV_PROJECT_ENVIRONMENT := $(VENV)
 # Some container images set it, and every process that a test starts would compile all of its modules.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-rigs check audit fuzz simulate simulate-bugs bench packages image format set-up tools clean
+.PHONY: help demo docs recording test test-rigs check audit fuzz simulate simulate-bugs bench packages image format set-up tools clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -46,6 +46,12 @@ simulate-bugs: set-up  ## Plant some forty bugs, and see that the simulation fin
 
 bench: set-up tools  ## What it costs and how fast it is, beside a floor script that does the same work
 	@$(VENV)/bin/python -m tests.benchmarks
+
+recording: set-up tools  ## Record the demo: docs/demo.cast for asciinema, docs/demo.svg for the README
+	@$(VENV)/bin/python -m deploy.recording
+
+docs: set-up  ## The documentation as a site in dist/docs, with a search, for reading without a network
+	@$(VENV)/bin/python -m deploy.docs
 
 packages: set-up  ## Debian packages of this checkout in dist/: repave, repave-controller, repave-agent
 	@$(VENV)/bin/python -m deploy.debian
