@@ -6,7 +6,7 @@ Order: disk before socket, so that a HAProxy that dies comes back as it was last
 
 import operator
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,10 +29,10 @@ from repave_agent.balancers.haproxy.fallback import Tally
 from repave_agent.balancers.haproxy.host import conditions, make_directory, read, write
 from repave_agent.balancers.haproxy.options import HaproxyOptions
 from repave_agent.balancers.haproxy.process import HaproxyProcess
-from repave_agent.balancers.haproxy.socket import WorkerGoneError, Workers, WorkerState
+from repave_agent.balancers.haproxy.socket import ServerState, WorkerGoneError, Workers, WorkerState
 from repave_agent.balancers.haproxy.up import Key, placed, untouched, up, why_down, with_traffic
 from repave_agent.balancers.parts import changed, only, unfit
-from repave_agent.core.ports import BackendView, BalancerError, BalancerView, Route, Structure
+from repave_agent.core.ports import BackendView, BalancerError, BalancerView, Route, Server, Structure
 from repave_protos.protocol.values import ApplicationName, GroupName, HostName
 
 log = structlog.get_logger()
@@ -188,13 +188,12 @@ class HaproxyInstance:
 
     def _enable(self, structure: Structure, worker: int, state: WorkerState) -> None:
         """Only enabled flags differ: no reload. The disk agrees, so that a restart does."""
-        is_enabled = {(server.group, server.host): server.is_enabled for server in state.servers}
-        commands = [
-            f"set server {backend.group}/{server.host} state {'ready' if server.is_enabled else 'maint'}"
-            for backend in structure.backends
-            for server in backend.servers
-            if is_enabled.get((backend.group, server.host)) != server.is_enabled
-        ]
+        known = {(server.group, server.host): server for server in state.servers}
+        commands: list[str] = []
+        for backend in structure.backends:
+            for server in backend.servers:
+                place = (str(backend.group), str(server.host))
+                commands += _enabling("/".join(place), server, known.get(place))
         write(self.process.configuration_path, render(structure, self._conditions))
         self._remember(structure)
         self.process.socket.command(worker, commands)
@@ -324,7 +323,7 @@ class HaproxyInstance:
         newest = self.process.socket.worker_state(workers.newest)
         old = [state for worker in workers.old if (state := self._state_of_old(worker)) is not None]
         structure = self._running_structure(newest)
-        self._up = up(newest.servers, self._up)
+        self._up = up((each for each in newest.servers if each.takes_requests), self._up)
         self._fallen_back.note(workers.newest, newest.fallen_back)
         return BalancerView(
             is_running=True,
@@ -347,7 +346,7 @@ class HaproxyInstance:
         """Empty when the worker runs with something that we did not write: then arrange writes it anew."""
         if newest.fingerprint != self._fingerprint:
             return Structure()
-        is_enabled = {(server.group, server.host): server.is_enabled for server in newest.servers}
+        is_enabled = {(server.group, server.host): server.takes_requests for server in newest.servers}
         backends = []
         for backend in self._structure.backends:
             known = ((is_enabled.get((backend.group, each.host)), each) for each in backend.servers)
@@ -374,6 +373,15 @@ class HaproxyInstance:
         }
 
 
+def _enabling(name: str, wanted: Server, present: ServerState | None) -> Iterator[str]:
+    """An operator may have put it in maintenance, where its weight means nothing."""
+    if present is not None and present.takes_requests == wanted.is_enabled:
+        return
+    yield f"set server {name} weight {int(wanted.is_enabled)}"
+    if wanted.is_enabled and present is not None and not present.is_enabled:
+        yield f"set server {name} state ready"
+
+
 def _backend_views(
     structure: Structure, servers_up: frozenset[Key], workers: tuple[WorkerState, ...]
 ) -> tuple[BackendView, ...]:
@@ -382,8 +390,10 @@ def _backend_views(
         passing[group].add(HostName(host))
     failing: defaultdict[str, list[tuple[HostName, str]]] = defaultdict(list)
     for each in workers[0].servers:
-        backend = structure.backend(GroupName(each.group)) if each.failed_with is not None else None
-        if backend is not None and each.failed_with is not None:
+        if each.failed_with is None or not each.takes_requests:
+            continue
+        backend = structure.backend(GroupName(each.group))
+        if backend is not None:
             failing[each.group].append((HostName(each.host), why_down(*each.failed_with, backend.probe)))
     return tuple(
         BackendView(

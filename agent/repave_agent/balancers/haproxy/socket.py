@@ -51,6 +51,11 @@ class ServerState:
     has_passed: bool = False  # the newest check has, and it was asked since it was enabled
     failed_with: tuple[str, str] | None = None  # of one that is called down: HAProxy's word, and the code
 
+    @property
+    def takes_requests(self) -> bool:
+        """While it is up."""
+        return self.is_enabled and self.weight > 0
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerState:

@@ -81,7 +81,8 @@ async def test_its_check_and_the_probe_send_the_same_request(rig: HaproxyRig, as
 
 @pytest.mark.parametrize("likes", [b"host: shop.example\r\n", b"user-agent: choosy\r\n"])
 async def test_a_server_that_fails_its_check_never_counts_as_up(rig: HaproxyRig, likes: bytes) -> None:
-    """Neither just enabled, nor enabled again, nor after a reload, nor to the next agent."""
+    """Neither just enabled, nor enabled again, nor after a reload, nor to the next agent. One that is not
+    enabled is asked, too."""
     web = Choosy(likes)
     rig.webs.append(web)
     await web.start()
@@ -109,10 +110,56 @@ async def test_a_server_that_fails_its_check_never_counts_as_up(rig: HaproxyRig,
     await until_async(lambda: _are_up(balancer, 1))
     await balancer.arrange(Structure((shop,), (disabled(liked),)))
     web.likes = b"something else"
+    await until(lambda: len(web.asked) > 8)
+    web.asked.clear()
+    await until(lambda: len(web.asked) > 8)  # both have called it down by now
     assert await counts(liked) == {0}
     second = rig.balancer()
     await second.start()
     assert await _are_up(second, 0)
+
+
+async def test_a_host_that_is_enabled_was_asked_before_and_is_up_at_once(rig: HaproxyRig) -> None:
+    """The first look finds it up: none of its checks had to be waited for."""
+    web = Choosy()
+    rig.webs.append(web)
+    await web.start()
+    wanted = backend(BLUE, web.port)
+    wanted = replace(wanted, probe=replace(wanted.probe, interval_seconds=1.0))
+    shop = frontend("shop", free_port())
+    balancer = rig.balancer()
+    await balancer.start()
+    await balancer.arrange(Structure((shop,), (disabled(wanted),)))
+
+    def passed() -> list[bool]:
+        sides = (side.instance.process.socket for side in balancer._sides)
+        states = [each.worker_state(each.workers().newest or 0) for each in sides]
+        return [each.has_passed for state in states for each in state.servers if each.group == BLUE]
+
+    await until(lambda: passed() == [True, True])
+    assert (await balancer.observe()).backends[0].servers_up == 0, "it takes no requests yet"
+    await balancer.arrange(Structure((shop,), (wanted,)))
+    assert (await balancer.observe()).backends[0].servers_up == 1
+
+
+async def test_a_server_that_an_operator_put_into_maintenance_is_brought_back(rig: HaproxyRig) -> None:
+    web = Choosy()
+    rig.webs.append(web)
+    await web.start()
+    wanted = Structure((frontend("shop", free_port()),), (backend(BLUE, web.port),))
+    balancer = rig.balancer()
+    await balancer.start()
+    await balancer.arrange(wanted)
+    for side in balancer._sides:
+        socket = side.instance.process.socket
+        socket.command(
+            socket.workers().newest or 0,
+            [f"set server {BLUE}/{wanted.backends[0].servers[0].host} state maint"],
+        )
+    assert (await balancer.observe()).structure != wanted
+    await balancer.arrange(wanted)
+    assert (await balancer.observe()).structure == wanted
+    await until_async(lambda: _are_up(balancer, 1))
 
 
 async def test_servers_with_traffic_stay_up_over_reloads_and_restarts(site: Site) -> None:

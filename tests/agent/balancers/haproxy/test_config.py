@@ -127,7 +127,7 @@ def test_a_damaged_configuration_is_known_as_such(text: str) -> None:
 def test_the_fingerprint_changes_with_what_needs_a_reload_and_with_nothing_else() -> None:
     base = fingerprint(structure(), CONDITIONS)
     assert fingerprint(structure(is_enabled=False), CONDITIONS) == base
-    assert "disabled" in render(structure(is_enabled=False), CONDITIONS)
+    assert " weight 0\n" in render(structure(is_enabled=False), CONDITIONS)
     others = [
         structure(address="127.0.0.2"),
         structure(port=8001),
@@ -305,6 +305,18 @@ def test_what_is_known_to_be_down_is_told_to_the_next_worker() -> None:
     unchanged = frozenset({("a", "h1"), ("a", "h2"), ("a", "h3")})
     assert down_servers(answer, unchanged) == f"1\n{header}\n{rows[0]}\n"
     assert down_servers(answer, frozenset()) == NONE == "1\n"
+
+
+@pytest.mark.parametrize(
+    ("servers", "milliseconds"), [(1, 50), (20, 50), (100, 200), (200, 250), (2000, 250)]
+)
+def test_servers_that_are_not_up_are_asked_often_but_not_all_too_often_together(
+    servers: int, milliseconds: int
+) -> None:
+    hosts = tuple(Server(HostName(f"h{number}"), "127.0.0.1", 9000) for number in range(servers))
+    backend = Backend(GroupName("shop-v001"), hosts, Probe("tcp", 9000, interval_seconds=1.0))
+    text = render(Structure(backends=(backend,)), CONDITIONS)
+    assert f"inter 1000ms fastinter {milliseconds}ms downinter {milliseconds}ms" in text
 
 
 def test_a_server_is_up_from_its_first_good_check_until_it_goes_down() -> None:
