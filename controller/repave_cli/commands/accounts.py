@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from repave_cli.commands.login import AUDIENCE, scopes_of
-from repave_cli.render.output import Column, ago, column, show, show_whole
+from repave_cli.render.output import Column, ago, column, show, show_whole, tell
 from repave_cli.transport.exit_codes import DONE
 from repave_cli.transport.paths import quoted
 from repave_cli.transport.terminal import Terminal, seconds
@@ -134,6 +134,9 @@ def run_create(terminal: Terminal) -> int:
         **expires,
     }
     made = terminal.client.post("tokens", body)
+    if terminal.format == "name":
+        terminal.out(made["item"]["id"])
+        return DONE
     if not terminal.is_for_people:
         show_whole(terminal, made)
         return DONE
@@ -159,7 +162,8 @@ def run_trust(terminal: Terminal) -> int:
         "reason": arguments.reason,
     }
     made = terminal.client.post("trusts", body)
-    return _told(terminal, made, f"{made['id']}: such jobs of {made['issuer']} are {made['name']}")
+    tell(terminal, made, f"{made['id']}: such jobs of {made['issuer']} are {made['name']}", name=made["id"])
+    return DONE
 
 
 def run_trusts(terminal: Terminal) -> int:
@@ -170,16 +174,14 @@ def run_trusts(terminal: Terminal) -> int:
 def run_distrust(terminal: Terminal) -> int:
     arguments = terminal.arguments
     gone = terminal.client.post(f"trusts/{quoted(arguments.id)}/remove", {"reason": arguments.reason})
-    return _told(terminal, gone, f"jobs as {gone['name']} of {gone['issuer']} log in no longer")
+    tell(terminal, gone, f"jobs as {gone['name']} of {gone['issuer']} log in no longer", name=gone["id"])
+    return DONE
 
 
 def run_revoke(terminal: Terminal) -> int:
     arguments = terminal.arguments
     ended = terminal.client.post(f"tokens/{quoted(arguments.id)}/revoke", {"reason": arguments.reason})
-    if terminal.is_for_people:
-        terminal.say(f"token {ended['id']} of {ended['name']} is revoked")
-    else:
-        show_whole(terminal, ended)
+    tell(terminal, ended, f"token {ended['id']} of {ended['name']} is revoked", name=ended["id"])
     return DONE
 
 
@@ -209,7 +211,9 @@ def run_change(terminal: Terminal) -> int:
     }
     answer = terminal.client.post(f"roles/{arguments.verb}", body)
     has = "has" if arguments.verb == "grant" else "no longer has"
-    return _told(terminal, answer, f"{arguments.to} {has} the role {arguments.role} for {arguments.app}")
+    text = f"{arguments.to} {has} the role {arguments.role} for {arguments.app}"
+    tell(terminal, answer, text, name=arguments.to)
+    return DONE
 
 
 def run_move(terminal: Terminal) -> int:
@@ -217,12 +221,5 @@ def run_move(terminal: Terminal) -> int:
     body = {"name": arguments.name, "reason": arguments.reason}
     answer = terminal.client.post(f"teams/{quoted(arguments.team)}/{arguments.verb}", body)
     state = "is in" if arguments.verb == "join" else "is no longer in"
-    return _told(terminal, answer, f"{arguments.name} {state} the team {arguments.team}")
-
-
-def _told(terminal: Terminal, answer: dict[str, Any], text: str) -> int:
-    if terminal.is_for_people:
-        terminal.say(text)
-    else:
-        show_whole(terminal, answer)
+    tell(terminal, answer, f"{arguments.name} {state} the team {arguments.team}", name=arguments.name)
     return DONE

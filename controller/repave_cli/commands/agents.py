@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from repave_cli.render.output import Column, ago, column, show, show_whole
+from repave_cli.render.output import Column, ago, column, show, show_whole, tell
 from repave_cli.transport.exit_codes import DONE
 from repave_cli.transport.identity import who
 from repave_cli.transport.paths import quoted
@@ -65,17 +65,13 @@ def run_list(terminal: Terminal) -> int:
 def run_revoke(terminal: Terminal) -> int:
     region, _, agent = terminal.arguments.agent.partition("/")
     body = {"by": who(), "reason": terminal.arguments.reason, "agent": agent}
-    return _tell(terminal, terminal.client.post(f"agents/{quoted(region)}/revoke", body))
+    answer = terminal.client.post(f"agents/{quoted(region)}/revoke", body)
+    tell(terminal, answer, answer["text"], name=terminal.arguments.agent)
+    return DONE
 
 
 def run_rotate(terminal: Terminal) -> int:
     body = {"by": who(), "now": terminal.arguments.now}
-    return _tell(terminal, terminal.client.post("agents/rotate", body))
-
-
-def _tell(terminal: Terminal, answer: dict[str, Any]) -> int:
-    if terminal.is_for_people:
-        terminal.say(answer["text"])
-    else:
-        show_whole(terminal, answer)
+    answer = terminal.client.post("agents/rotate", body)
+    tell(terminal, answer, answer["text"])
     return DONE

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from repave_cli.render.output import tell
 from repave_cli.transport.identity import who
 from repave_cli.transport.paths import quoted
 from repave_cli.transport.terminal import Terminal
@@ -21,3 +22,8 @@ def ask(terminal: Terminal, app: str, verb: str, **body: object) -> dict[str, An
         path, {**body, "reason": arguments.reason, "by": who()}, arguments.key
     )
     return accepted
+
+
+def tell_accepted(terminal: Terminal, accepted: dict[str, Any], text: str, *, name: str = "") -> None:
+    """What was accepted, also where it was so before."""
+    tell(terminal, accepted, f"that is so already: {text}" if accepted["is_joined"] else text, name=name)

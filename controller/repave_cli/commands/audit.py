@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from repave_cli.render.output import Column, show
+from repave_cli.render.output import Column, show, show_pages, show_whole
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DONE, ERROR, USAGE
 from repave_cli.transport.terminal import Terminal
-from repave_protos.daemon.chain import Link, verify
+from repave_protos.daemon.chain import Link, Verdict, verify
 
 PAGE = 1000
 TRIMMED = "trim audit"
@@ -63,8 +63,13 @@ def run_list(terminal: Terminal) -> int:
 
 
 def run_export(terminal: Terminal) -> int:
-    for installation, each in _rows(terminal, terminal.arguments.after):
-        terminal.out(json.dumps({"installation": installation, **each}))
+    rows = _rows(terminal, terminal.arguments.after)
+    items = ({"installation": installation, **each} for installation, each in rows)
+    if terminal.is_for_people:
+        for item in items:
+            terminal.out(json.dumps(item))
+    else:
+        show_pages(terminal, ({"items": [item]} for item in items), ())
     return DONE
 
 
@@ -79,17 +84,27 @@ def run_verify(terminal: Terminal) -> int:
     verdict = verify(links, next(iter(names), ""), known, _trimmed)
     if verdict.fault:
         raise CliError(f"the audit log does not hold: {verdict.fault}", ERROR)
-    if verdict.end is None:
-        terminal.say("the audit log is empty")
-        return DONE
-    if verdict.trimmed_through:
-        terminal.say(f"rows 1 to {verdict.trimmed_through} are no longer kept, as a later row tells")
-    if not verdict.is_compared:
-        terminal.say("the row of --head is one of them: it could not be compared")
-    end = f"{verdict.end.number}:{verdict.end.hash}"
-    terminal.say(f"{verdict.count} rows hold; keep its end elsewhere, for --head next time:")
-    terminal.out(end)
+    end = f"{verdict.end.number}:{verdict.end.hash}" if verdict.end is not None else ""
+    if terminal.is_for_people:
+        for text in _verdict_lines(verdict):
+            terminal.say(text)
+        if end:
+            terminal.out(end)
+    else:
+        found = {"rows": verdict.count, "trimmed_through": verdict.trimmed_through}
+        show_whole(terminal, {"name": end, **found, "is_compared": verdict.is_compared})
     return DONE
+
+
+def _verdict_lines(verdict: Verdict) -> Iterator[str]:
+    if verdict.end is None:
+        yield "the audit log is empty"
+        return
+    if verdict.trimmed_through:
+        yield f"rows 1 to {verdict.trimmed_through} are no longer kept, as a later row tells"
+    if not verdict.is_compared:
+        yield "the row of --head is one of them: it could not be compared"
+    yield f"{verdict.count} rows hold; keep its end elsewhere, for --head next time:"
 
 
 def _trimmed(row: Link) -> tuple[int, str] | None:

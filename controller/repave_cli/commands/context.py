@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from repave_cli.render.output import show
+from repave_cli.render.output import show, tell
 from repave_cli.transport.context import read, write
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DONE, USAGE
@@ -45,6 +45,7 @@ def run_use(terminal: Terminal) -> int:
         known = ", ".join(sorted(content.get("contexts", {}))) or "none"
         raise CliError(f"no context is called {name}; there are: {known}; {ADD}", USAGE)
     write({**content, "context": name})
+    _tell_used(terminal, name)
     return DONE
 
 
@@ -53,5 +54,14 @@ def run_set(terminal: Terminal) -> int:
     if not name.replace("-", "").isalnum() or '"' in terminal.arguments.url_of_context:
         raise CliError("a context's name holds letters, digits and -, its URL no quotes", USAGE)
     contexts = {**content.get("contexts", {}), name: {"url": terminal.arguments.url_of_context}}
-    write({"context": content.get("context", name), "contexts": contexts})
+    used = content.get("context", name)
+    write({"context": used, "contexts": contexts})
+    answer = {"name": name, "url": contexts[name]["url"], "is_used": used == name}
+    way = "" if used == name else f"; talk to it with: repave context use {name}"
+    tell(terminal, answer, f"{name} is {answer['url']}{way}")
     return DONE
+
+
+def _tell_used(terminal: Terminal, name: str) -> None:
+    url = read()["contexts"][name]["url"]
+    tell(terminal, {"name": name, "url": url, "is_used": True}, f"repave talks to {name} ({url})")

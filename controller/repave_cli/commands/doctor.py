@@ -121,5 +121,10 @@ def run_version(terminal: Terminal) -> int:
 def run_completion(terminal: Terminal) -> int:
     import shtab  # slow to import, and only this command needs it
 
-    terminal.out(shtab.complete(terminal.arguments.root, shell=terminal.arguments.shell))
+    shell = terminal.arguments.shell
+    script = shtab.complete(terminal.arguments.root, shell=shell)
+    if terminal.is_for_people:
+        terminal.out(script)
+    else:
+        show_whole(terminal, {"name": shell, "script": script})
     return DONE

@@ -3,8 +3,8 @@
 import argparse
 from typing import Any
 
-from repave_cli.commands.asking import add_who_and_why, ask
-from repave_cli.render.output import show_whole
+from repave_cli.commands.asking import add_who_and_why, ask, tell_accepted
+from repave_cli.render.output import tell
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DONE, USAGE
 from repave_cli.transport.identity import who
@@ -55,10 +55,7 @@ def run_undrain(terminal: Terminal) -> int:
 
 def _one(terminal: Terminal, verb: str, text: str) -> int:
     accepted = ask(terminal, terminal.arguments.app, verb, region=terminal.arguments.region)
-    if terminal.is_for_people:
-        terminal.say(f"that is so already: {text}" if accepted["is_joined"] else text)
-    else:
-        show_whole(terminal, accepted)
+    tell_accepted(terminal, accepted, text)
     return DONE
 
 
@@ -66,8 +63,5 @@ def _whole(terminal: Terminal, verb: str) -> int:
     arguments = terminal.arguments
     body = {"by": who(), "reason": arguments.reason}
     done = terminal.client.post(f"regions/{quoted(arguments.region)}/{verb}", body, arguments.key)
-    if terminal.is_for_people:
-        terminal.say(done["text"])
-    else:
-        show_whole(terminal, done)
+    tell(terminal, done, done["text"], name=arguments.region)
     return DONE

@@ -6,7 +6,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from repave_cli.render.output import Column, ago, clock, column, show, show_whole
+from repave_cli.render.output import Column, ago, clock, column, show, tell
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DONE, USAGE
 from repave_cli.transport.identity import who
@@ -89,20 +89,21 @@ def run_unfreeze(terminal: Terminal) -> int:
     if arguments.all:
         return unfreeze_all(terminal)
     answer = _change(terminal, f"freezes/{quoted(arguments.id)}/lift")
-    _show(terminal, answer, f"{arguments.id.upper()} is lifted")
+    lifted = arguments.id.upper()
+    tell(terminal, answer, f"{lifted} is lifted", name=lifted)
     return DONE
 
 
 def freeze_all(terminal: Terminal) -> int:
     answer = _change(terminal, "freezes/all")
-    _show(terminal, answer, frozen_line(answer))
+    tell(terminal, answer, frozen_line(answer))
     return DONE
 
 
 def unfreeze_all(terminal: Terminal) -> int:
     answer = _change(terminal, "freezes/all/lift")
     left = ", ".join(each["id"] for each in answer["items"] if each["is_on"])
-    _show(terminal, answer, "rollouts may move" + (f"; these freezes are still on: {left}" if left else ""))
+    tell(terminal, answer, "rollouts may move" + (f"; these freezes are still on: {left}" if left else ""))
     return DONE
 
 
@@ -121,7 +122,7 @@ def run_add(terminal: Terminal) -> int:
     added = terminal.client.post("freezes", body)
     whom = f"no release of {', '.join(added['applications'])}" if added["applications"] else "no release"
     span = f"from {_time(added, 'begins_at')} to {_time(added, 'ends_at')}"
-    _show(terminal, added, f"{added['id']}: {whom} moves {span}")
+    tell(terminal, added, f"{added['id']}: {whom} moves {span}")
     return DONE
 
 
@@ -153,13 +154,6 @@ def frozen_line(answer: dict[str, Any]) -> str:
 def _change(terminal: Terminal, path: str) -> dict[str, Any]:
     answer: dict[str, Any] = terminal.client.post(path, {"reason": terminal.arguments.reason, "by": who()})
     return answer
-
-
-def _show(terminal: Terminal, answer: dict[str, Any], text: str) -> None:
-    if terminal.is_for_people:
-        terminal.say(text)
-    else:
-        show_whole(terminal, answer)
 
 
 def _time(freeze: dict[str, Any], field: str) -> str:

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from repave_cli.commands import draining
-from repave_cli.commands.asking import add_who_and_why, ask
-from repave_cli.render.output import show_whole
+from repave_cli.commands.asking import add_who_and_why, ask, tell_accepted
+from repave_cli.render.output import tell
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DONE, USAGE
 from repave_cli.transport.identity import who
@@ -113,7 +113,10 @@ def _groups(terminal: Terminal, run: Run) -> int:
 def _retire(terminal: Terminal, app: str, name: str) -> int:
     accepted = ask(terminal, app, "retire-group", group=name, regions=terminal.arguments.regions)
     return _report(
-        terminal, accepted, f"{name} is being drained and destroyed; follow it with: repave groups {app}"
+        terminal,
+        accepted,
+        f"{name} is being drained and destroyed; follow it with: repave groups {app}",
+        name=name,
     )
 
 
@@ -155,17 +158,11 @@ def _confirm(terminal: Terminal, name: str, text: str) -> None:
         raise CliError(f"nothing was changed: {name} was not typed", USAGE)
 
 
-def _report(terminal: Terminal, accepted: dict[str, Any], text: str) -> int:
-    if terminal.is_for_people:
-        terminal.say(f"that is so already: {text}" if accepted["is_joined"] else text)
-    else:
-        show_whole(terminal, accepted)
+def _report(terminal: Terminal, accepted: dict[str, Any], text: str, *, name: str = "") -> int:
+    tell_accepted(terminal, accepted, text, name=name)
     return DONE
 
 
 def _tell(terminal: Terminal, done: dict[str, Any]) -> int:
-    if terminal.is_for_people:
-        terminal.say(done["text"])
-    else:
-        show_whole(terminal, done)
+    tell(terminal, done, done["text"], name=terminal.arguments.region)
     return DONE

@@ -7,7 +7,7 @@ import urllib.parse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from repave_cli.render.output import show_whole
+from repave_cli.render.output import show_whole, tell
 from repave_cli.transport.context import url as url_of
 from repave_cli.transport.credentials import (
     Credentials,
@@ -186,7 +186,8 @@ def run_logout(terminal: Terminal) -> int:
             raise
         text = "the token had ended before"
     is_kept = forget(url)
-    terminal.say(f"{text}, and forgotten" if is_kept else f"{text}; REPAVE_TOKEN still holds it")
+    text += ", and forgotten" if is_kept else "; REPAVE_TOKEN still holds it"
+    tell(terminal, {"url": url, "is_forgotten": is_kept}, text)
     return DONE
 
 

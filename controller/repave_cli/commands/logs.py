@@ -1,11 +1,10 @@
 """Shows what the hosts of an application print: logs. Several hosts at once, each line with its host."""
 
-import json
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
-from repave_cli.render.output import show_whole
+from repave_cli.render.output import show_line, show_pages
 from repave_cli.transport.errors import UnreachableError
 from repave_cli.transport.exit_codes import DONE, ERROR
 from repave_cli.transport.paths import quoted
@@ -36,7 +35,7 @@ def register(commands: Any) -> None:
 
 
 def run_logs(terminal: Terminal) -> int:
-    """Each item a line with -o json or jsonl. 1: of some host or region nothing could be had."""
+    """1: of some host or region nothing could be had."""
     arguments = terminal.arguments
     query = {
         "region": arguments.region,
@@ -48,12 +47,24 @@ def run_logs(terminal: Terminal) -> int:
         "follow": "1" if arguments.follow else None,
     }
     path, code = f"applications/{quoted(arguments.app)}/logs/stream", DONE
-    try:
+    found = 0
+
+    def items() -> Iterator[dict[str, Any]]:
+        nonlocal code, found
         for item in _items(terminal, path, query):
-            code = ERROR if item["trouble"] else code
-            _tell(terminal, item)
+            code, found = ERROR if item["trouble"] else code, found + 1
+            yield item
+
+    try:
+        if terminal.is_for_people or arguments.follow:
+            for item in items():
+                _tell(terminal, item)
+        else:
+            show_pages(terminal, ({"items": [item]} for item in items()), ())
     except KeyboardInterrupt:
         return DONE
+    if terminal.is_for_people and not found:
+        terminal.say("its hosts have printed nothing that is kept")
     return code
 
 
@@ -78,11 +89,8 @@ def _items(terminal: Terminal, path: str, query: dict[str, Any]) -> Iterator[dic
 
 
 def _tell(terminal: Terminal, item: dict[str, Any]) -> None:
-    if terminal.format in ("json", "jsonl"):
-        terminal.out(json.dumps(item))
-        return
     if not terminal.is_for_people:
-        show_whole(terminal, item)
+        show_line(terminal, item)
         return
     of = f"{item['region']}/{item['host']}" if item["host"] else item["region"]
     if item["cut"]:

@@ -27,7 +27,8 @@ def register(commands: Any) -> None:
 
 def run_orphans(terminal: Terminal) -> int:
     answer = terminal.client.get("orphans", region=terminal.arguments.region)
-    show(terminal, answer, ORPHANS, _none_in(answer["asked"]))
+    none = "" if answer["unreachable"] else "no region is connected"
+    show(terminal, answer, ORPHANS, _none_in(answer["asked"]) or none)
     for region, why in answer["unreachable"].items():
         terminal.say(f"{region}: {why}")
     return ERROR if answer["unreachable"] else DONE

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from repave_cli.render.output import Column, ago, column, show, show_whole
+from repave_cli.render.output import Column, ago, column, show, tell
 from repave_cli.transport.exit_codes import DONE
 from repave_cli.transport.paths import quoted
 from repave_cli.transport.terminal import Terminal
@@ -37,8 +37,6 @@ def run_list(terminal: Terminal) -> int:
 def run_end(terminal: Terminal) -> int:
     arguments = terminal.arguments
     ended = terminal.client.post(f"people/{quoted(arguments.name)}/end", {"reason": arguments.reason})
-    if terminal.is_for_people:
-        terminal.say(f"all log-ins of {ended['name']} have ended; to keep the person out, see to the issuer")
-    else:
-        show_whole(terminal, ended)
+    text = f"all log-ins of {ended['name']} have ended; to keep the person out, see to the issuer"
+    tell(terminal, ended, text)
     return DONE

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from repave_cli.render.output import Column, ago, column, show, show_whole
+from repave_cli.render.output import Column, ago, column, show, tell
 from repave_cli.transport.exit_codes import DONE, ERROR
 from repave_cli.transport.identity import who
 from repave_cli.transport.paths import quoted
@@ -57,8 +57,5 @@ def run_change(terminal: Terminal) -> int:
     which = f"/{quoted(arguments.machine)}" if arguments.machine else ""
     path = f"regions/{quoted(arguments.region)}/pool{which}/{arguments.verb}"
     done = terminal.client.post(path, {"reason": arguments.reason, "by": who()})
-    if terminal.is_for_people:
-        terminal.out(done["text"])
-    else:
-        show_whole(terminal, done)
+    tell(terminal, done, done["text"], name=arguments.machine)
     return DONE

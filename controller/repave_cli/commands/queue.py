@@ -3,7 +3,7 @@
 from typing import Any
 
 from repave_cli.commands.asking import add_who_and_why, ask
-from repave_cli.render.output import Column, ago, column, show, show_whole
+from repave_cli.render.output import Column, ago, column, show, tell
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DONE, USAGE
 from repave_cli.transport.paths import quoted
@@ -76,18 +76,12 @@ def run_drop(terminal: Terminal) -> int:
         raise CliError(f"say which: repave queue drop {arguments.app} NO, or --all", USAGE)
     accepted = ask(terminal, arguments.app, "queue/drop", name=arguments.release, all=arguments.all)
     dropped = f"release {arguments.release}" if arguments.release else "every release"
-    return _report(terminal, accepted, f"{dropped} is dropped from the queue of {arguments.app}")
+    tell(terminal, accepted, f"{dropped} is dropped from the queue of {arguments.app}")
+    return DONE
 
 
 def run_resume(terminal: Terminal) -> int:
     app = terminal.arguments.app
     accepted = ask(terminal, app, "queue/resume")
-    return _report(terminal, accepted, f"the queue of {app} goes on; follow it with: repave watch {app}")
-
-
-def _report(terminal: Terminal, accepted: dict[str, Any], text: str) -> int:
-    if terminal.is_for_people:
-        terminal.say(text)
-    else:
-        show_whole(terminal, accepted)
+    tell(terminal, accepted, f"the queue of {app} goes on; follow it with: repave watch {app}")
     return DONE

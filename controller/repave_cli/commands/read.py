@@ -12,7 +12,7 @@ from repave_cli.commands import lifecycle
 from repave_cli.commands.follow import FAILED_PHASES
 from repave_cli.commands.freeze import tell_frozen
 from repave_cli.render import output
-from repave_cli.render.output import Column, ago, column, percent, show, show_pages, show_whole
+from repave_cli.render.output import Column, ago, column, percent, show, show_line, show_pages, show_whole
 from repave_cli.render.progress import NOTE, RECOVER, awaited, person_awaited, status_lines, trouble
 from repave_cli.render.remains import tell_failed_hosts
 from repave_cli.transport.errors import CliError
@@ -340,10 +340,7 @@ def run_events(terminal: Terminal) -> int:
     arguments = terminal.arguments
     pages = _events(terminal)
     if not terminal.is_for_people and terminal.format != "jsonl" and not arguments.follow:
-        if terminal.format == "name":
-            show_whole(terminal, next(iter(pages)))
-        else:
-            show_pages(terminal, pages, ())
+        show_pages(terminal, pages, ())
         return DONE
     after = arguments.since or 0
     for event in chain.from_iterable(page["items"] for page in pages):
@@ -353,6 +350,8 @@ def run_events(terminal: Terminal) -> int:
         events = lasting(terminal, "events/stream", after=after, was_there=True, application=arguments.app)
         for event in events:
             _show_event(terminal, event)
+    elif terminal.is_for_people and not after:
+        terminal.say("nothing has happened yet")
     return DONE
 
 
@@ -379,7 +378,7 @@ def _show_event(terminal: Terminal, event: dict[str, Any]) -> None:
     if terminal.is_for_people:
         terminal.out(event_line(event))
     else:
-        terminal.out(json.dumps(event))
+        show_line(terminal, event)
 
 
 def event_line(event: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from repave_cli.commands.asking import add_who_and_why, ask
 from repave_cli.commands.follow import SUCCEEDED, UNDONE, follow, newest_rollouts, rollout_numbered
 from repave_cli.commands.switch_time import tell_switch
-from repave_cli.render.output import show_whole
+from repave_cli.render.output import show_line, show_whole, tell
 from repave_cli.specs.arguments import add_keep_sizes, add_spec_arguments, given_files
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DONE, REFUSED
@@ -208,11 +208,8 @@ def run_abort(terminal: Terminal) -> int:
     accepted = ask(terminal, terminal.arguments.app, "abort", region=region)
     if not region:
         return _go_on(terminal, accepted, UNDONE)
-    if terminal.is_for_people:
-        app = accepted["application"]
-        terminal.say(f"{region} goes back, the others go on; follow it with: repave watch {app}")
-    else:
-        show_whole(terminal, accepted)
+    follow_by = f"follow it with: repave watch {accepted['application']}"
+    tell(terminal, accepted, f"{region} goes back, the others go on; {follow_by}")
     return DONE
 
 
@@ -226,7 +223,13 @@ def _say_queued(terminal: Terminal, app: str) -> None:
 
 
 def run_watch(terminal: Terminal) -> int:
-    return follow(terminal, terminal.arguments.app, 0)
+    """For programs the rollout in the end, after a line for each change with -o jsonl."""
+    app = terminal.arguments.app
+    code = follow(terminal, app, 0)
+    if not terminal.is_for_people:
+        newest = newest_rollouts(terminal, app, 1)[0]
+        show_line(terminal, newest) if terminal.format == "jsonl" else show_whole(terminal, newest)
+    return code
 
 
 def _go_on(terminal: Terminal, accepted: dict[str, Any], wanted: frozenset[str] = SUCCEEDED) -> int:

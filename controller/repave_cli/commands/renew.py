@@ -3,7 +3,7 @@
 from typing import Any
 
 from repave_cli.render import output
-from repave_cli.render.output import Column, column, show, show_whole
+from repave_cli.render.output import Column, column, show, tell
 from repave_cli.transport.exit_codes import DONE
 from repave_cli.transport.identity import who
 from repave_cli.transport.paths import quoted
@@ -63,13 +63,8 @@ def run_taint(terminal: Terminal) -> int:
     arguments = terminal.arguments
     body = {"region": arguments.region, "reason": arguments.reason, "by": who()}
     answer = terminal.client.post(f"hosts/{quoted(arguments.host)}/taint", body, arguments.key)
-    if not terminal.is_for_people:
-        show_whole(terminal, answer)
-        return DONE
-    terminal.out(
-        f"{answer['host']} in {answer['region']} is tainted: it serves until a fresh host has its place;\n"
-        f"see repave ages {answer['application']}"
-    )
+    text = f"{answer['host']} in {answer['region']} is tainted: it serves until a fresh host has its place"
+    tell(terminal, answer, f"{text}; see repave ages {answer['application']}", name=answer["host"])
     return DONE
 
 
@@ -77,11 +72,6 @@ def run_renew(terminal: Terminal) -> int:
     arguments = terminal.arguments
     body = {"reason": arguments.reason, "by": who()}
     answer = terminal.client.post(f"applications/{quoted(arguments.app)}/renew", body, arguments.key)
-    if not terminal.is_for_people:
-        show_whole(terminal, answer)
-        return DONE
-    terminal.out(
-        f"every host of {answer['group']} is replaced by a fresh one, a few at a time; see repave ages "
-        f"{answer['application']}"
-    )
+    text = f"every host of {answer['group']} is replaced by a fresh one, a few at a time"
+    tell(terminal, answer, f"{text}; see repave ages {answer['application']}")
     return DONE

@@ -8,8 +8,7 @@ import argparse
 from collections.abc import Iterable
 from typing import Any
 
-from repave_cli.commands.asking import add_who_and_why, ask
-from repave_cli.render.output import show_whole
+from repave_cli.commands.asking import add_who_and_why, ask, tell_accepted
 from repave_cli.specs.arguments import add_files
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DONE, USAGE
@@ -180,9 +179,6 @@ def _once_each(sizes: Iterable[tuple[str, int]]) -> dict[str, int]:
 
 
 def _report(terminal: Terminal, accepted: dict[str, Any], text: str) -> int:
-    if terminal.is_for_people:
-        text = f"that is so already: {text}" if accepted["is_joined"] else text
-        terminal.say(text.format(group=accepted["group"], app=accepted["application"]))
-    else:
-        show_whole(terminal, accepted)
+    text = text.format(group=accepted["group"], app=accepted["application"])
+    tell_accepted(terminal, accepted, text)
     return DONE

@@ -12,6 +12,8 @@ from repave_cli.transport.terminal import Terminal
 from repave_protos.daemon.printable import printable
 
 SHORT_DIGEST_LENGTH = 12
+NAMES = ("sequence", "name", "group", "id", "number", "digest", "to", "host", "application", "region")
+"""Fields that hold a name, the best one first; an event has its number alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +39,7 @@ def show(terminal: Terminal, answer: dict[str, Any], columns: Sequence[Column], 
             for item in items:
                 terminal.out(json.dumps(item))
         case "name":
-            for item in items:
-                terminal.out(printable(_name(item)))
+            _names_out(terminal, items)
         case "table" | "wide":
             chosen = [each for each in columns if terminal.format == "wide" or not each.is_wide]
             if items:
@@ -55,6 +56,7 @@ def show_pages(
     """A list answer that comes in pages, each shown as it comes: how long the list is costs no memory.
     Returns what the answers say besides, the first ones where they differ."""
     rest: dict[str, Any] = {}
+    listed: list[dict[str, Any]] = []
     widths: list[int] = []
     count = 0
     for page in pages:
@@ -67,7 +69,7 @@ def show_pages(
         if terminal.format == "json":
             terminal.write("".join(_in_list(item, count + place) for place, item in enumerate(items)))
         elif terminal.format == "yaml":
-            rest.setdefault("items", []).extend(items)
+            listed.extend(items)
         elif terminal.is_for_people and items:
             widths = _rows_out(terminal, columns, items, widths)
         elif not terminal.is_for_people:
@@ -77,7 +79,7 @@ def show_pages(
         fields = "".join(f",\n{_indented(each)}" for each in _fields(rest))
         terminal.out(("\n  ]" if count else '{\n  "items": []') + fields + "\n}")
     elif terminal.format == "yaml":
-        terminal.out(_yaml({"items": rest.pop("items"), **rest}))
+        terminal.out(_yaml({"items": listed, **rest}))
     elif terminal.is_for_people and not count and nothing:
         terminal.say(nothing)
     return rest
@@ -112,6 +114,17 @@ def _rows_out(
     return widths
 
 
+def tell(terminal: Terminal, answer: dict[str, Any], text: str, *, name: object = "") -> None:
+    """What was done: a sentence for people, the answer with that sentence for programs. `name`: what it was
+    done to, where the answer does not say."""
+    if terminal.is_for_people:
+        terminal.say(text)
+    elif terminal.format == "name" and name:
+        terminal.out(printable(str(name)))
+    else:
+        show_whole(terminal, {**answer, "text": text})
+
+
 def show_whole(terminal: Terminal, answer: dict[str, Any]) -> None:
     """One object, for programs."""
     match terminal.format:
@@ -120,17 +133,25 @@ def show_whole(terminal: Terminal, answer: dict[str, Any]) -> None:
         case "jsonl":
             terminal.out(json.dumps(answer))
         case "name":
-            terminal.out(printable(_name(answer)))
+            _names_out(terminal, [answer])
         case _:
             terminal.out(json.dumps(answer, indent=2))
 
 
-def _name(item: dict[str, Any]) -> str:
-    """What a further command would be given; an event has its number alone."""
-    for field in ("sequence", "name", "group", "id", "digest", "application"):
-        if item.get(field):
-            return str(item[field])
-    return ""
+def show_line(terminal: Terminal, item: dict[str, Any]) -> None:
+    """One of a stream that may never end, for programs: a line each, whatever the format but name."""
+    if terminal.format == "name":
+        _names_out(terminal, [item])
+    else:
+        terminal.out(json.dumps(item))
+
+
+def _names_out(terminal: Terminal, items: Iterable[dict[str, Any]]) -> None:
+    """A line for each that has a name: what a further command would be given."""
+    for item in items:
+        name = next((str(item[field]) for field in NAMES if item.get(field)), "")
+        if name:
+            terminal.out(printable(name))
 
 
 def table(columns: Sequence[Column], items: Sequence[dict[str, Any]]) -> str:

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from repave_cli.render.output import show_whole
+from repave_cli.render.output import show_whole, tell
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DONE, USAGE
 from repave_cli.transport.terminal import Terminal, whole
@@ -105,10 +105,16 @@ def run_init(terminal: Terminal) -> int:
     )
     check(text, "repave.yaml")
     _write(target, text)
-    terminal.say(f"wrote {target}; look at host.run and health, then: repave plan, repave release")
-    terminal.say(f"host.run is {start.as_yaml}, by {start.source}")
-    for note in start.notes:
-        terminal.say(f"note: {note}")
+    written = {"name": name, "file": str(target), "run": start.as_yaml, "source": start.source}
+    tell(
+        terminal,
+        {**written, "notes": list(start.notes)},
+        f"wrote {target}; look at host.run and health, then: repave plan, repave release",
+    )
+    if terminal.is_for_people:
+        terminal.say(f"host.run is {start.as_yaml}, by {start.source}")
+        for note in start.notes:
+            terminal.say(f"note: {note}")
     tell_secrets(terminal, here)
     return DONE
 
@@ -212,5 +218,8 @@ def read_spec(terminal: Terminal, given: list[Path]) -> tuple[Any, str, list[Pat
 def run_schema(terminal: Terminal) -> int:
     from repave_controller.spec.spec import schema  # slow
 
-    terminal.out(json.dumps(schema(), indent=2))
+    if terminal.is_for_people:
+        terminal.out(json.dumps(schema(), indent=2))
+    else:
+        show_whole(terminal, schema())
     return DONE

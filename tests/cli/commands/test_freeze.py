@@ -41,7 +41,8 @@ def test_stop_and_go_of_version_0_1_still_work_may_be_repeated_and_are_not_shown
 def test_programs_get_the_freezes(repave: CommandLine) -> None:
     answer = repave("freeze", "--all", "--reason", "prices are wrong", "-o", "json").json
     assert answer["everything"]["reason"] == "prices are wrong"
-    assert repave("unfreeze", "--all", "-o", "json").json == {"everything": None, "items": []}
+    lifted = repave("unfreeze", "--all", "-o", "json").json
+    assert lifted == {"everything": None, "items": [], "text": "rollouts may move"}
 
 
 def test_freezes_are_added_listed_and_lifted(repave: CommandLine) -> None:

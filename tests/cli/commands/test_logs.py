@@ -45,11 +45,12 @@ def test_each_line_says_whose_it_is_and_can_not_control_the_terminal(
     assert ran.code == 1
 
 
-def test_a_program_gets_an_item_a_line(repave: Run, controller: ServedController) -> None:
+def test_a_program_gets_a_list_or_an_item_a_line(repave: Run, controller: ServedController) -> None:
     repave("release", "--version", "1.0")
     printing(controller)
-    ran = repave("logs", "hello", "--region", "paris", "-o", "json")
+    ran = repave("logs", "hello", "--region", "paris", "-o", "jsonl")
     (item,) = map(json.loads, ran.out.splitlines())
+    assert json.loads(repave("logs", "hello", "--region", "paris", "-o", "json").out) == {"items": [item]}
     assert (item["region"], item["host"], item["lines"][0]) == ("paris", "h1", "one")
     assert ran.code == 0
 

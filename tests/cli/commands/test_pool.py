@@ -56,7 +56,7 @@ def test_without_a_pool_that_is_said(repave: CommandLine) -> None:
 def test_a_machine_is_taken_out_with_the_reason(repave: CommandLine, pooled: ServedController) -> None:
     pooled.sessions.tells["paris", ChangeMachine] = Done("m1 is quarantined: it smells")
     ran = repave("pool", "quarantine", "paris", "m1", "--reason", "it smells")
-    assert (ran.code, ran.out) == (0, "m1 is quarantined: it smells\n")
+    assert (ran.code, ran.err) == (0, "m1 is quarantined: it smells\n")
     ((region, asked),) = pooled.sessions.questions
     assert isinstance(asked, ChangeMachine)
     assert (region, asked.verb, asked.machine) == ("paris", "quarantine", "m1")
@@ -154,7 +154,7 @@ def test_a_bake_that_fails_says_why_and_ends_so(
 
 def test_all_machines_are_put_back_at_once(repave: CommandLine, pooled: ServedController) -> None:
     pooled.sessions.tells["paris", ChangeMachine] = Done("m1, m2: back")
-    assert repave("pool", "return", "paris", "--all").out == "m1, m2: back\n"
+    assert repave("pool", "return", "paris", "--all").err == "m1, m2: back\n"
     ((_, asked),) = pooled.sessions.questions
     assert isinstance(asked, ChangeMachine)
     assert (asked.verb, asked.machine) == ("return", "")

@@ -18,9 +18,9 @@ def test_a_tainted_host_is_shown_until_it_is_replaced(
 ) -> None:
     controller.hold()
     ran = released("taint", "hello-v001-1", "--region", "paris", "--reason", "odd")
-    assert (ran.code, ran.err) == (0, "")
-    assert ran.out == (
-        "hello-v001-1 in paris is tainted: it serves until a fresh host has its place;\n"
+    assert (ran.code, ran.out) == (0, "")
+    assert ran.err == (
+        "hello-v001-1 in paris is tainted: it serves until a fresh host has its place; "
         "see repave ages hello\n"
     )
     ages = released("ages", "hello")
@@ -52,7 +52,7 @@ def test_a_wrong_name_is_told_with_those_that_exist(released: CommandLine) -> No
 def test_a_renewal_says_what_happens(released: CommandLine) -> None:
     ran = released("renew", "hello", "--reason", "new kernel")
     assert ran.code == 0
-    assert ran.out == (
+    assert ran.err == (
         "every host of hello-v001 is replaced by a fresh one, a few at a time; see repave ages hello\n"
     )
     assert released("renew", "hello", "-o", "json").json["kind"] == "renewal"
