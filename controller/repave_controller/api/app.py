@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from repave_controller.api.resources.accounts import AccountRoutes
 from repave_controller.api.resources.agents import Agents
@@ -12,6 +13,7 @@ from repave_controller.api.resources.doctor import Doctor
 from repave_controller.api.resources.events import Events
 from repave_controller.api.resources.freezes import FreezeRoutes
 from repave_controller.api.resources.hosts import Hosts
+from repave_controller.api.resources.live import Live
 from repave_controller.api.resources.logins import LoginRoutes
 from repave_controller.api.resources.logs import Logs
 from repave_controller.api.resources.names import Names
@@ -25,12 +27,13 @@ from repave_controller.api.web.access import Access, Guarded
 from repave_controller.api.web.freshness import Freshness
 from repave_controller.api.web.openapi import Route, document
 from repave_controller.api.web.policy import check_guarded
-from repave_controller.api.web.problems import Problem, as_problems, no_foreign_pages, no_strangers
+from repave_controller.api.web.problems import Handler, Problem, as_problems, no_foreign_pages, no_strangers
 from repave_controller.api.web.relay import Relay
 from repave_controller.api.web.requests import without_query
 from repave_controller.api.web.streams import Streams
 from repave_controller.api.web.tracing import traced
 from repave_controller.core.ports import Store
+from repave_controller.dashboard.serving import Dashboard
 from repave_controller.fleet.packages import ImageDirectory
 from repave_controller.fleet.sessions import Sessions
 from repave_controller.metrics.metrics import Metrics
@@ -84,16 +87,11 @@ def make_app(
     api = Api(scheduler, store, images, sessions, clock, agents, guarded, packages, prices, disk, company)
     access = Access(guarded, clock, metrics.refused if metrics is not None else None)
     strangers = no_strangers if guarded is None else no_foreign_pages
-    layers = [traced, as_problems, strangers, access.check]
+    layers = [traced, as_problems, strangers, _pages(Dashboard())]
     if relay is not None:
-        layers = [
-            traced,
-            as_problems,
-            strangers,
-            Freshness(scheduler.catch_up).check,
-            access.check,
-            relay.pass_on,
-        ]
+        layers += [Freshness(scheduler.catch_up).check, access.check, relay.pass_on]
+    else:
+        layers.append(access.check)
     app = web.Application(middlewares=layers, client_max_size=BODY_BYTES_MAX)
     routes = api.routes()
     check_guarded([*OWN_ROUTES, *((route.method, route.path) for route in routes)])
@@ -123,6 +121,17 @@ def make_app(
     app.on_shutdown.append(api.streams.close)
     app.on_shutdown.append(packages.close)
     return app
+
+
+def _pages(dashboard: Dashboard) -> Middleware:
+    """The dashboard's files are for anyone who can reach the API; what they show is not."""
+
+    @web.middleware
+    async def page(request: web.Request, handler: Handler) -> web.StreamResponse:
+        found = dashboard.answer(request)
+        return found if found is not None else await handler(request)
+
+    return page
 
 
 def _add(app: web.Application, routes: Sequence[Route]) -> None:
@@ -177,6 +186,7 @@ class Api:
             Logs(scheduler, sessions, clock, names, self.streams),
             FreezeRoutes(scheduler, clock),
             Events(scheduler, store, self.streams),
+            Live(scheduler, sessions, clock, self.streams, company.me.instance),
             packages,
             Orphans(sessions, names),
             Regions(scheduler, sessions),

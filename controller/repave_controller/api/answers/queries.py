@@ -12,6 +12,7 @@ REGIONS_MAX = 1000
 HISTORY_MAX = 500
 HOSTS_MAX = 10_000
 LOG_LINES_MAX = 1000
+LIVE_TOPICS_MAX = 20
 FLAGS = {"1": True, "true": True, "0": False, "false": False}
 
 
@@ -116,6 +117,14 @@ class EventsQuery(EventStreamQuery):
 
     limit: Annotated[Number, Field(le=EVENTS_MAX)] = 100
     newest: Flag = Field(False, description="The last ones instead of those that follow `after`.")
+
+
+class LiveQuery(Query):
+    """What a tab shows."""
+
+    topics: str = Field(
+        max_length=LIVE_TOPICS_MAX * (NAME_LENGTH_MAX + 10), description="With commas between: fleet,app:web."
+    )
 
 
 class BakedQuery(Query):

@@ -42,7 +42,7 @@ def document(routes: Sequence[Route], version: str) -> dict[str, Any]:
 
 
 def _operation(route: Route, references: dict[type[BaseModel], Any]) -> dict[str, Any]:
-    content = "text/event-stream" if route.path.endswith("stream") else "application/json"
+    content = "text/event-stream" if route.path.endswith(("stream", "live")) else "application/json"
     answer: dict[str, Any] = {"description": "done"}
     if route.answer is not None:
         answer["content"] = {content: {"schema": references[route.answer]}}

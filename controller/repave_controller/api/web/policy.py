@@ -107,6 +107,7 @@ POLICY: Final[Mapping[str, Rule]] = {
     "GET regions": _READ_SOME,
     "GET events": _READ_SOME,
     "GET events/stream": _READ_SOME,
+    "GET live": _READ_SOME,
     "POST images": Rule(Permission.PUSH, Scope.SOME),
     "GET images": _READ_SOME,
     "GET images/{digest}": Rule(Permission.FETCH, Scope.SOME),

@@ -52,6 +52,10 @@ class Streams:
         """What `messages` give, until they end."""
         return await self._send(request, messages)
 
+    async def frames(self, request: web.Request, frames: AsyncIterator[bytes]) -> web.StreamResponse:
+        """Messages as they go over the wire, until they end."""
+        return await self._send_frames(request, frames)
+
     async def status(self, request: web.Request, snapshot: Callable[[], BaseModel]) -> web.StreamResponse:
         """Whole snapshots: one at once, then the newest after each change, at most ten a second. Ends when
         `snapshot` raises Refused: the application is gone."""
@@ -76,6 +80,9 @@ class Streams:
     async def _send(
         self, request: web.Request, messages: AsyncIterator[tuple[int, BaseModel]]
     ) -> web.StreamResponse:
+        return await self._send_frames(request, _framed(messages))
+
+    async def _send_frames(self, request: web.Request, frames: AsyncIterator[bytes]) -> web.StreamResponse:
         if self._open >= CLIENTS_MAX:
             raise Problem(503, "too-many-streams", f"{CLIENTS_MAX} streams are open; close some")
         response = web.StreamResponse(
@@ -84,7 +91,7 @@ class Streams:
         self._open += 1
         try:
             await response.prepare(request)
-            await self._pump(response, messages, asyncio.ensure_future(_ended(request)))
+            await self._pump(response, frames, asyncio.ensure_future(_ended(request)))
         except ConnectionResetError:
             pass  # the client has left
         except StoreError as error:
@@ -100,15 +107,15 @@ class Streams:
     async def _pump(
         self,
         response: web.StreamResponse,
-        messages: AsyncIterator[tuple[int, BaseModel]],
+        frames: AsyncIterator[bytes],
         ending: asyncio.Future[None],
     ) -> None:
         """Until the controller stops, or `ending` is done: the client may not see more."""
         closing = asyncio.ensure_future(self._closing.wait())
-        following: asyncio.Future[tuple[int, BaseModel]] | None = None
+        following: asyncio.Future[bytes] | None = None
         try:
             while not self._closing.is_set() and not ending.done():
-                following = following or asyncio.ensure_future(anext(messages))
+                following = following or asyncio.ensure_future(anext(frames))
                 done, _ = await asyncio.wait(
                     (following, closing, ending),
                     timeout=HEARTBEAT_SECONDS,
@@ -118,18 +125,23 @@ class Streams:
                     return
                 if following in done:
                     try:
-                        number, message = following.result()
+                        frame = following.result()
                     except StopAsyncIteration:
                         return
                     following = None
-                    await response.write(f"id: {number}\ndata: {message.model_dump_json()}\n\n".encode())
+                    await response.write(frame)
                 elif not done:
                     await response.write(b": still here\n\n")
         finally:
             tasks = [task for task in (closing, following, ending) if task is not None]
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)  # `messages` can't be closed while it runs
+            await asyncio.gather(*tasks, return_exceptions=True)  # `frames` can't be closed while it runs
+
+
+async def _framed(messages: AsyncIterator[tuple[int, BaseModel]]) -> AsyncIterator[bytes]:
+    async for number, message in messages:
+        yield f"id: {number}\ndata: {message.model_dump_json()}\n\n".encode()
 
 
 async def _ended(request: web.Request) -> None:

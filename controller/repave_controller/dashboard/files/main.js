@@ -1,0 +1,159 @@
+// @ts-check
+// The frame of every page: navigation, what is so for the whole installation, the screen.
+
+import { Icon } from "./icons.js";
+import { connection, follow, onDenied, topic } from "./live.js";
+import { recognise, who } from "./may.js";
+import { post } from "./api.js";
+import { Ago, Button, Confirm, Loading, Problem, themeChanged, useKeys } from "./parts.js";
+import { begin, match, navigate, path, query } from "./router.js";
+import { routes } from "./routes.js";
+import { effect, html, render, signal, useEffect, useState } from "./vendor/preact.js";
+
+/** @typedef {import("./routes.js").Route} Route */
+
+const KEYS = [["/", "search"], ["?", "these keys"], ["g f", "fleet"], ["g r", "regions"], ["g e", "events"], ["g s", "safety"], ["p", "pause or resume, on a rollout"], ["P", "promote, on a rollout"], ["a", "abort, on a rollout"], ["r", "roll back, on an application or rollout"]];
+const GOES = /** @type {Record<string, string>} */ ({ f: "/", r: "/regions", q: "/queue", e: "/events", s: "/safety", a: "/ages" });
+
+/** @type {import("./vendor/preact.js").Signal<{route: Route | null, params: Record<string, string>, module: import("./routes.js").Screen | null, problem: unknown}>} */
+const shown = signal({ route: null, params: {}, module: null, problem: null });
+const startProblem = signal(/** @type {unknown} */ (null));
+const isKnown = signal(false);
+
+effect(() => {
+  const at = path.value;
+  for (const route of routes) {
+    const params = match(route.path, at);
+    if (params) return void load(route, params);
+  }
+  shown.value = { route: null, params: {}, module: null, problem: null };
+});
+
+/** @param {Route} route
+ * @param {Record<string, string>} params */
+function load(route, params) {
+  const before = shown.peek();
+  const is_same = before.route === route && before.module;
+  shown.value = { route, params, module: is_same ? before.module : null, problem: null };
+  document.title = `${route.title.replace(/\{(\w+)\}/g, (_, name) => params[name] ?? "")} · repave`;
+  if (is_same) return;
+  route.load().then(
+    (module) => { if (shown.peek().route === route) shown.value = { ...shown.peek(), module: /** @type {import("./routes.js").Screen} */ (module) }; },
+    (problem) => { if (shown.peek().route === route) shown.value = { ...shown.peek(), problem }; },
+  );
+}
+
+effect(() => {
+  const { module, route, params } = shown.value;
+  if (!isKnown.value || !route || route.open) return follow([]);
+  if (module) follow(["shell", ...(module.topics?.(params, query.value) ?? [])]);
+});
+
+function App() {
+  const { route, module, params, problem } = shown.value;
+  if (route?.open) return html`<main id="main" class="alone">${module ? html`<${module.default} params=${params} query=${query.value} />` : html`<${Loading} />`}</main>`;
+  return html`<a class="skip" href="#main">Skip to the page</a>
+    <${Navigation} />
+    <div class="body">
+      <${Frozen} />
+      <main id="main" tabindex="-1">
+        ${startProblem.value ? html`<${Problem} problem=${startProblem.value} again=${start} />` : null}
+        ${problem ? html`<${Problem} problem=${problem} again=${() => location.reload()} />` : null}
+        ${!route ? html`<${Missing} />` : module && isKnown.value ? html`<${module.default} key=${path.value} params=${params} query=${query.value} />` : problem || startProblem.value ? null : html`<${Loading} />`}
+      </main>
+    </div>
+    <${Keys} />`;
+}
+
+function Missing() {
+  return html`<div class="empty"><h2>There is no such page</h2><p><a href="/">The fleet</a> has every application.</p></div>`;
+}
+
+function Navigation() {
+  const [is_open, setOpen] = useState(false);
+  const at = path.value;
+  useEffect(() => setOpen(false), [at]);
+  const links = (/** @type {string} */ part) => routes.filter((each) => each.nav === part).map((each) => html`<a key=${each.path} href=${each.path} aria-current=${is_here(each.path, at) ? "page" : undefined}><${Icon} name=${each.icon ?? ""} />${each.title}</a>`);
+  return html`<header class=${`nav ${is_open ? "is-open" : ""}`}>
+    <div class="nav-head"><a class="mark" href="/" aria-label="repave, the fleet"><${Mark} />repave</a>
+      <button type="button" class="quiet fold" aria-expanded=${is_open} aria-controls="nav" onClick=${() => setOpen(!is_open)}><${Icon} name="menu" /><span class="sr">Menu</span></button></div>
+    <nav id="nav" aria-label="Screens"><div class="nav-part">${links("main")}</div><div class="nav-part">${links("tools")}</div></nav>
+    <div class="nav-foot"><${Connection} /><${Person} /><${Theme} /></div>
+  </header>`;
+}
+
+/** @param {string} path
+ * @param {string} at */
+function is_here(path, at) { return path === "/" ? at === "/" || at.startsWith("/apps/") : at === path || at.startsWith(`${path}/`); }
+
+function Mark() {
+  return html`<svg class="mark-sign" viewBox="0 0 20 20" width="20" height="20" aria-hidden="true"><path class="lane-old" d="M3.6 3h3.2L5.6 17H1.8z" /><path class="lane-new" d="M13.2 3h3.2l1.8 14h-3.8z" /><path class="lane-line" d="M9.3 3h1.4v3H9.3zm-.2 5.5h1.8v3H9.1zM9 14h2v3H9z" /></svg>`;
+}
+
+function Connection() {
+  const texts = /** @type {Record<string, string>} */ ({ live: "Live", lost: "Reconnecting", connecting: "Connecting", resting: "Resting" });
+  return html`<span class=${`connection is-${connection.value}`} role="status"><span class="dot" aria-hidden="true"></span>${texts[connection.value]}</span>`;
+}
+
+function Person() {
+  const person = who.value;
+  if (!person || person.kind === "local") return null;
+  const leave = async () => { await post("logout", {}).catch(() => {}); who.value = null; isKnown.value = false; navigate("/login"); };
+  return html`<span class="person"><span class="who" title=${person.name}>${person.name}</span><button type="button" class="quiet" onClick=${leave}>Log out</button></span>`;
+}
+
+function Theme() {
+  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+  const [chosen, setChosen] = useState(document.documentElement.dataset.theme ?? "");
+  const is_dark = chosen ? chosen === "dark" : dark;
+  const turn = () => {
+    const next = is_dark ? "light" : "dark";
+    document.documentElement.dataset.theme = next;
+    try { localStorage.setItem("repave-theme", next); } catch { /* storage is off */ }
+    setChosen(next);
+    themeChanged();
+  };
+  return html`<button type="button" class="quiet theme" onClick=${turn} aria-label=${is_dark ? "Use light colours" : "Use dark colours"}><${Icon} name=${is_dark ? "light" : "dark"} /></button>`;
+}
+
+function Frozen() {
+  const frozen = topic("shell").value?.frozen;
+  if (!frozen) return null;
+  return html`<div class="banner tone-warn" role="status"><${Icon} name="snow" /><span><strong>Everything is frozen</strong> by ${frozen.by || "an operator"}, <${Ago} at=${frozen.at} />${frozen.reason ? `: ${frozen.reason}` : ""}</span><a href="/safety">Safety</a></div>`;
+}
+
+function Keys() {
+  const [is_open, setOpen] = useState(false);
+  const [is_going, setGoing] = useState(false);
+  useKeys({
+    "?": () => setOpen(true),
+    "/": () => { const found = /** @type {HTMLElement | null} */ (document.querySelector("[data-search]")); if (found) found.focus(); else navigate("/"); },
+    g: () => { setGoing(true); setTimeout(() => setGoing(false), 1500); },
+    ...(is_going ? Object.fromEntries(Object.entries(GOES).map(([key, to]) => [key, () => { setGoing(false); navigate(to); }])) : {}),
+  });
+  if (!is_open) return null;
+  return html`<${Confirm} title="Keys" verb="Close" act=${async () => {}} close=${() => setOpen(false)}><dl class="keys">${KEYS.map(([key, text]) => html`<div key=${key}><dt><kbd>${key}</kbd></dt><dd>${text}</dd></div>`)}</dl><//>`;
+}
+
+async function start() {
+  startProblem.value = null;
+  try {
+    await recognise();
+    isKnown.value = true;
+  } catch (problem) {
+    if (/** @type {{status?: number}} */ (problem).status === 401) toLogin();
+    else startProblem.value = problem;
+  }
+}
+
+function toLogin() {
+  isKnown.value = false;
+  if (path.peek() !== "/login") navigate(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
+}
+
+onDenied(toLogin);
+begin();
+addEventListener("repave-login", start);
+const root = document.getElementById("app");
+if (root) { root.replaceChildren(); render(html`<${App} />`, root); }
+if (path.peek() !== "/login") start();

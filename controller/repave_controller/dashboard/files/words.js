@@ -1,0 +1,78 @@
+// @ts-check
+// The few words that the pages say themselves: phases, states, numbers and times. All else is the API's text.
+
+/** A phase or state, what it is like, and the sign that says it without colour.
+ * @type {Record<string, {tone: string, sign: string, text?: string}>} */
+export const PHASES = {
+  running: { tone: "live", sign: "▸" },
+  undoing: { tone: "warn", sign: "↺", text: "going back" },
+  paused: { tone: "warn", sign: "‖" },
+  held: { tone: "bad", sign: "!" },
+  succeeded: { tone: "good", sign: "✓" },
+  "rolled-back": { tone: "warn", sign: "↺", text: "rolled back" },
+  aborted: { tone: "calm", sign: "×" },
+  deleting: { tone: "bad", sign: "×" },
+  waiting: { tone: "calm", sign: "·" },
+  done: { tone: "good", sign: "✓" },
+  undone: { tone: "warn", sign: "↺", text: "as before" },
+  skipped: { tone: "calm", sign: "–" },
+  new: { tone: "live", sign: "+" },
+  serving: { tone: "good", sign: "●" },
+  warm: { tone: "calm", sign: "◐" },
+  retiring: { tone: "calm", sign: "–" },
+  failed: { tone: "bad", sign: "!" },
+  connected: { tone: "good", sign: "●" },
+  away: { tone: "bad", sign: "×" },
+  ok: { tone: "good", sign: "✓" },
+  warn: { tone: "warn", sign: "!" },
+  fail: { tone: "bad", sign: "×" },
+};
+
+/** The letters of the fleet's states.
+ * @type {Record<string, {tone: string, text: string}>} */
+export const STATES = {
+  u: { tone: "good", text: "up to date" },
+  m: { tone: "live", text: "moving" },
+  b: { tone: "warn", text: "behind" },
+  f: { tone: "bad", text: "failing" },
+  x: { tone: "away", text: "unreachable" },
+  "-": { tone: "none", text: "not there" },
+};
+
+/** @param {number} count
+ * @param {string} one
+ * @param {string} [many] */
+export function counted(count, one, many = `${one}s`) { return `${number(count)} ${count === 1 ? one : many}`; }
+
+const grouped = new Intl.NumberFormat("en");
+/** @param {number} value */
+export function number(value) { return grouped.format(value); }
+
+/** @param {number} bp basis points */
+export function percent(bp) { return `${Number((bp / 100).toFixed(2))} %`; }
+
+const UNITS = /** @type {const} */ ([[86_400, "d"], [3_600, "h"], [60, "min"], [1, "s"]]);
+
+/** Two units at most: 3 d 4 h, 12 min, 8 s.
+ * @param {number} seconds */
+export function duration(seconds) {
+  let left = Math.max(0, Math.round(seconds));
+  if (left < 1) return "0 s";
+  /** @type {string[]} */
+  const said = [];
+  for (const [size, unit] of UNITS) {
+    const count = Math.floor(left / size);
+    if (count) said.push(`${count} ${unit}`);
+    else if (said.length) break;
+    left -= count * size;
+    if (said.length === 2 || (said.length && size === 60)) break;
+  }
+  return said.join(" ");
+}
+
+/** @param {number} bytes */
+export function bytes(bytes) {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  const power = bytes > 0 ? Math.min(units.length - 1, Math.floor(Math.log2(bytes) / 10)) : 0;
+  return `${Number((bytes / 1024 ** power).toPrecision(3))} ${units[power]}`;
+}
