@@ -41,6 +41,7 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "commands.accounts": ("tokens", "roles"),
     "commands.people": ("people",),
     "commands.audit": ("audit",),
+    "commands.notify": ("notify",),
 }
 """Module, below repave_cli, to the commands that it registers; in the order of --help."""
 
@@ -100,6 +101,9 @@ SAME_AS = {
     "drain": "regions drain",
     "undrain": "regions undrain",
     "evacuate": "regions drain",
+    "notices": "notify list",
+    "notifications": "notify list",
+    "replay": "notify replay",
     "enroll": "agents join",
     "enrol": "agents join",
 }

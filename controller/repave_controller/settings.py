@@ -295,6 +295,29 @@ class StoreSettings(Settings):
         return self
 
 
+def _url(text: str) -> str:
+    if not is_safe(text):
+        raise ValueError("expected https://..., or http:// on this machine, without a user or #")
+    return text
+
+
+Globs = Annotated[tuple[str, ...], BeforeValidator(_words), Field(min_length=1)]
+Named = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$")]
+
+
+class CloudEventsSettings(Settings):
+    """A receiver of CloudEvents. `secret`: a file with the secrets that sign, one a line. `kinds` and `apps`:
+    of which events it is told, by globs; without `kinds` of what releases come to. `authority`: PEM of a
+    private one. `allow`: networks of a link."""
+
+    url: Annotated[str, AfterValidator(_url)]
+    secret: Path
+    kinds: Words = ()
+    apps: Globs = ("*",)
+    authority: Path | None = None
+    allow: Annotated[str, BeforeValidator(_line), AfterValidator(_hosts)] = ""
+
+
 class ControllerSettings(Settings):
     """`state` holds the store (controller.db), unless that is in PostgreSQL, and the packages (images/).
 
@@ -321,6 +344,7 @@ class ControllerSettings(Settings):
     signatures: Signatures = Field(default={})
     logs: LogSettings = LogSettings()
     oidc: OidcSettings = OidcSettings()
+    cloudevents: Annotated[dict[Named, CloudEventsSettings], BeforeValidator(table)] = Field(default={})
 
     @model_validator(mode="after")
     def _check(self) -> "ControllerSettings":

@@ -224,7 +224,16 @@ def test_the_settings_files_shown_are_taken(block: Block, tmp_path: Path) -> Non
     file, root = tmp_path / "settings.toml", tmp_path / "trusted_root.json"
     root.write_text(Sigstore().trusted_root())
     file.write_text(block.text.replace("/etc/repave/trusted_root.json", str(root)))
-    of_controller = ("security.md", "artifacts.md", "login.md", "retention.md", "postgresql.md")
+    of_controller = (
+        "security.md",
+        "artifacts.md",
+        "login.md",
+        "retention.md",
+        "postgresql.md",
+        "hooks.md",
+        "gitops.md",
+        "promotion.md",
+    )
     if block.document.rpartition("/")[2] in of_controller:
         load_settings(ControllerSettings, file, {}, "REPAVE_CONTROLLER_")
     else:

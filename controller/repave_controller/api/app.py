@@ -17,6 +17,7 @@ from repave_controller.api.resources.live import Live
 from repave_controller.api.resources.logins import LoginRoutes
 from repave_controller.api.resources.logs import Logs
 from repave_controller.api.resources.names import Names
+from repave_controller.api.resources.notices import Notices
 from repave_controller.api.resources.orphans import Orphans
 from repave_controller.api.resources.packages import Packages
 from repave_controller.api.resources.recovery import RecoveryRoutes
@@ -37,6 +38,7 @@ from repave_controller.dashboard.serving import Dashboard
 from repave_controller.fleet.packages import ImageDirectory
 from repave_controller.fleet.sessions import Sessions
 from repave_controller.metrics.metrics import Metrics
+from repave_controller.notices.outbox import Outbox
 from repave_controller.operations.artifacts import Artifacts, artifacts_of
 from repave_controller.operations.disk import Disk
 from repave_controller.operations.prices import PriceFile
@@ -76,6 +78,7 @@ def make_app(
     company: Company | None = None,
     disk: Disk | None = None,
     relay: Relay | None = None,
+    outbox: Outbox | None = None,
 ) -> web.Application:
     """The whole API as an aiohttp application. `agents`: of a controller that enrols them. `authority` gives
     the certificate, if any, that clients check this controller's with. `relay`: of one among several."""
@@ -84,7 +87,9 @@ def make_app(
         artifacts = artifacts_of(ArtifactsSettings(), images, store, provenance, scheduler, clock)
     reach = reach if reach is not None else Reach(lambda: scheduler.applications(), provenance)
     packages = Packages(images, store, sessions, signing, provenance, artifacts, reach)
-    api = Api(scheduler, store, images, sessions, clock, agents, guarded, packages, prices, disk, company)
+    api = Api(
+        scheduler, store, images, sessions, clock, agents, guarded, packages, prices, disk, company, outbox
+    )
     access = Access(guarded, clock, metrics.refused if metrics is not None else None)
     strangers = no_strangers if guarded is None else no_foreign_pages
     layers = [traced, as_problems, strangers, _pages(Dashboard())]
@@ -168,6 +173,7 @@ class Api:
         prices: PriceFile | None = None,
         disk: Disk | None = None,
         company: Company | None = None,
+        outbox: Outbox | None = None,
     ) -> None:
         packages = packages if packages is not None else Packages(images, store, sessions)
         names, regional = Names(scheduler, sessions), Regional(sessions, images, packages)
@@ -179,6 +185,7 @@ class Api:
         self._releases = Releases(scheduler, store, sessions, clock, names, regional, packages, priced)
         company = company if company is not None else Company(Member("", "", "", "", __version__, 0.0))
         controllers = Controllers(company, scheduler, sessions, clock)
+        notices = Notices(outbox, clock)
         self._subjects = (
             Applications(scheduler, store, sessions, clock, names, self.streams),
             self._releases,
@@ -192,10 +199,11 @@ class Api:
             Regions(scheduler, sessions),
             regional,
             controllers,
+            notices,
             agents,
             accounts,
             LoginRoutes(guarded, accounts, clock),
-            Doctor(scheduler, store, sessions, clock, agents, controllers, logins, disk),
+            Doctor(scheduler, store, sessions, clock, agents, controllers, logins, disk, notices),
             RecoveryRoutes(Recovery(scheduler, sessions, images, clock)),
         )
 

@@ -194,14 +194,14 @@ class Fetcher:
         FetchError."""
         allowed, host = self._allowed, url.host or ""
         if place.is_of_settings and url.origin() == place.url.origin():
-            allowed = _with_host(allowed, host)
+            allowed = with_host(allowed, host)
         if self._proxy:
-            allowed = _with_host(allowed, URL(self._proxy).host or "")
-        if _is_address(host) and (why := objection(host, host, allowed)):
+            allowed = with_host(allowed, URL(self._proxy).host or "")
+        if is_address(host) and (why := objection(host, host, allowed)):
             raise FetchError(Fault.PRIVATE, f"{place.shown}: {why}")
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                resolver=_Judging(self._lookup, allowed, place.shown), use_dns_cache=False, ssl=self._tls
+                resolver=Judging(self._lookup, allowed, place.shown), use_dns_cache=False, ssl=self._tls
             ),
             timeout=aiohttp.ClientTimeout(
                 total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS
@@ -237,7 +237,7 @@ class Fetcher:
         return FetchError(Fault.TOO_LARGE, f"{place.shown} is larger than {self._bytes_max:,} bytes")
 
 
-class _Judging(AbstractResolver):
+class Judging(AbstractResolver):
     """Hands on the addresses of a host if all of them may be fetched from."""
 
     def __init__(self, lookup: Lookup, allowed: Allowed, shown: str) -> None:
@@ -271,13 +271,13 @@ def _wanted(told: Fetched, unless: str) -> dict[str, str]:
     return {"If-None-Match": unless} if unless else {}
 
 
-def _with_host(allowed: Allowed, host: str) -> Allowed:
-    if _is_address(host):
+def with_host(allowed: Allowed, host: str) -> Allowed:
+    if is_address(host):
         return replace(allowed, networks=(*allowed.networks, ipaddress.ip_network(host)))
     return replace(allowed, hosts=(*allowed.hosts, host.lower()))
 
 
-def _is_address(host: str) -> bool:
+def is_address(host: str) -> bool:
     try:
         ipaddress.ip_address(host)
     except ValueError:

@@ -29,7 +29,8 @@ class EventLog:
         self._store = store
         self._clock = clock
         self._visible = visible
-        self._events = Broadcast()
+        self.news = Broadcast()
+        """Bumped when the store has new events."""
         self._notices: asyncio.Queue[Event] = asyncio.Queue(NOTICES_WAITING_MAX)
 
     def note(self, event: Event) -> None:
@@ -107,7 +108,7 @@ class EventLog:
 
     def look_again(self) -> None:
         """The store has events that followers have yet to see."""
-        self._events.bump()
+        self.news.bump()
         self._visible.bump()
 
     async def follow(self, after: int, application: str = "") -> AsyncIterator[Event]:
@@ -115,7 +116,7 @@ class EventLog:
         are no longer kept, one event tells of the gap."""
         is_behind = True  # and so may lose what it has yet to read
         while True:
-            seen = self._events.version
+            seen = self.news.version
             if is_behind and (gap := await gap_after(self._store, after)) is not None:
                 after = gap.sequence
                 yield gap
@@ -124,5 +125,5 @@ class EventLog:
                 after = event.sequence
                 yield event
             is_behind = len(page) == PAGE
-            if self._events.version == seen:
-                await self._events.wait(seen)
+            if self.news.version == seen:
+                await self.news.wait(seen)

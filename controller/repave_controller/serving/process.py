@@ -24,6 +24,7 @@ from repave_controller.fleet.listening import start_server, stop_server
 from repave_controller.fleet.packages import ImageDirectory
 from repave_controller.fleet.sessions import Sessions
 from repave_controller.metrics.metrics import Metrics
+from repave_controller.notices.outbox import Outbox
 from repave_controller.operations.artifacts import Artifacts, artifacts_of
 from repave_controller.operations.disk import Disk
 from repave_controller.operations.prices import PriceFile
@@ -48,6 +49,7 @@ from repave_controller.serving.addresses import (
     url_of,
 )
 from repave_controller.serving.admission import guarded_by
+from repave_controller.serving.notices import outbox_of
 from repave_controller.serving.opening import Opened, open_store
 from repave_controller.serving.packages import images_of
 from repave_controller.settings import ControllerSettings
@@ -92,6 +94,7 @@ async def run(settings: ControllerSettings, is_new: bool = False) -> None:
                 recalling,
                 parts.retention.run(),
                 images.share(),
+                parts.outbox.run(),
             )
             if sharing is not None:
                 beside = (*beside, *sharing.work())
@@ -146,6 +149,7 @@ class Parts:
     artifacts: Artifacts
     retention: Retention
     company: Company
+    outbox: Outbox
 
 
 async def _put_together(
@@ -218,6 +222,7 @@ async def _put_together(
         artifacts,
         retention,
         company,
+        outbox_of(settings, store, loaded.installation, scheduler),
     )
 
 
@@ -248,6 +253,7 @@ async def _served(
         reach=parts.reach,
         prices=PriceFile(settings.prices),
         company=parts.company,
+        outbox=parts.outbox,
         relay=sharing.relay if sharing is not None else None,
         disk=Disk(settings.state, parts.store, parts.scheduler.all_applications, parts.retention),
     )

@@ -68,6 +68,11 @@ def _gate_passed(gates: Sequence[str], kind: str, by: str, role: str, reason: st
     return with_reason(f"{passed} {kind} by {_signed(by, role)}", reason)
 
 
+def _gate_waiting(group: str, gate: str, role: str, regions: Sequence[str]) -> str:
+    person = f"a person with the role {role}" if role else "a person"
+    return f"{group} waits at {gate} for {person} to approve it in {listed(regions) or 'every region'}"
+
+
 def _guard_overridden(rule: str, by: str, role: str, reason: str) -> str:
     return with_reason(f"guard {rule} overridden by {_signed(by, role)}", reason)
 
@@ -182,6 +187,7 @@ TEXTS: Mapping[Kind, Template] = {
     Happening.HASTENED: _by_person("all traffic goes back with the hosts that are there, asked"),
     Happening.RETRIED: _by_person("retried"),
     Happening.GATE_PASSED: _gate_passed,
+    Happening.GATE_WAITING: _gate_waiting,
     Happening.OBJECTED: lambda gates, by, reason: with_reason(
         f"{who(by)} objects to {', '.join(gates)}: it waits for approval", reason
     ),

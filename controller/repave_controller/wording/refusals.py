@@ -419,6 +419,10 @@ TEXTS: Mapping[Kind, Template] = {
     Refusal.UNKNOWN_PERSON: (
         lambda name: f"no person {_quoted(name)} has logged in; repave people list shows them"
     ),
+    Refusal.UNKNOWN_NOTICE_TARGET: lambda name, known: (
+        f"no target of notices is called {_quoted(name)}; the controller's settings have: "
+        f"{', '.join(known) or 'none'}"
+    ),
     Refusal.OTHER_ACCOUNT: (
         lambda name: (
             f"{name} was another account of the issuer when it logged in here before; if the name "

@@ -20,6 +20,8 @@ from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
 from repave_controller.security.authority import Authority, OwnAuthority
 from repave_controller.security.enrolment import Enrolment
+from repave_controller.serving.notices import outbox_of
+from repave_controller.settings import ControllerSettings
 from repave_controller.stores.sqlite.store import SqliteStore
 from repave_protos.daemon.metrics import new_registry
 from repave_protos.protocol import wire
@@ -218,8 +220,9 @@ async def real_controller(
     *,
     guests: tuple[ObedientAgent, ...] = (),
     kind: type[Sessions] = Sessions,
+    settings: ControllerSettings | None = None,
 ) -> AsyncIterator[RealController]:
-    """`guests`: agents of further regions."""
+    """`guests`: agents of further regions. Of `settings` what tells others counts, and what others tell."""
     opened = SqliteStore(directory / "controller.db")
     loaded = await opened.open()
     metrics = Metrics(new_registry("0.1.0"), clock, directory)
@@ -232,6 +235,8 @@ async def real_controller(
     enrolment = await _enrolment(directory / "security", store, scheduler)
     enrolled = Agents(enrolment, sessions, clock, "https://repave.example:7444")
     metrics.read(scheduler, sessions, enrolment.authority.expiries, enrolment.expiries)
+    settings = settings if settings is not None else ControllerSettings.model_validate({})
+    outbox = outbox_of(settings, store, loaded.installation, scheduler)
     app = make_app(
         scheduler=scheduler,
         store=store,
@@ -240,10 +245,11 @@ async def real_controller(
         clock=clock,
         agents=enrolled,
         metrics=metrics,
+        outbox=outbox,
     )
     agents = {name: ObedientAgent(name) for name in regions} | {each.region: each for each in guests}
     scheduling = asyncio.create_task(scheduler.run())
-    tasks = [scheduling]
+    tasks = [scheduling, asyncio.create_task(outbox.run())]
     tasks += [asyncio.create_task(sessions.serve(agent)) for agent in agents.values()]
     connector = aiohttp.TCPConnector(limit=0)
     async with AsyncExitStack() as serving:

@@ -11,6 +11,7 @@ from repave_controller.api.answers.models import CheckItem, DiskAnswer, DoctorAn
 from repave_controller.api.answers.views import time_of
 from repave_controller.api.resources.agents import Agents
 from repave_controller.api.resources.controllers import Controllers
+from repave_controller.api.resources.notices import Notices
 from repave_controller.api.resources.orphans import orphans_check, orphans_of
 from repave_controller.api.web.openapi import Route
 from repave_controller.api.web.responses import answer
@@ -46,11 +47,12 @@ class Doctor:
         agents: Agents,
         controllers: Controllers,
         logins: Logins | None,
-        disk: Disk | None = None,
+        disk: Disk | None,
+        notices: Notices,
     ) -> None:
         self._scheduler, self._store, self._sessions = scheduler, store, sessions
         self._clock, self._agents, self._logins, self._disk = clock, agents, logins, disk
-        self._controllers = controllers
+        self._controllers, self._notices = controllers, notices
 
     def routes(self) -> tuple[Route, ...]:
         return (Route("GET", "doctor", self.doctor, DoctorAnswer),)
@@ -61,6 +63,7 @@ class Doctor:
         rivals, unused = self._sessions.rivals(), self._sessions.unused()
         found = await _examine(self._store, self._clock, regions, ahead, rivals, unused)
         found += await self._controllers.checks()
+        found += await self._notices.checks()
         found += self._agents.checks()
         found += [await _issuer(self._logins)] if self._logins is not None else []
         found.append(orphans_check(await orphans_of(self._sessions, regions)))

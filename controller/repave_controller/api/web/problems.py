@@ -30,6 +30,7 @@ UNKNOWN = (
     "unknown-token",
     "unknown-trust",
     "unknown-person",
+    "unknown-target",
 )
 
 

@@ -153,6 +153,7 @@ class Refusal(Kind):
     UNKNOWN_TOKEN = "unknown-token"  # noqa: S105  # a name
     UNKNOWN_TRUST = "unknown-trust"
     UNKNOWN_PERSON = "unknown-person"
+    UNKNOWN_NOTICE_TARGET = "unknown-target"
     OTHER_ACCOUNT = "other-account"
     NO_ROLE = "no-role"
     SPENT = "spent"
@@ -330,6 +331,7 @@ class Happening(Kind):
     HASTENED = "hastened"
     OBJECTED = "objected"
     GATE_PASSED = "gate-passed"
+    GATE_WAITING = "gate-waiting"
     GUARD_OVERRIDDEN = "guard-overridden"
     STEPPED_BACK = "stepped-back"
     REGION_ABORTED = "region-aborted"

@@ -16,7 +16,7 @@ from repave_controller.core.domain.place import target_in
 from repave_controller.core.domain.reasons import Happening, Reason, reason_of
 from repave_controller.core.domain.rollout import GroupNumber, Phase, Rollout, Track
 from repave_controller.core.rules.guards import Constraints
-from repave_controller.core.rules.verdicts import Waiting
+from repave_controller.core.rules.verdicts import Waiting, gate_of
 from repave_protos.protocol.values import RegionName
 
 
@@ -114,5 +114,24 @@ class Turn:
                 step = rollout.steps[entered].kind
                 what = reason_of(Happening.STEP_ENTERED, group=name, step=step, regions=where)
                 self.tell("step.entered", what, self.application.group(number), region=region)
+                self._tell_of_approval(rollout, entered, tuple(regions))
         self._steps.clear()
         self._shares.clear()
+
+    def tell_of_gate(self, gate: str, role: str, regions: tuple[RegionName, ...]) -> None:
+        """A person is waited for."""
+        is_all = set(regions).issuperset(self.application.regions)
+        where = () if is_all else regions
+        what = reason_of(Happening.GATE_WAITING, group=self.target_name, gate=gate, role=role, regions=where)
+        self.tell("gate.waiting", what, region=regions[0] if len(regions) == 1 and not is_all else "")
+
+    def _tell_of_approval(self, rollout: Rollout, entered: int, regions: tuple[RegionName, ...]) -> None:
+        role = rollout.steps[entered].approver
+        if role is None or rollout.steps[entered].objection_seconds:
+            return
+        by_gate: dict[str, list[RegionName]] = {}
+        for track in rollout.tracks:
+            if track.region in regions:
+                by_gate.setdefault(gate_of(replace(track, cursor=entered)), []).append(track.region)
+        for gate, those in by_gate.items():
+            self.tell_of_gate(gate, role, tuple(those))

@@ -275,9 +275,11 @@ def _ask_for_wave(turn: Turn, rollout: Rollout, wave: int, waiting: Waiting) -> 
         seconds = rollout.waves[wave].expires_seconds
         _give_wave_up(turn, rollout, reason_of(Why.WAVE_NOT_APPROVED, wave=wave + 1, seconds=seconds))
         return
-    is_timed = not is_asked or until is not None
-    if is_timed and rollout.asked_at is None:
+    if rollout.asked_at is None:
         turn.put(replace(rollout, asked_at=turn.now))
+        if is_asked:
+            regions = tuple(each.region for each in waves.tracks_of(rollout, wave))
+            turn.tell_of_gate(waves.gate_of_wave(wave), rollout.waves[wave].approve or "", regions)
     turn.wait(waiting)
 
 
