@@ -13,8 +13,11 @@ from repave_controller.security.outbound import is_safe
 from repave_controller.security.people import Rules as PeopleRules
 from repave_controller.security.principals import NAME
 from repave_protos.daemon.logs import LogSettings
-from repave_protos.daemon.settings import Address, Settings, named_in_environment
+from repave_protos.daemon.settings import Address, Settings, named_in_environment, of_form
 from repave_protos.package.signing import Signatures, table
+
+HOST = r"[A-Za-z0-9.:\[\]-]+"
+"""A host of a URL, and its port."""
 
 
 class HttpSettings(Settings):
@@ -26,7 +29,7 @@ class HttpSettings(Settings):
     """
 
     listen: Address = "127.0.0.1:7400"
-    url: Annotated[str, Field(pattern=r"^(https?://[A-Za-z0-9.:\[\]-]+)?$")] = ""
+    url: Annotated[str, of_form(rf"(https?://{HOST})?", "a URL such as https://repave.example.com")] = ""
     certificate: Path | None = None
     key: Path | None = None
     authority: Path | None = None
@@ -154,9 +157,13 @@ class HostCredential(Settings):
         return self
 
 
+S3Region = Annotated[str, of_form("[a-z0-9-]+", "a region such as eu-central-1")]
 Endpoint = Annotated[
     str,
-    Field(pattern=r"^(https://[A-Za-z0-9.:\[\]-]+/?|http://(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?/?)?$"),
+    of_form(
+        rf"(https://{HOST}/?|http://(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?/?)?",
+        "a URL without a path, such as https://s3.example.com; http only on this machine",
+    ),
 ]
 
 
@@ -165,7 +172,7 @@ class S3Bucket(Settings):
     `direct`: agents fetch from the store itself. Only specs of `apps` (globs) may use it."""
 
     endpoint: Endpoint = ""
-    region: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")] = "us-east-1"
+    region: S3Region = "us-east-1"
     credentials: Path
     apps: list[str] = Field(default=["*"])
     direct: bool = False
@@ -177,7 +184,7 @@ class ArtifactsSettings(Settings):
 
     allow: Annotated[str, BeforeValidator(_line), AfterValidator(_hosts)] = ""
     authority: Path | None = None
-    proxy: Annotated[str, Field(pattern=r"^(http://[A-Za-z0-9.:\[\]-]+)?$")] = ""
+    proxy: Annotated[str, of_form(rf"(http://{HOST})?", "a URL such as http://proxy.example.com:3128")] = ""
     seconds: Annotated[float, Field(ge=1, le=86_400)] = 900.0
     credentials: Annotated[dict[str, HostCredential], BeforeValidator(table)] = Field(default={})
     s3: Annotated[dict[str, S3Bucket], BeforeValidator(table)] = Field(default={})
@@ -191,11 +198,19 @@ class PackagesSettings(Settings):
 
     store: Literal["auto", "directory", "database", "s3"] = "auto"
     cache_gb: Annotated[float, Field(gt=0, le=100_000)] = 20.0
-    bucket: Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])?$")] = ""
+    bucket: Annotated[
+        str,
+        of_form(
+            "([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])?",
+            "the name of a bucket: 3 to 63 lower-case letters, digits, dots and hyphens",
+        ),
+    ] = ""
     endpoint: Endpoint = ""
-    region: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")] = "us-east-1"
+    region: S3Region = "us-east-1"
     credentials: Path | None = None
-    prefix: Annotated[str, Field(pattern=r"^([A-Za-z0-9._-]+/)*$", max_length=500)] = ""
+    prefix: Annotated[
+        str, Field(max_length=500), of_form("([A-Za-z0-9._-]+/)*", "folders that end with /, such as repave/")
+    ] = ""
     direct: bool = False
 
     @model_validator(mode="after")
@@ -330,8 +345,12 @@ class ControllerSettings(Settings):
     state: Path = Field(Path("/var/lib/repave"), json_schema_extra=named_in_environment("STATE_DIRECTORY"))
     accounts: bool = False
     prices: Path | None = None
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,64}$")] = ""
-    installation: str = Field("", pattern=r"^[A-Za-z0-9_-]{0,64}$")
+    name: Annotated[
+        str, of_form("[A-Za-z0-9._-]{0,64}", "at most 64 letters, digits, dots, underscores and hyphens")
+    ] = ""
+    installation: Annotated[
+        str, of_form("[A-Za-z0-9_-]{0,64}", "at most 64 letters, digits, underscores and hyphens")
+    ] = ""
     store: StoreSettings = StoreSettings()
     http: HttpSettings = HttpSettings()
     grpc: GrpcSettings = GrpcSettings()

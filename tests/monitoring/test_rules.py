@@ -181,6 +181,34 @@ CASES: dict[str, Case] = {
             {f'repave_store_failures_total{{operation="audit",{A}}}': grows(1)},
         ),
     ),
+    "RepaveControllerAway": Case(
+        {
+            f'repave_controllers{{state="away",job="c",{A}}}': f"0x20 1x{MINUTES}",
+            f'repave_controllers{{state="live",job="c",{A}}}': f"3x20 2x{MINUTES}",
+        },
+        {"job": "c", "state": "away"},
+        "1 controllers have been away for 5 minutes. The others decide for its applications.",
+        (
+            {f'repave_controllers{{state="live",job="c",{A}}}': always(3)},
+            {f'repave_controllers{{state="away",job="c",{A}}}': f"0x27 1x{MINUTES}"},
+        ),
+    ),
+    "RepaveShardsWithoutController": Case(
+        {
+            'repave_shards_owned{job="c",instance="a"}': f"32x20 0x{MINUTES}",
+            'repave_shards_owned{job="c",instance="b"}': always(32),
+        },
+        {"job": "c"},
+        "The controllers (c) decide for 32 of 64 shards: nothing is decided for the other applications. "
+        "Their traffic stays as it is.",
+        (
+            {
+                'repave_shards_owned{job="c",instance="a"}': f"32x20 0x{MINUTES}",
+                'repave_shards_owned{job="c",instance="b"}': f"32x20 64x{MINUTES}",
+            },
+            {'repave_shards_owned{job="c",instance="a"}': always(64)},
+        ),
+    ),
     "RepaveAuditNotWritten": Case(
         {f'repave_store_failures_total{{operation="audit",{A}}}': grows(1)},
         {"instance": "a"},

@@ -125,6 +125,8 @@ def back_up(
             *(sources.packages.members(copy) if with_packages else []),
         )
         manifest = _manifest(copy, now, files, with_packages=with_packages)
+        if manifest is None:
+            raise BackupError(_empty(state, sources))
         with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as archive:
             _add(archive, NAME, manifest.text, now)
             with copy.open("rb") as file:
@@ -167,7 +169,18 @@ def copy_store(store: Path, copy: Path) -> None:
         raise BackupError(f"{store} is damaged ({finding}): restore it from a former backup")
 
 
-def _manifest(copy: Path, now: float, files: tuple[Member, ...], *, with_packages: bool) -> Manifest:
+def _empty(state: Path, sources: Sources) -> str:
+    here = state / DATABASE
+    if here.is_file() and not isinstance(sources.store, StoreHere):
+        return (
+            f"the store at store.url is empty, and there is one in {here}: `repave-controller migrate --to "
+            "postgresql` moves it, or back it up without the setting store.url"
+        )
+    return "the store is empty: start the controller once"
+
+
+def _manifest(copy: Path, now: float, files: tuple[Member, ...], *, with_packages: bool) -> Manifest | None:
+    """None of an empty store."""
     try:
         with closing(sqlite3.connect(copy)) as connection:
             (schema,) = connection.execute("PRAGMA user_version").fetchone()
@@ -176,7 +189,7 @@ def _manifest(copy: Path, now: float, files: tuple[Member, ...], *, with_package
     except sqlite3.Error as error:
         raise explain(error, copy) from error
     if row is None:
-        raise BackupError("the store is empty: start the controller once")
+        return None
     return Manifest(
         schema_version=schema,
         installation=row[0],

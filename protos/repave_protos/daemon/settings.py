@@ -51,6 +51,18 @@ def host_and_port(text: str) -> str:
 Address = Annotated[str, AfterValidator(host_and_port)]
 
 
+def of_form(pattern: str, words: str) -> AfterValidator:
+    """For Annotated[str, ...]: all of the text is as `pattern` says, or the error says `must be WORDS`."""
+    form = re.compile(pattern, re.ASCII)
+
+    def check(text: str) -> str:
+        if not form.fullmatch(text):
+            raise ValueError(f"must be {words}")
+        return text
+
+    return AfterValidator(check)
+
+
 def words_of(given: object) -> object:
     """A command may be a list of words, or a line that is split as a shell does; no shell ever runs it."""
     return tuple(shlex.split(given)) if isinstance(given, str) else given
@@ -264,7 +276,6 @@ def _wrong(error: Mapping[str, Any]) -> str:
         "greater_than_equal": f"must be at least {context.get('ge')}",
         "less_than_equal": f"must be at most {context.get('le')}",
         "literal_error": f"must be {context.get('expected')}",
-        "string_pattern_mismatch": f"must have the form {context.get('pattern')}",
     }
     if kind in words:
         return words[kind]

@@ -13,6 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from repave_controller.backups.commands import put_back, take
+from repave_controller.backups.manifest import BackupError
 from repave_controller.core.domain.application import Event, Instant
 from repave_controller.core.ports import Image, Store, StoreError, Transaction
 from repave_controller.security.authority import OwnAuthority
@@ -169,3 +170,13 @@ def test_packages_in_a_bucket_need_no_file_of_the_extra(tmp_path: Path) -> None:
     assert target is not None
     assert target.place == ""
     assert target_of(in_file(tmp_path), clock) is None
+
+
+def test_a_store_that_has_not_been_moved_into_the_database_yet_is_pointed_out(
+    tmp_path: Path, database_url: str
+) -> None:
+    run(fill(in_file(tmp_path), "here"))
+    settings = in_database(tmp_path, database_url)
+    with pytest.raises(BackupError, match=r"store.url is empty.*controller.db.*migrate --to postgresql"):
+        backed_up(settings, tmp_path / "backup.tar")
+    assert not (tmp_path / "backup.tar").exists()

@@ -1,10 +1,16 @@
 """Settings: flag over environment over file over default, and nothing misspelt is ignored."""
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
-from pydantic import Field, SecretStr
+from pydantic import BaseModel, Field, SecretStr
 
+from repave_agent import settings as agent_settings
+from repave_agent.providers.ssh_pool import inventory, options
+from repave_controller import settings as controller_settings
 from repave_protos.daemon.settings import (
     Address,
     Settings,
@@ -186,3 +192,47 @@ def test_a_value_of_another_type_is_told_in_words_of_a_settings_file(
 )
 def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
     assert without_password(url) == shown
+
+
+def settings_within(module: ModuleType) -> Iterator[type[BaseModel]]:
+    for value in vars(module).values():
+        if isinstance(value, type) and issubclass(value, BaseModel) and value.__module__ == module.__name__:
+            yield value
+
+
+@pytest.mark.parametrize("module", [controller_settings, agent_settings, inventory, options])
+def test_no_setting_answers_with_a_regular_expression(module: ModuleType) -> None:
+    models = list(settings_within(module))
+    assert models
+    for model in models:
+        told = json.dumps(model.model_json_schema())
+        assert '"pattern"' not in told, f"{model.__name__}: use of_form, whose words people understand"
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "told"),
+    [
+        ("NAME", "ctl 1", "must be at most 64 letters, digits, dots, underscores and hyphens"),
+        ("HTTP__URL", "repave.example.com", "must be a URL such as https://repave.example.com"),
+        (
+            "PACKAGES__BUCKET",
+            "Big_Bucket",
+            "must be the name of a bucket: 3 to 63 lower-case letters, digits",
+        ),
+        ("PACKAGES__ENDPOINT", "http://s3.example.com", "must be a URL without a path, such as https://s3"),
+        ("PACKAGES__ENDPOINT", "https://s3.example.com/\n", "must be a URL without a path"),
+        ("PACKAGES__REGION", "", "must be a region such as eu-central-1"),
+        ("PACKAGES__PREFIX", "repave", "must be folders that end with /, such as repave/"),
+        ("INSTALLATION", "a b", "must be at most 64 letters"),
+    ],
+)
+def test_text_of_another_form_is_told_which_form(setting: str, value: str, told: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        load_settings(
+            controller_settings.ControllerSettings,
+            None,
+            {f"REPAVE_CONTROLLER_{setting}": value},
+            "REPAVE_CONTROLLER_",
+        )
+    name = setting.lower().replace("__", ".")
+    assert f"REPAVE_CONTROLLER_{setting}: {name}: {told}" in str(raised.value)

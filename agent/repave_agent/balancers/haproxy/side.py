@@ -77,6 +77,8 @@ class HaproxySide:
             self._mending = asyncio.create_task(self._mend(), name="haproxy-mend")
 
     async def _mend(self) -> None:
+        if self._is_closed:
+            return
         before = self.instance.restarts
         try:
             await self.do(self.instance.mend)

@@ -14,9 +14,18 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from repave_agent.clients.yaml_file import read_yaml
 from repave_agent.core.ports import RefusedError
+from repave_protos.daemon.settings import of_form
 
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
-KEY = r"^(ssh|ecdsa|sk-ssh|sk-ecdsa)[a-z0-9@.-]* [A-Za-z0-9+/=]+( .*)?$"
+Name = Annotated[
+    str, of_form("[A-Za-z0-9][A-Za-z0-9._-]{0,63}", "1 to 64 letters, digits, dots, _ and -, as in rack1-07")
+]
+Key = Annotated[
+    str,
+    of_form(
+        "(ssh|ecdsa|sk-ssh|sk-ecdsa)[a-z0-9@.-]* [A-Za-z0-9+/=]+( .*)?",
+        "a public key, as ssh-keyscan prints it after the machine's name",
+    ),
+]
 
 
 class _Strict(BaseModel):
@@ -26,13 +35,13 @@ class _Strict(BaseModel):
 class Listed(_Strict):
     """One machine. `serves` is where clients reach it, when that is another address than SSH's."""
 
-    name: Annotated[str, Field(pattern=NAME)]
+    name: Name
     address: Annotated[str, Field(min_length=1, max_length=255)]
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
-    user: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")] | None = None
-    host_key: tuple[Annotated[str, Field(pattern=KEY)], ...] = ()
+    user: Annotated[str, of_form("[a-z_][a-z0-9_-]{0,31}", "a name of a Linux user")] | None = None
+    host_key: tuple[Key, ...] = ()
     serves: str = ""
-    variables: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], str] = {}
+    variables: dict[Annotated[str, of_form("[a-z][a-z0-9_]*", "a name such as rack_unit")], str] = {}
 
     @property
     def traffic_address(self) -> str:
@@ -90,5 +99,5 @@ def _message(error: ValidationError) -> str:
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"]) or "the file"
     given = f", not {first['input']!r}" if not isinstance(first["input"], dict | list) else ""
-    said = first["msg"].replace("valid tuple", "list")
+    said = first["msg"].removeprefix("Value error, ").replace("valid tuple", "list")
     return f"{place}: {said[0].lower()}{said[1:]}{given}"

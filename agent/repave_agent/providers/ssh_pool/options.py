@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from repave_agent.settings import Words
-from repave_protos.daemon.settings import Settings
+from repave_protos.daemon.settings import Settings, of_form
 
 Proof = Literal["boot-id", "host-key", "marker"]
 POOL_USAGE = "list | quarantine NAME | return NAME | return --all | release NAME"
@@ -43,18 +43,20 @@ class SshPoolOptions(Settings):
     """
 
     inventory: Path = Path("/etc/repave/pool.yaml")
-    user: Annotated[str, Field(pattern=r"^([a-z_][a-z0-9_.-]{0,31})?$")] = ""
+    user: Annotated[str, of_form("([a-z_][a-z0-9_.-]{0,31})?", "a name of a Linux user")] = ""
     sudo: bool | None = None
     key: Path | None = None
     passphrase_file: Path | None = None
     identity_agent: str = ""
     config: Path | None = None
-    jump: Annotated[str, Field(pattern=r"^([^@\s]+@[^@\s]+)?$")] = ""
+    jump: Annotated[str, of_form(r"([^@\s]+@[^@\s]+)?", "USER@HOST, without spaces")] = ""
     jump_host_key: str = ""
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
     host_keys: Literal["pinned", "first-use"] = "pinned"
     known_hosts: Path | None = None
-    root: Annotated[str, Field(pattern=r"^/[A-Za-z0-9._/-]*[A-Za-z0-9]$")] = "/var/lib/repave/host"
+    root: Annotated[
+        str, of_form("/[A-Za-z0-9._/-]*[A-Za-z0-9]", "an absolute path of letters, digits, dots, _ and -")
+    ] = "/var/lib/repave/host"
     parallel: Annotated[int, Field(ge=1, le=200)] = 10
     unreachable_seconds: Annotated[float, Field(ge=1, le=3600)] = 60.0
     stop_grace_seconds: Annotated[float, Field(ge=0, le=3600)] = 5.0

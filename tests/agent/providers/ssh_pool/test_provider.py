@@ -394,9 +394,9 @@ async def test_first_use_is_trusted_only_where_it_was_asked_for_and_then_kept(re
     [
         ("machines: [{name: a, address: x}, {name: a, address: y}]", "name a is there twice"),
         ("machines: [{name: a, address: x}, {name: b, address: x}]", "address x is there twice"),
-        ("machines: [{name: '../a', address: x}]", "machines.0.name: string should match"),
+        ("machines: [{name: '../a', address: x}]", "machines.0.name: must be 1 to 64 letters"),
         ("machines: [{name: a, adress: x}]", "machines.0.address: field required"),
-        ("machines: [{name: a, address: x, host_key: nonsense}]", "machines.0.host_key.0: string should"),
+        ("machines: [{name: a, address: x, host_key: nonsense}]", "machines.0.host_key.0: must be a public"),
         ("machines: {", "is no YAML"),
     ],
 )
