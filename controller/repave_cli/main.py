@@ -42,71 +42,12 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "commands.people": ("people",),
     "commands.audit": ("audit",),
     "commands.notify": ("notify",),
+    "commands.help": ("help",),
 }
 """Module, below repave_cli, to the commands that it registers; in the order of --help."""
 
-OF_ALL: Final = ("completion",)
+OF_ALL: Final = ("completion", "help")
 """Commands that need the whole tree."""
-
-SAME_AS = {
-    "deploy": "release",
-    "apply": "release",
-    "run": "release",
-    "undo": "rollback",
-    "revert": "rollback",
-    "cancel": "abort",
-    "continue": "resume",
-    "unpause": "resume",
-    "approve": "promote",
-    "skip": "promote --skip",
-    "override": "promote --override",
-    "back": "step-back",
-    "size": "scale",
-    "resize": "scale",
-    "freezes": "freeze list",
-    "thaw": "unfreeze",
-    "logs": "hosts --logs 50",
-    "log": "events",
-    "get": "status",
-    "ps": "hosts",
-    "list": "apps",
-    "explain": "why",
-    "lint": "validate",
-    "push": "image push",
-    "bake": "image bake",
-    "machines": "pool list",
-    "recover": "controller recover",
-    "restore": "controller recover",
-    "gc": "orphans",
-    "leaks": "orphans",
-    "age": "ages",
-    "drift": "ages",
-    "recycle": "renew",
-    "rotate": "renew",
-    "remove": "delete",
-    "destroy": "delete",
-    "uninstall": "delete",
-    "retire": "groups retire",
-    "signin": "login",
-    "signout": "logout",
-    "who": "whoami",
-    "token": "tokens list",
-    "users": "people list",
-    "grant": "roles grant",
-    "teams": "roles list",
-    "leader": "controllers",
-    "members": "controllers",
-    "owners": "controllers",
-    "takeover": "regions take-over",
-    "drain": "regions drain",
-    "undrain": "regions undrain",
-    "evacuate": "regions drain",
-    "notices": "notify list",
-    "notifications": "notify list",
-    "replay": "notify replay",
-    "enroll": "agents join",
-    "enrol": "agents join",
-}
 
 
 class UsageError(CliError):
@@ -124,6 +65,8 @@ class Parser(argparse.ArgumentParser):
         if message.startswith(("argument COMMAND: invalid choice: ", "argument VERB: invalid choice: ")):
             wrong = message.split("invalid choice: ")[1].split("'")[1]
             message = f"there is no command {wrong}{self._suggestion(wrong)}"
+        elif message.endswith((" required: VERB", " required: COMMAND")):
+            message += f" ({', '.join(self._known())})"
         raise UsageError(self.prog, message)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
@@ -140,17 +83,28 @@ class Parser(argparse.ArgumentParser):
         return f"; did you mean {near[0]}?" if near else ""
 
     def _suggestion(self, wrong: str) -> str:
-        import difflib
+        from repave_cli.render.meaning import meant  # who typed it right needs none of it
 
-        known = [
+        found = meant(self.prog.partition(" ")[2], wrong, self._known())
+        return f"; did you mean {found}?" if found else ""
+
+    def _known(self) -> list[str]:
+        """Its commands that have a help text: no hidden ones."""
+        return [
             choice.dest
             for action in self._actions
             if isinstance(action, argparse._SubParsersAction)
-            for choice in action._choices_actions  # those with a help text: no hidden ones
+            for choice in action._choices_actions
         ]
-        near = difflib.get_close_matches(wrong, known, n=1)
-        meant = SAME_AS.get(wrong) or (near[0] if near else "")
-        return f"; did you mean {meant}?" if meant else ""
+
+
+class Root(Parser):
+    """`repave` itself: its help is an overview."""
+
+    def format_help(self) -> str:
+        from repave_cli.commands.help import overview
+
+        return overview(self)
 
 
 class Version(argparse.Action):
@@ -165,14 +119,14 @@ class Version(argparse.Action):
 
 def make_parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
     """The tree of commands: all of it, or as far as these words of a command line need it."""
-    parser = Parser(
+    parser = Root(
         prog="repave",
         description="Every release gets brand-new hosts in every region; going back is one traffic switch.",
         epilog="Start with: repave dev (in one terminal), repave init and repave release (in another).",
     )
     parser.add_argument("--version", action=Version, nargs=0, help="show the version of this program")
     parser.set_defaults(root=parser)  # the whole tree, which repave completion prints
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
     asked = _command_in(words or ())
     for module in [each for each in MODULES if asked in MODULES[each]] or MODULES:
         importlib.import_module(f"repave_cli.{module}").register(commands)
@@ -225,7 +179,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = _format_in(words)
     terminal = None
     try:
-        arguments = make_parser(words).parse_args(words)
+        arguments = make_parser(words).parse_args(words or ("help",))
         terminal = Terminal(arguments)
         return int(arguments.run(terminal))
     except CliError as error:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from repave_cli.render.output import Column, ago, column, show, show_whole
+from repave_cli.render.output import Column, ago, column, show, tell
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DONE, ERROR
 from repave_cli.transport.identity import who
@@ -52,7 +52,8 @@ def run_replay(terminal: Terminal) -> int:
     path = f"notices/{quoted(arguments.target)}/replay"
     answer = terminal.client.post(path, {"from_sequence": arguments.first, "by": who()})
     text = f"{arguments.target} is told again of everything from event {arguments.first} on"
-    return _report(terminal, answer, text)
+    tell(terminal, answer, text, name=arguments.target)
+    return DONE
 
 
 def run_test(terminal: Terminal) -> int:
@@ -60,12 +61,5 @@ def run_test(terminal: Terminal) -> int:
     answer = terminal.client.post(f"notices/{quoted(target)}/test", {"by": who()})
     if answer["error"]:
         raise CliError(f"{target} has not taken it: {answer['error']}", ERROR)
-    return _report(terminal, answer, f"{target} has taken it")
-
-
-def _report(terminal: Terminal, answer: dict[str, Any], text: str) -> int:
-    if terminal.is_for_people:
-        terminal.say(text)
-    else:
-        show_whole(terminal, answer)
+    tell(terminal, answer, f"{target} has taken it", name=target)
     return DONE

@@ -124,7 +124,7 @@ def test_a_wrong_verb_is_answered_with_the_right_one(run: Run) -> None:
     assert ran.code == 2
     assert "there is no command deploy; did you mean release?" in ran.err
     assert "did you mean status?" in run("statsu").err
-    assert "there is no command psh; did you mean push?" in run("image", "psh").err
+    assert "there is no command psh; did you mean image push?" in run("image", "psh").err
 
 
 def test_a_wrong_format_is_not_taken_for_a_command(run: Run) -> None:

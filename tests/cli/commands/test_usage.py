@@ -7,6 +7,9 @@ import shlex
 import pytest
 from ruamel.yaml import YAML
 
+from repave_cli.commands.help import below_of, texts
+from repave_cli.main import make_parser
+from repave_cli.render.meaning import LOOKS, OF_OTHERS, is_slip, meant
 from tests.fakes.controller.command_line import SPEC, CommandLine
 
 WRONG = {
@@ -81,3 +84,84 @@ def test_what_the_disk_refuses_is_said_with_its_file(
     assert ran.code in (1, 2)
     assert str(run.folder / "file") in ran.err
     assert "Traceback" not in ran.err
+
+
+# ------------------------------------------------------------------------------------------- what was meant
+
+MEANT = {
+    "deploy": "release", "undo": "rollback", "ls": "apps", "ps": "hosts", "restart": "renew",
+    "remove": "delete, groups retire or regions remove", "drain": "regions drain", "log": "logs or events",
+    "relese": "release", "rlease": "release", "rollbak": "rollback", "hsots": "hosts", "stat": "status",
+    "queue delete": "queue drop", "queue ls": "queue list", "tokens remove": "tokens revoke",
+    "freeze delete": "unfreeze", "roles add": "roles grant", "context add": "context set",
+    "image lst": "image list", "help relese": "release",
+}  # fmt: skip
+ENDS = (
+    "delete", "destroy", "remove", "rm", "kill", "terminate", "purge", "wipe", "erase", "drop", "uninstall",
+    "cancel", "end", "stop", "halt", "disable", "shutdown", "down", "delte", "delet", "deleet", "elease",
+)  # fmt: skip
+MAKES = {"release", "renew", "promote", "scale", "resume", "unfreeze", "retry", "init", "dev"}
+
+
+@pytest.mark.parametrize("words", MEANT)
+def test_for_a_wrong_word_the_right_one_is_shown(run: CommandLine, words: str) -> None:
+    ran = run(*words.split())
+    assert (ran.code, ran.out) == (2, "")
+    assert f"there is no command {words.split()[-1]}; did you mean {MEANT[words]}?" in ran.err
+
+
+def test_what_is_offered_is_there() -> None:
+    parser = make_parser()
+    for below, words in OF_OTHERS.items():
+        for found in words.values():
+            for each in found.replace(" or ", ", ").split(", "):
+                at = parser
+                for word in each.split():
+                    if not word.startswith("-") and (there := below_of(at)) is not None:
+                        at = there.choices[word]
+        assert not below or below.split()[0] in texts(parser)
+    everywhere = {word for word in LOOKS if word not in ("list", "baked", "verify", "export", "trusts")}
+    assert everywhere <= set(texts(parser))
+
+
+def test_a_word_that_ends_something_is_never_told_of_one_that_makes_something() -> None:
+    known = list(texts(make_parser()))
+    for word in ENDS:
+        offered = meant("", word, known)
+        assert not MAKES & set(offered.replace(",", "").split()) or is_slip(word, offered), (word, offered)
+    assert meant("", "delete", [name for name in known if name != "delete"]) == "delete"
+    assert "release" not in meant("", "deletee", known)
+
+
+def test_what_changes_something_is_offered_for_one_slip_and_not_for_likeness() -> None:
+    known = list(texts(make_parser()))
+    letters = "abcdefghijklmnopqrstuvwxyz-"
+    for name in known:
+        for place in range(len(name)):
+            for wrong in (
+                name[:place] + name[place + 1 :],
+                name[:place] + name[place : place + 2][::-1] + name[place + 2 :],
+                *(name[:place] + letter + name[place:] for letter in letters[:3]),
+            ):
+                offered = meant("", wrong, known)
+                if wrong not in known and offered and offered not in OF_OTHERS[""].values():
+                    assert offered in LOOKS or is_slip(wrong, offered), (wrong, offered)
+    assert meant("", "released-now", known) == ""
+
+
+def test_help_is_there_in_every_way_one_asks_for_it(run: CommandLine) -> None:
+    whole = run("help")
+    assert run().out == run("--help").out == run("-h").out == whole.out
+    assert whole.code == run().code == 0
+    for name, text in texts(make_parser()).items():
+        assert f"\n  {name} " in whole.out
+        assert text
+    assert max(map(len, whole.out.splitlines())) <= 88
+    assert run("help", "queue", "drop").out == run("queue", "drop", "--help").out
+    assert run("help", "help").code == 0
+    assert {"name", "usage", "help"} <= set(run("help", "release", "-o", "json").json)
+    assert run("help", "nonsense").code == 2
+    assert run("--version").out.startswith("repave 0.")
+    ran = run("queue")
+    assert ran.code == 2
+    assert "required: VERB (list, drop, resume)" in ran.err
