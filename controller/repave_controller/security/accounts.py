@@ -138,19 +138,27 @@ class Accounts:
             raise NotRecognised("this token is not known here")
         if (token.method == SESSION) is not is_cookie:
             raise NotRecognised("this token is not known here")
-        state = token.state(self._clock())
+        state = self._state(token)
         if state != "active" and token.method in PEOPLES:
             raise NotRecognised(f"this log-in is {state}; log in anew: repave login")
         if state != "active":
             raise NotRecognised(f"this token is {state}; ask an admin for another one")
         return self._principal(token)
 
+    def _state(self, token: Token) -> str:
+        """A session that was opened with a token ends with that one."""
+        state, opener = token.state(self._clock()), self._opener(token)
+        return opener.state(self._clock()) if opener is not None and state == "active" else state
+
+    def _opener(self, token: Token) -> Token | None:
+        return self._tokens.get(token.by) if token.method == SESSION else None
+
     def again(self, principal: Principal) -> Principal:
         """The same with the rights that it has by now: none, once its token has ended."""
         if principal.kind is not Kind.TOKEN:
             return principal
         token = self._tokens.get(principal.credential)
-        if token is None or token.state(self._clock()) != "active":
+        if token is None or self._state(token) != "active":
             return ANONYMOUS
         return self._principal(token)
 
@@ -222,6 +230,16 @@ class Accounts:
         """The token, and its text: the only time that it is known. Raises Refused, StoreError."""
         async with self._lock:
             token, text = self._made(name, seconds, by, note, scopes)
+            await self._save(token)
+        return token, text
+
+    async def open_session(self, principal: Principal, seconds: float) -> tuple[Token, str]:
+        """For the browser of one who has shown a token: no longer than that is good, and with its scopes.
+        Raises Refused, StoreError."""
+        async with self._lock:
+            opener = self.token(principal.credential)
+            left = min(seconds, opener.expires_at - self._clock())
+            token, text = self._made(opener.name, left, opener.id, "in a browser", opener.scopes, SESSION)
             await self._save(token)
         return token, text
 
@@ -406,7 +424,10 @@ class Accounts:
         def can_act(roles: Roles, tokens: dict[str, Token]) -> bool:
             admins = roles.admins()
             return any(
-                each.name in admins and not each.scopes and each.state(now) == "active"
+                each.name in admins
+                and not each.scopes
+                and each.state(now) == "active"
+                and self._opener(each) is None
                 for each in tokens.values()
             )
 

@@ -231,12 +231,14 @@ class Page:
     cookies: dict[str, str] = field(default_factory=dict)
     given: list[str] = field(default_factory=list)
 
-    def ask(self, method: str, path: str, headers: Mapping[str, str] | None = None) -> tuple[int, str, Any]:
+    def ask(
+        self, method: str, path: str, headers: Mapping[str, str] | None = None, body: object = None
+    ) -> tuple[int, str, Any]:
         """Status, where it leads, answer."""
         connection = http.client.HTTPConnection("127.0.0.1", self.controller.port, timeout=10)
         shown = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         sent = {"Cookie": shown, "Content-Type": "application/json", **(headers or {})}
-        connection.request(method, path, b"{}" if method == "POST" else None, sent)
+        connection.request(method, path, json.dumps(body or {}) if method == "POST" else None, sent)
         answer = connection.getresponse()
         content = answer.read()
         self.given = answer.headers.get_all("Set-Cookie") or []
@@ -253,6 +255,12 @@ class Page:
         )
         return status, told.get("rule", "")
 
+    def paste(self, token: str) -> tuple[int, Any]:
+        """Into the page that asks for one."""
+        sent = {"Origin": self.controller.url}
+        status, _, told = self.ask("POST", "/v1/login/session", sent, {"token": token})
+        return status, told
+
     def callback(self) -> str:
         _, url, _ = self.ask("GET", "/v1/login/oidc")
         back = urllib.parse.urlsplit(Browser().visit(url, "http://127.0.0.1/v1/login/oidc/callback"))
@@ -264,7 +272,7 @@ def page(controller: ServedController, issuer: Issuer) -> Page:
     """Of a person who has logged in, and is an admin."""
     issuer.answer("root")
     page = Page(controller)
-    assert page.ask("GET", page.callback())[0] == 200
+    assert page.ask("GET", page.callback())[0] == 303
     return page
 
 
@@ -298,6 +306,28 @@ def test_a_session_is_no_token_and_a_token_no_session(page: Page, controller: Se
     assert page.ask("GET", "/v1/whoami")[0] == 401
 
 
+def test_a_pasted_token_opens_a_session_that_ends_with_it(controller: ServedController) -> None:
+    made = Signed(controller.url, controller.admin).post("tokens", {"name": "admin", "expires_seconds": 3600})
+    page, pasted = Page(controller), made.json["token"]
+    assert page.paste("rpv_none")[0] == 401
+    status, opened = page.paste(pasted)
+    assert status == 201
+    session = page.cookies["__Host-repave-session"]
+    who = page.ask("GET", "/v1/whoami")[2]
+    assert (who["name"], who["token"]) == ("admin", opened["id"])
+    assert who["csrf"] == csrf_of(session)
+    assert Signed(controller.url, session).get("whoami").status == 401
+    assert Signed(controller.url, pasted).post(f"tokens/{made.json['item']['id']}/revoke", {}).status == 200
+    assert page.ask("GET", "/v1/whoami")[0] == 401
+
+
+def test_a_session_is_no_admin_that_could_take_the_last_token_s_place(controller: ServedController) -> None:
+    assert Page(controller).paste(controller.admin)[0] == 201
+    last = Signed(controller.url, controller.admin)
+    refused = last.post(f"tokens/{last.get('whoami').json['token']}/revoke", {})
+    assert refused.status == 409, refused.content
+
+
 def test_a_log_out_ends_the_session(page: Page, controller: ServedController) -> None:
     csrf, session = page.ask("GET", "/v1/whoami")[2]["csrf"], page.cookies["__Host-repave-session"]
     assert page.write("/v1/logout", Origin=controller.url, X_Repave_CSRF=csrf) == (200, "")
@@ -313,7 +343,7 @@ def test_a_log_in_that_another_browser_began_gives_no_session(controller: Served
     status, _, told = victim.ask("GET", path)
     assert (status, told["rule"]) == (410, "login-expired")
     assert "__Host-repave-session" not in victim.cookies
-    assert attacker.ask("GET", path)[0] == 200
+    assert attacker.ask("GET", path)[0] == 303
     assert attacker.ask("GET", path)[0] == 410, "once only"
 
 

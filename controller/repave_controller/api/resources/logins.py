@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from repave_controller.api.answers.models import Body, Items
 from repave_controller.api.answers.views import time_of
-from repave_controller.api.resources.accounts import AccountRoutes, NewTokenAnswer, ReasonRequest
+from repave_controller.api.resources.accounts import AccountRoutes, NewTokenAnswer, ReasonRequest, TokenItem
 from repave_controller.api.web import cookies
 from repave_controller.api.web.access import Guarded
 from repave_controller.api.web.callers import principal_of
@@ -21,6 +21,7 @@ from repave_controller.api.web.requests import body_of, query_of
 from repave_controller.api.web.responses import answer, items
 from repave_controller.core.domain.instants import Instant
 from repave_controller.core.domain.reasons import Refusal, Refused
+from repave_controller.security.accounts import NotRecognised
 from repave_controller.security.audit import Entry
 from repave_controller.security.claims import fault_of_times
 from repave_controller.security.differences import cleaned
@@ -40,6 +41,8 @@ STATUS = {"login-denied": 403, "login-expired": 410}
 DENIALS = (0.2, 20.0)
 """Refused log-ins of an address that are written down: a second, and at once."""
 PARAMETER_MAX = 4096
+SESSION_SECONDS = 12 * 3600.0
+"""So long a browser stays logged in that a token was pasted into."""
 
 Given = TypeVar("Given")
 
@@ -50,6 +53,12 @@ class LoginRequest(Body):
     """Exchange the token that a CI signed for a job for one of this controller."""
 
     token: str = Field(min_length=1, max_length=TOKEN_LENGTH_MAX, repr=False)
+
+
+class SessionRequest(Body):
+    """Log a browser in with a token of this controller."""
+
+    token: str = Field(min_length=1, max_length=300, repr=False)
 
 
 class BeginRequest(Body):
@@ -149,6 +158,7 @@ class LoginRoutes:
         return (
             Route("GET", "login", self.ways, WaysAnswer),
             Route("POST", "login", self.job, NewTokenAnswer, LoginRequest),
+            Route("POST", "login/session", self.session, TokenItem, SessionRequest),
             Route("POST", "login/device", self.device, DeviceAnswer, BeginRequest),
             Route("POST", "login/device/poll", self.poll, PolledAnswer, HandleRequest),
             Route("POST", "login/browser", self.browser, BrowserAnswer, BrowserRequest),
@@ -203,6 +213,20 @@ class LoginRoutes:
 
     # --------------------------------------------------------------------------------------------- people
 
+    async def session(self, request: web.Request) -> web.Response:
+        """For a browser whose person has pasted a token: a cookie, which no script can read."""
+        asked, accounts = await body_of(request, SessionRequest), self._guarded.accounts
+        try:
+            principal = accounts.recognise(asked.token)
+        except NotRecognised as error:
+            await self._note_denial(request, "", "not-signed-in", str(error))
+            raise Problem(401, "not-signed-in", str(error)) from None
+        token, text = await accounts.open_session(principal, SESSION_SECONDS)
+        await self._note(request, token.name, "token", "done", token.id, (("opened_with", token.by),))
+        response = _secret(answer(self._accounts.item(token), status=201))
+        cookies.give(response, cookies.SESSION, text, token.expires_at - self._clock())
+        return response
+
     async def device(self, request: web.Request) -> web.Response:
         await body_of(request, BeginRequest)
         logins = self._logins
@@ -250,7 +274,7 @@ class LoginRoutes:
         asked, handle = query_of(request, CallbackQuery), request.cookies.get(cookies.LOGIN, "")
         found = await self._refusing(request, lambda: self._finish(handle, "web", asked))
         await self._note_login(request, found)
-        response = _secret(web.Response(text=f"You are {found.person.name}.\n"))
+        response = _secret(web.Response(status=303, headers={"Location": "/"}))
         cookies.give(response, cookies.SESSION, found.text, found.token.expires_at - self._clock())
         cookies.take(response, cookies.LOGIN)
         return response

@@ -136,6 +136,7 @@ POLICY: Final[Mapping[str, Rule]] = {
     "GET whoami": Rule(Permission.KNOWN, Scope.INSTALLATION),
     "GET login": _OPEN,
     "POST login": _OPEN,
+    "POST login/session": _OPEN,
     "POST login/device": _OPEN,
     "POST login/device/poll": _OPEN,
     "POST login/browser": _OPEN,
@@ -163,6 +164,7 @@ POLICY: Final[Mapping[str, Rule]] = {
 LOG_INS: Final = frozenset(
     {
         "POST login",
+        "POST login/session",
         "POST login/device",
         "POST login/browser",
         "POST login/browser/finish",

@@ -2,7 +2,7 @@
 // Asks the HTTP API. Every answer is data or a Problem, which says what is wrong and what to do.
 
 /** @typedef {{field?: string, message?: string, line?: number, column?: number, fix?: string}} Place */
-/** @typedef {{text?: string, command?: string, [name: string]: unknown}} Remedy */
+/** @typedef {{text?: string, command?: string, arguments?: string[], options?: Record<string, string | boolean>}} Remedy */
 
 /** What the API, or the way to it, says no with. */
 export class Problem extends Error {

@@ -4,7 +4,7 @@
 import { Problem as ApiProblem } from "./api.js";
 import { query, setQuery } from "./router.js";
 import { html, signal, useEffect, useId, useRef, useState } from "./vendor/preact.js";
-import { PHASES, bytes, duration, percent } from "./words.js";
+import { PHASES, bytes, commandLine, duration, percent } from "./words.js";
 
 /** @typedef {import("./vendor/preact.js").ComponentChildren} Children */
 
@@ -59,7 +59,7 @@ export function Problem({ problem, again }) {
   return html`<div class="problem" role="alert">
     <p>${said.detail || said.title}</p>
     ${places.length > 0 && !(places.length === 1 && said.detail.includes(places[0]?.message ?? "")) ? html`<ul>${places.map((each) => html`<li>${each.line ? `line ${each.line}: ` : ""}${each.field ? html`<code>${each.field}</code> ` : null}${each.message}${each.fix ? ` (${each.fix})` : ""}</li>`)}</ul>` : null}
-    ${said.remedy?.command ? html`<${Copy} text=${said.remedy.command} />` : null}
+    ${said.remedy?.command ? html`<${Copy} text=${commandLine(said.remedy)} />` : null}
     ${again ? html`<${Button} onClick=${again}>Try again<//>` : null}
   </div>`;
 }

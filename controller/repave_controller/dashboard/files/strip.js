@@ -1,7 +1,6 @@
 // @ts-check
 // How an application is in each region: one cell a region, on a canvas, and all of them as a matrix.
 
-import { navigate } from "./router.js";
 import { colour, themed } from "./parts.js";
 import { html, useEffect, useRef } from "./vendor/preact.js";
 import { STATES } from "./words.js";
@@ -74,23 +73,30 @@ export function paint(context, letter, x, y, width, height) {
   }
 }
 
-/** Applications by regions; each cell the version that serves there.
+/** Applications by regions; each cell the version that serves there, and a mark where it is not as it should be.
  * @param {{rows: Row[], regions: string[]}} props */
 export function FleetMap({ rows, regions }) {
-  const few = regions.length <= 12;
-  return html`<div class="matrix-wrap" tabindex="0" role="region" aria-label="Versions by application and region"><table class="matrix">
-    <thead><tr><th scope="col">Application</th>${regions.map((name) => html`<th key=${name} scope="col" class=${few ? "" : "upright"}><a href=${`/regions/${name}`}>${name}</a></th>`)}</tr></thead>
-    <tbody>${rows.map((row) => html`<tr key=${row.name} onClick=${() => navigate(`/apps/${row.name}`)}><th scope="row"><a href=${`/apps/${row.name}`}>${row.name}</a></th>${regions.map((name, index) => html`<${Cell} key=${name} row=${row} index=${index} few=${few} />`)}</tr>`)}</tbody>
-  </table></div>`;
+  const few = regions.length <= 8;
+  return html`<div class="matrix-wrap" tabindex="0" role="region" aria-label="Versions by application and region"><table class=${`matrix ${few ? "is-few" : "is-many"}`}>
+    <thead><tr><th scope="col">Application</th>${regions.map((name) => html`<th key=${name} scope="col"><a href=${`/regions/${name}`}><span>${name}</span></a></th>`)}</tr></thead>
+    <tbody>${rows.map((row) => html`<tr key=${row.name}><th scope="row"><a href=${`/apps/${row.name}`}>${row.name}</a><code class="faint">${row.version}</code></th>${regions.map((name, index) => html`<${Cell} key=${name} row=${row} index=${index} few=${few} />`)}</tr>`)}</tbody>
+  </table></div>
+  <${Legend} />`;
 }
 
 const LETTERS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+const MARKS = /** @type {Record<string, string>} */ ({ u: "", m: "▸", b: "‹", f: "!", x: "×" });
 
 /** @param {{row: Row, index: number, few: boolean}} props */
 function Cell({ row, index, few }) {
   const letter = row.states[index] ?? "-";
   const version = row.known[LETTERS.indexOf(row.versions[index])] ?? "";
   const state = STATES[letter] ?? { tone: "none", text: "" };
-  if (letter === "-") return html`<td class="cell is-none"><span class="sr">not there</span></td>`;
-  return html`<td class=${`cell tone-${state.tone}`} title=${`${version || "nothing serves"}: ${state.text}`}>${few ? html`<code>${version || "–"}</code>` : html`<span class="place">${LETTERS.indexOf(row.versions[index]) === 0 ? "" : version ? "▿" : ""}</span>`}<span class="sr">${version} ${state.text}</span></td>`;
+  if (letter === "-") return html`<td class="place is-none"><span class="sr">not there</span></td>`;
+  const said = `${version || "nothing serves"}: ${state.text}`;
+  return html`<td class=${`place tone-${state.tone}`} title=${said}><span class="place-box"><span aria-hidden="true">${MARKS[letter]}</span>${few ? html`<code>${version || "–"}</code>` : null}<span class="sr">${said}</span></span></td>`;
+}
+
+function Legend() {
+  return html`<p class="legend">${Object.entries(STATES).filter(([letter]) => letter !== "-").map(([letter, { tone, text }]) => html`<span key=${letter} class=${`place tone-${tone}`}><span class="place-box" aria-hidden="true">${MARKS[letter]}</span>${text}</span>`)}</p>`;
 }

@@ -76,3 +76,18 @@ export function bytes(bytes) {
   const power = bytes > 0 ? Math.min(units.length - 1, Math.floor(Math.log2(bytes) / 10)) : 0;
   return `${Number((bytes / 1024 ** power).toPrecision(3))} ${units[power]}`;
 }
+
+/** What to type, of a remedy.
+ * @param {{command?: string, arguments?: string[], options?: Record<string, string | boolean>}} remedy */
+export function commandLine(remedy) {
+  const options = Object.entries(remedy.options ?? {}).flatMap(([name, value]) => value === true ? [`--${name}`] : value === false ? [] : [`--${name}`, String(value)]);
+  const words = ["repave", ...(remedy.command ?? "").split(" "), ...(remedy.arguments ?? []), ...options];
+  return words.map((word) => /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`).join(" ");
+}
+
+/** @param {string} text */
+export function capital(text) { return text.slice(0, 1).toUpperCase() + text.slice(1); }
+
+/** A text of the API as a sentence of its own.
+ * @param {string} text */
+export function sentence(text) { return text && capital(text) + (/[.!?]$/.test(text) ? "" : "."); }

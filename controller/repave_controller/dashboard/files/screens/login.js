@@ -10,20 +10,33 @@ import { html, useEffect, useState } from "../vendor/preact.js";
 export default function Login({ query }) {
   const [ways, setWays] = useState(/** @type {any} */ (null));
   const [token, setToken] = useState("");
+  const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState(/** @type {unknown} */ (null));
   const next = /^\/(?!\/)/.test(query.next ?? "") ? /** @type {string} */ (query.next) : "/";
   useEffect(() => { get("login").then(setWays, setProblem); }, []);
   const enter = async (/** @type {Event} */ event) => {
     event.preventDefault();
+    if (!token.trim() || busy) return;
+    setBusy(true);
+    setProblem(null);
     try {
       await post("login/session", { token: token.trim() });
       dispatchEvent(new Event("repave-login"));
       navigate(next);
-    } catch (error) { setProblem(error); }
+    } catch (error) {
+      setProblem(error);
+      setBusy(false);
+    }
   };
-  return html`<div class="login"><h1>Log in to repave</h1>
-    ${ways?.browser ? html`<a class="button" href="/v1/login/oidc">Continue with ${new URL(ways.issuer).host}</a>` : null}
-    <form onSubmit=${enter}><label class="field"><span>Token</span><input type="password" value=${token} onInput=${(/** @type {any} */ event) => setToken(event.target.value)} autocomplete="off" required /></label>
-    <${Problem} problem=${problem} /><${Button} type="submit" kind="primary" onClick=${() => {}}>Log in<//></form>
+  const host = ways?.issuer ? new URL(ways.issuer).host : "";
+  return html`<div class="login">
+    <h1>Log in to repave</h1>
+    ${ways?.browser ? html`<a class="button is-primary" href="/v1/login/oidc">Continue with ${host}</a><span class="or">or with a token</span>` : null}
+    <form onSubmit=${enter}>
+      <label class="field"><span>Token</span><input type="password" name="token" value=${token} onInput=${(/** @type {any} */ event) => setToken(event.target.value)} autocomplete="off" spellcheck=${false} required /></label>
+      <${Problem} problem=${problem} />
+      <${Button} type="submit" kind=${ways?.browser ? "" : "primary"} reason=${token.trim() ? "" : "paste a token first"} busy=${busy}>${busy ? "Asking" : "Log in"}<//>
+      <p class="faint">An admin makes one: <code>repave tokens create NAME</code></p>
+    </form>
   </div>`;
 }
