@@ -3,15 +3,21 @@ HAProxy, one flip. A plain asyncio script with nothing of repave in it: no contr
 packages, no sandbox, no verification over time, no way back. What repave is measured against.
 
     python -m tests.benchmarks.floor DIRECTORY COUNT APP_DIRECTORY COMMAND...
+
+With FLOOR=whole in the environment each host also has what a host of repave can't be without: a folder of
+its own that is unpacked from a package, a record on disk, a sandbox, a log that a process of its own writes;
+and the group has a backend of its own, which takes a reload, and whose checks have passed before the flip.
 """
 
 import asyncio
 import json
 import os
 import resource
+import signal
 import socket
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 
@@ -82,13 +88,91 @@ async def make(
     return process
 
 
+BOX = (
+    "--ro-bind / / --dev /dev --proc /proc --tmpfs /tmp --unshare-pid --new-session --die-with-parent"
+    " --cap-drop ALL"
+)
+LAUNCHES = asyncio.Semaphore(4)
+
+
+async def make_whole(directory: Path, number: int, command: list[str]) -> subprocess.Popen[bytes]:
+    """One fresh process with all that a host has, healthy."""
+    address = ADDRESS.format(number // 250, number % 250 + 1)
+    async with LAUNCHES:
+        process = await asyncio.to_thread(start_whole, directory, number, command, address)
+    await healthy(address)
+    return process
+
+
+def start_whole(directory: Path, number: int, command: list[str], address: str) -> subprocess.Popen[bytes]:
+    folder = directory / f"h{number}"
+    with tarfile.open(directory / "package.tgz") as package:
+        package.extractall(folder / "app", filter="data")
+    (folder / "host.json.part").write_text(json.dumps({"host": number, "address": address}))
+    (folder / "host.json.part").rename(folder / "host.json")
+    reader, output = os.pipe()
+    subprocess.Popen(["dd", "of=log", "status=none"], cwd=folder, stdin=reader, start_new_session=True)
+    app = str(folder / "app")
+    box = ["bwrap", *BOX.split(), "--ro-bind", app, app, "--chdir", app, "--", *command]
+    process = subprocess.Popen(
+        box,
+        cwd=app,
+        env={"HOST": address, "PORT": str(PORT), "PATH": os.defpath},
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        start_new_session=True,
+    )
+    os.close(reader)
+    os.close(output)
+    (folder / "process.json").write_text(json.dumps({"pid": process.pid}))
+    return process
+
+
+async def put_behind(directory: Path, count: int) -> None:
+    """All of them as a backend of their own, by a reload, and up by HAProxy's checks."""
+    checks = "option httpchk GET /health\n  default-server check inter 1s fastinter 50ms downinter 50ms"
+    servers = "".join(
+        f"  server h{number} {ADDRESS.format(number // 250, number % 250 + 1)}:{PORT}\n"
+        for number in range(count)
+    )
+    text = (directory / "cfg").read_text()
+    (directory / "cfg").write_text(f"{text}backend fresh\n  {checks}\n{servers}")
+    await asyncio.to_thread(reload, directory)
+    while True:
+        try:
+            rows = (await ask(directory, "show stat -1 4 -1")).splitlines()
+        except OSError:
+            rows = []
+        if sum(row.startswith("fresh,") and ",L7OK," in row for row in rows) == count:
+            return
+        await asyncio.sleep(POLL_SECONDS)
+
+
+def reload(directory: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as master:
+        master.connect(f"{directory}/master")
+        master.sendall(b"reload\n")
+        master.shutdown(socket.SHUT_WR)
+        while master.recv(4096):
+            pass
+
+
 async def run(directory: Path, count: int, application: Path, command: list[str]) -> dict[str, float]:
+    is_whole = os.environ.get("FLOOR") == "whole"
     began = time.perf_counter()
     processes = await asyncio.gather(
-        *(make(directory, number, application, command) for number in range(count))
+        *(
+            make_whole(directory, number, command)
+            if is_whole
+            else make(directory, number, application, command)
+            for number in range(count)
+        )
     )
+    if is_whole:
+        await put_behind(directory, count)
     made = time.perf_counter()
-    await ask(directory, f"set map {directory}/map web new")
+    await ask(directory, f"set map {directory}/map web {'fresh' if is_whole else 'new'}")
     ended = time.perf_counter()
     await ask(directory, f"set map {directory}/map web old")
     back = time.perf_counter()
@@ -112,7 +196,11 @@ def main() -> None:
     (place / "map").write_text("web old\n")
     (place / "cfg").write_text(CONFIGURATION.format(directory=place))
     program = os.environ.get("HAPROXY", "haproxy")
-    haproxy = subprocess.Popen([program, "-db", "-f", f"{place}/cfg"], stderr=subprocess.DEVNULL)
+    with tarfile.open(place / "package.tgz", "w:gz") as package:
+        package.add(application, ".")
+    haproxy = subprocess.Popen(
+        [program, "-W", "-q", "-S", f"{place}/master", "-f", f"{place}/cfg"], stderr=subprocess.DEVNULL
+    )
     while not (place / "socket").exists():
         time.sleep(0.01)
     try:
@@ -120,7 +208,7 @@ def main() -> None:
         result = asyncio.run(run(place, int(count), Path(application), command))
         after = resource.getrusage(resource.RUSAGE_SELF)
     finally:
-        haproxy.kill()
+        haproxy.send_signal(signal.SIGTERM)  # a master that is killed leaves its workers
         haproxy.wait()
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     print(json.dumps({**result, "cpu_seconds": spent, "hosts": int(count)}))

@@ -38,6 +38,7 @@ def run(directory: Path, hosts: int, rounds: int, program: Path | None = None) -
     example = Example(size=hosts, warm="0s", keep="0s", drain="1s", launch_deadline="5m", program=program)
     kind = "trivial hosts" if program is not None else "hosts"
     walls, ratios, processor, floors, floor_processor = [], [], [], [], []
+    wholes, whole_ratios, whole_processor = [], [], []
     with staged(directory / "s", regions=("paris",)) as stage:
         one_release(stage, "v1", replace(example, regions=stage.regions))
         assert stage.ended(300)["phase"] == "succeeded", stage.rollout()
@@ -49,12 +50,23 @@ def run(directory: Path, hosts: int, rounds: int, program: Path | None = None) -
             floors.append(floor["wall_seconds"])
             floor_processor.append(floor["cpu_seconds"] * 1000 / hosts)
             ratios.append(wall / floor["wall_seconds"])
+            if program is not None:
+                whole = run_floor(directory / f"w{number}", hosts, example, FLOOR="whole")
+                wholes.append(whole["wall_seconds"])
+                whole_processor.append(whole["cpu_seconds"] * 1000 / hosts)
+                whole_ratios.append(wall / whole["wall_seconds"])
     beside = f"{median(walls):.2f} s against {median(floors):.2f} s; ratios {spread(ratios)}"
     yield Line(f"release of {hosts} {kind}, wall / floor", median(ratios), "x", beside, GOALS[hosts])
     beside = f"floor {median(floor_processor):.1f} ms; rounds {spread(processor)}"
     what = f"controller + agent CPU per host, {hosts} {kind}"
     goal = CPU_GOAL_MS if program is None else TRIVIAL_CPU_GOAL_MS
     yield Line(what, median(processor), "ms", beside, goal)
+    if program is not None:
+        beside = f"{median(walls):.2f} s against {median(wholes):.2f} s; ratios {spread(whole_ratios)}"
+        what = f"release of {hosts} {kind}, wall / floor of whole hosts"
+        yield Line(
+            what, median(whole_ratios), "x", f"{beside}; its CPU {median(whole_processor):.1f} ms a host"
+        )
 
 
 def one_release(stage: Stage, version: str, example: Example) -> tuple[float, float]:
@@ -88,11 +100,12 @@ def processor_seconds(stage: Stage, region: str) -> float:
     return total / os.sysconf("SC_CLK_TCK")
 
 
-def run_floor(directory: Path, hosts: int, example: Example) -> dict[str, float]:
+def run_floor(directory: Path, hosts: int, example: Example, **environment: str) -> dict[str, float]:
     folder = EXAMPLE if example.program is None else example.program.parent
     application = [str(folder), *example.command]
     command = [sys.executable, "-m", "tests.benchmarks.floor", str(directory), str(hosts), *application]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    given = {**os.environ, **environment}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300, env=given)
     result: dict[str, float] = json.loads(done.stdout)
     return result
 

@@ -58,8 +58,10 @@ from repave_protos.protocol.values import (
 
 log = structlog.get_logger()
 
-BREATH_SECONDS = 0.01
-"""Between two looks unless it is urgent: what happens to many hosts at once is looked at once."""
+BREATH_SECONDS, BREATH_SECONDS_MAX = 0.01, 0.1
+BREATHS_PER_LOOK = 3
+"""Between two looks unless it is urgent, so many times as long as the last one took: what happens to many
+hosts at once is looked at once."""
 ERRORS = ("balancer.failed", "balancer.unfit")
 """Kinds of notices that are errors in the agent's own log."""
 
@@ -104,6 +106,7 @@ class Worker:
         self._is_journal_failing = False
         self._probed: set[HostName] = set()  # whose probes say something else since the last look
         self._took = took
+        self._breath = BREATH_SECONDS
         self._wake = asyncio.Event()
         self._urgent = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
@@ -260,8 +263,8 @@ class Worker:
         pause = self._region.look_seconds
         if wake_at is not None:
             pause = min(pause, max(0.0, wake_at - self._clock()))
-        await happens(self._urgent, min(pause, BREATH_SECONDS))
-        await happens(self._wake, pause - BREATH_SECONDS)
+        await happens(self._urgent, min(pause, self._breath))
+        await happens(self._wake, pause - self._breath)
 
     def _wake_at_once(self) -> None:
         self._wake.set()
@@ -283,6 +286,7 @@ class Worker:
             self._upwards.observed(step.reports)
         assert self._tasks is not None
         self._inspections.go_on(self._tasks)
+        self._breath = breath_after(self._clock() - now)
         return step.wake_at
 
     async def _list(self, known: Known) -> None:
@@ -433,3 +437,8 @@ class Worker:
         except BalancerError as error:
             return str(error)
         return ""
+
+
+def breath_after(look_seconds: float) -> float:
+    """How long to wait after a look that took so long. 20 hosts, 3 ms: 10 ms. 200 hosts, 30 ms: 90 ms."""
+    return min(BREATH_SECONDS_MAX, max(BREATH_SECONDS, look_seconds * BREATHS_PER_LOOK))

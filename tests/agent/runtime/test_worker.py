@@ -12,6 +12,7 @@ from repave_agent.core.observation import LEFT_OUT_SECONDS
 from repave_agent.core.ports import Host, OutOfCapacityError, RefusedError, Route, TransientError
 from repave_agent.core.reports import SHUT_OUT_SECONDS
 from repave_agent.runtime.journal import JournalError
+from repave_agent.runtime.worker import breath_after
 from repave_protos.protocol.queries import Accepted, AcceptedOf, Hosts, HostsOf
 from repave_protos.protocol.values import (
     FULL_WEIGHT_BP,
@@ -54,6 +55,12 @@ async def bring(rig: WorkerRig, *states: DesiredState) -> None:
 
 
 # ---------------------------------------------------------------------------------------------- a release
+
+
+@pytest.mark.parametrize(("took", "breath"), [(0.0, 0.01), (0.003, 0.01), (0.03, 0.09), (2.0, 0.1)])
+def test_looks_that_take_long_come_less_often(took: float, breath: float) -> None:
+    """They have a quarter of the time at most, and nothing waits longer than a tenth of a second for one."""
+    assert breath_after(took) == pytest.approx(breath)
 
 
 async def test_a_release_goes_from_launch_to_flip_to_retirement(rig: WorkerRig) -> None:

@@ -146,9 +146,12 @@ class HaproxyProcess:
             time.sleep(POLL_SECONDS / 5)
 
     def processes(self) -> Iterator[int]:
-        """Ids of living processes of ours; one that has ended and waits to be reaped has no command line."""
+        """Ids of living processes of ours; one that has ended and waits to be reaped has no command line. The
+        known ones come first: to look at all that a machine has may cost as much as a reload."""
+        known = {process for process in self.watched if process and self._is_ours(process)}
+        yield from known
         for entry in Path("/proc").iterdir():
-            if entry.name.isdecimal() and self._is_ours(int(entry.name)):
+            if entry.name.isdecimal() and int(entry.name) not in known and self._is_ours(int(entry.name)):
                 yield int(entry.name)
 
     def _is_ours(self, process: int) -> bool:

@@ -162,6 +162,12 @@ async def test_a_server_that_an_operator_put_into_maintenance_is_brought_back(ri
     await until_async(lambda: _are_up(balancer, 1))
 
 
+async def test_its_own_processes_are_looked_for_first_where_they_were(site: Site) -> None:
+    known = site.process.socket.workers()
+    assert {known.master, known.newest} <= set(site.process.watched)
+    assert next(site.process.processes()) in site.process.watched
+
+
 async def test_servers_with_traffic_stay_up_over_reloads_and_restarts(site: Site) -> None:
     """A new process has made no check yet; what it was told of them is still true."""
     await until_async(lambda: _are_up(site.balancer, 2))
