@@ -30,6 +30,7 @@ from tests.benchmarks import (
     inside,
     load,
     octavia,
+    peers,
     probes,
     providers,
     release,
@@ -74,6 +75,7 @@ def parts(is_quick: bool) -> dict[str, Callable[[Path], Iterator[Line]]]:
         "takeover": lambda place: take_over.run(place, 5 if is_quick else 60, 2 if is_quick else 20),
         "trivial20": lambda place: release.trivial(place, 20, 1 if is_quick else 7),
         "release20": lambda place: release.run(place, 20, 1 if is_quick else 7),
+        "peers": lambda place: peers.run(place, 1 if is_quick else 3),
         "load": lambda place: load.run(place, 2 if is_quick else 10, 300 if is_quick else 1000),
     }
     if not is_quick:

@@ -57,7 +57,7 @@ def why_no_openstack() -> str:
 
 
 def _place() -> Path | None:
-    found = _rig("openstack")
+    found = rig_folder("openstack")
     return found.parent if found else None
 
 
@@ -66,13 +66,14 @@ def why_no_cloud(name: str) -> str:
     that of AWS, which has to be installed first."""
     if name == "aws" and (reason := why_no_rigs()):
         return reason
-    return "" if _rig(name) else f"there is no rigs/{name} beside the project; see REPAVE_RIGS"
+    return "" if rig_folder(name) else f"there is no rigs/{name} beside the project; see REPAVE_RIGS"
 
 
-def _rig(name: str) -> Path | None:
+def rig_folder(name: str, starter: str = "up") -> Path | None:
+    """None where it is not beside the project. `starter`: the file by which it is known."""
     places = [Path(os.environ["REPAVE_RIGS"])] if "REPAVE_RIGS" in os.environ else []
     places += [parent / "shared" / "rigs" for parent in ROOT.parents]
-    return next((each / name for each in places if (each / name / "up").exists()), None)
+    return next((each / name for each in places if (each / name / starter).exists()), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +156,7 @@ def _is_bound(unix: socket.socket, name: str) -> bool:
 @contextmanager
 def cloud_rig(name: str, state: Path, net: int) -> Iterator[CloudRig]:
     """A stand-in of one's own."""
-    place = _rig(name)
+    place = rig_folder(name)
     assert place is not None, "the rig is beside the project"
     port = _two_free_ports()
     own = {

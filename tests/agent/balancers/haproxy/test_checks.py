@@ -163,9 +163,11 @@ async def test_a_server_that_an_operator_put_into_maintenance_is_brought_back(ri
 
 
 async def test_its_own_processes_are_looked_for_first_where_they_were(site: Site) -> None:
-    known = site.process.socket.workers()
-    assert {known.master, known.newest} <= set(site.process.watched)
-    assert next(site.process.processes()) in site.process.watched
+    process = site.process
+    known = process.look_up()
+    assert known is not None
+    assert {known.master, known.newest} == set(process.watched)
+    assert next(process.processes()) in process.watched
 
 
 async def test_servers_with_traffic_stay_up_over_reloads_and_restarts(site: Site) -> None:
