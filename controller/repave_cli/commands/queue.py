@@ -1,5 +1,6 @@
-"""The releases that wait behind a rollout: queue list, drop, resume."""
+"""The releases that wait behind a rollout: queue list, move, drop, resume."""
 
+import argparse
 from typing import Any
 
 from repave_cli.commands.asking import add_who_and_why, ask
@@ -8,6 +9,8 @@ from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DONE, USAGE
 from repave_cli.transport.paths import quoted
 from repave_cli.transport.terminal import Terminal
+
+PLACE_MAX = 1000
 
 APP = column("APP", "application")
 QUEUE = (
@@ -22,7 +25,9 @@ QUEUE = (
 
 
 def register(commands: Any) -> None:
-    queue = commands.add_parser("queue", help="Releases that wait: list them, drop some, let them go on")
+    queue = commands.add_parser(
+        "queue", help="Releases that wait: list them, change their order, drop some, let them go on"
+    )
     verbs = queue.add_subparsers(dest="verb", metavar="VERB", required=True)
     listed = verbs.add_parser("list", help="What waits, and why it stands still where it does")
     listed.add_argument("app", metavar="APP", nargs="?", default="")
@@ -32,11 +37,24 @@ def register(commands: Any) -> None:
     drop.add_argument("release", nargs="?", default="", metavar="NO", help="its number, or its version")
     drop.add_argument("--all", action="store_true", help="all that wait")
     drop.set_defaults(run=run_drop)
+    move = verbs.add_parser("move", help="Give a release another place in the queue")
+    move.add_argument("app", metavar="APP")
+    move.add_argument("release", metavar="NO", help="its number, or its version")
+    move.add_argument("place", metavar="PLACE", type=_place, help="1: it is the next; last: it is the last")
+    move.set_defaults(run=run_move)
     resume = verbs.add_parser("resume", help="Go on with it after a rollout that did not succeed")
     resume.add_argument("app", metavar="APP")
     resume.set_defaults(run=run_resume)
-    for verb in (drop, resume):
+    for verb in (move, drop, resume):
         add_who_and_why(verb)
+
+
+def _place(text: str) -> int:
+    if text == "last":
+        return PLACE_MAX
+    if not text.isdecimal() or not 1 <= int(text) <= PLACE_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is no place in a queue; write 1, 2, ... or last")
+    return int(text)
 
 
 def run_list(terminal: Terminal) -> int:
@@ -77,6 +95,14 @@ def run_drop(terminal: Terminal) -> int:
     accepted = ask(terminal, arguments.app, "queue/drop", name=arguments.release, all=arguments.all)
     dropped = f"release {arguments.release}" if arguments.release else "every release"
     tell(terminal, accepted, f"{dropped} is dropped from the queue of {arguments.app}")
+    return DONE
+
+
+def run_move(terminal: Terminal) -> int:
+    arguments = terminal.arguments
+    accepted = ask(terminal, arguments.app, "queue/move", name=arguments.release, place=arguments.place)
+    where = "last" if arguments.place == PLACE_MAX else f"number {arguments.place}"
+    tell(terminal, accepted, f"release {arguments.release} is {where} in the queue of {arguments.app}")
     return DONE
 
 

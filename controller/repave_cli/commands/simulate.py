@@ -49,6 +49,9 @@ def register(commands: Any) -> None:
     simulate.add_argument(
         "--outage", type=seconds, default=45.0, help="how long a fault lasts that lasts (default 45s)"
     )
+    simulate.add_argument(
+        "--serving", type=_serving, default=(), metavar="A=N,B=N", help="hosts that serve before, by region"
+    )
     simulate.add_argument("--from-scratch", action="store_true", help="nothing serves before")
     simulate.set_defaults(run=run_simulate)
 
@@ -57,6 +60,11 @@ def _size(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= SIZE_MAX:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of hosts; write 1 to {SIZE_MAX}")
     return int(text)
+
+
+def _serving(text: str) -> tuple[tuple[str, int], ...]:
+    pairs = [each.strip().partition("=") for each in text.split(",")]
+    return tuple((region, _size(size)) for region, _, size in pairs)
 
 
 def _seeds(text: str) -> int:
@@ -99,13 +107,14 @@ def _stage(terminal: Terminal, spec: "Spec") -> tuple["Stage", str]:
 
     arguments = terminal.arguments
     sizes = _sizes(arguments, spec)
-    is_chosen = bool(arguments.regions or arguments.hosts)
-    present = None if arguments.from_scratch or is_chosen else _present(terminal, spec)
-    origin = "controller" if present else "options" if is_chosen else "spec"
+    is_chosen = bool(arguments.regions or arguments.hosts or arguments.serving)
+    is_asked = not (arguments.from_scratch or is_chosen)
+    present = _present(terminal, spec) if is_asked else dict(arguments.serving)
+    origin = "options" if is_chosen else "controller" if present else "spec"
     old = (
         ()
         if arguments.from_scratch
-        else tuple((name, (present or {}).get(name, size)) for name, size in sizes)
+        else tuple((name, present.get(name, size) if present else size) for name, size in sizes)
     )
     hosts = max(sum(size for _, size in sizes), sum(size for _, size in old))
     if hosts > HOSTS_MAX:

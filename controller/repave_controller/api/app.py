@@ -10,6 +10,7 @@ from repave_controller.api.resources.agents import Agents
 from repave_controller.api.resources.applications import Applications
 from repave_controller.api.resources.controllers import Controllers
 from repave_controller.api.resources.doctor import Doctor
+from repave_controller.api.resources.drafting import Drafting
 from repave_controller.api.resources.events import Events
 from repave_controller.api.resources.freezes import FreezeRoutes
 from repave_controller.api.resources.hosts import Hosts
@@ -41,9 +42,11 @@ from repave_controller.metrics.metrics import Metrics
 from repave_controller.notices.outbox import Outbox
 from repave_controller.operations.artifacts import Artifacts, artifacts_of
 from repave_controller.operations.disk import Disk
+from repave_controller.operations.drafts import Drafts
 from repave_controller.operations.prices import PriceFile
 from repave_controller.operations.reach import Reach
 from repave_controller.operations.recovery import Recovery
+from repave_controller.operations.rehearsals import Rehearsals
 from repave_controller.peers.company import Company
 from repave_controller.peers.ports import Member
 from repave_controller.runtime.clock import SteadyClock
@@ -182,13 +185,17 @@ class Api:
         logins = guarded.logins if guarded is not None else None
         self.streams = Streams(scheduler)
         priced = prices if prices is not None else PriceFile(None)
-        self._releases = Releases(scheduler, store, sessions, clock, names, regional, packages, priced)
+        drafts = Drafts()
+        self._releases = Releases(
+            scheduler, store, sessions, clock, names, regional, packages, priced, drafts
+        )
         company = company if company is not None else Company(Member("", "", "", "", __version__, 0.0))
         controllers = Controllers(company, scheduler, sessions, clock)
         notices = Notices(outbox, clock)
         self._subjects = (
             Applications(scheduler, store, sessions, clock, names, self.streams),
             self._releases,
+            Drafting(scheduler, store, names, drafts, Rehearsals()),
             Hosts(scheduler, sessions, names),
             Logs(scheduler, sessions, clock, names, self.streams),
             FreezeRoutes(scheduler, clock),

@@ -173,6 +173,9 @@ TEXTS: Mapping[Kind, Template] = {
     Happening.QUEUE_DROPPED: lambda versions, by, reason: (
         f"{', '.join(versions)} dropped from the queue by {who(by, reason)}"
     ),
+    Happening.QUEUE_MOVED: lambda version, place, by, reason: (
+        f"{version} moved to place {place} of the queue by {who(by, reason)}"
+    ),
     Happening.RELEASE_STARTED: _released,
     Happening.RELEASE_REFUSED: "the queued release of {version} is refused: {refusal}",
     Happening.KEPT_ALREADY: "{group} has this package already and is kept warm: {0} is one switch",

@@ -291,6 +291,9 @@ TEXTS: Mapping[Kind, Template] = {
             f"the queue of {application} does not stand still: it goes on after what runs{ways(commands)}"
         )
     ),
+    Refusal.QUEUE_FIRST_REPLACES: (
+        "release {number} ({version}) replaces the rollout that goes back, and so is the first of the queue"
+    ),
     Refusal.QUEUE_FULL: "{limit} releases of {application} are queued; that is the limit",
     Refusal.REASON_MISSING: "an override needs a reason: --reason",
     Refusal.RECOVERY_CHANGED: "what the regions run has changed since; look again: {0}",

@@ -18,6 +18,7 @@ TABLE = [
     ),
     ("scale shoop paris=3", APPLICATION),
     ("queue drop shoop 1", APPLICATION),
+    ("queue move shoop 1 last", APPLICATION),
     ("hosts --region rome", REGION),
     ("hosts hello --region rome", REGION),
     (

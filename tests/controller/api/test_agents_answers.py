@@ -142,6 +142,7 @@ BODIES: Mapping[str, Any] = {
     "applications/{application}/drain-last-region": {"region": "paris", "reason": "flood"},
     "applications/{application}/undrain-region": {"region": "paris"},
     "applications/{application}/queue/drop": {"all": True},
+    "applications/{application}/queue/move": {"name": "1", "place": 1},
     "freezes": {"from": "2999-12-20", "to": "2999-12-31", "applications": ["web-*"]},
     "freezes/all": {"reason": "prices are wrong"},
     "baked-images": {"digest": DIGEST_OF_V1, "name": "shop-1", "regions": ["paris"]},
@@ -175,6 +176,8 @@ async def failure_of(real: RealController, method: str, path: str, body: Any) ->
         "trust": "t1",
         "person": "oidc:anna",
         "artifact": "0" * 64,
+        "plan": "C81CFE1E",
+        "target": "ops",
     }
     address = path.format(**named, digest=DIGEST_OF_V1)
     sent = {} if method != "POST" else {"data": body} if isinstance(body, bytes) else {"json": body}

@@ -114,6 +114,14 @@ class ApplicationTopic(models.ApplicationItem):
     columns: list[RegionColumn]
 
 
+class QueueTopic(models.QueueAnswer):
+    """The queue of an application, and what it waits behind."""
+
+    application: str
+    running: str = Field(description="The version that a running rollout brings; empty: none runs.")
+    number: int = Field(description="Of the newest rollout; 0: there was none.")
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """A snapshot: `head`, and of each application its part. `is_one`: it speaks of one only, and its part is
@@ -169,9 +177,26 @@ def application(world: World, name: str) -> Parts:
     return Parts(None, {known.name: topic}, is_one=True)
 
 
+def queues(world: World, _: str) -> Parts:
+    waiting = {name: each for name, each in sorted(world.applications.items()) if each.queue}
+    return Parts(None, {name: _queue(each) for name, each in waiting.items()})
+
+
+def _queue(application: Application) -> QueueTopic:
+    rollout, running = application.rollout, application.running
+    target = application.group(running.target) if running is not None else None
+    return QueueTopic(
+        **dict(views.queue_answer(application)),
+        application=application.name,
+        running=target.version if target is not None else "",
+        number=rollout.number if rollout is not None else 0,
+    )
+
+
 TOPICS: Final[Mapping[str, Topic]] = {
     "shell": Topic(shell),
     "fleet": Topic(fleet),
+    "queue": Topic(queues),
     "app": Topic(application, takes="application"),
 }
 """By name; one that takes something is asked for as app:web."""

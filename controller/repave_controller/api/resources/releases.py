@@ -34,6 +34,7 @@ from repave_controller.core.ports import Store
 from repave_controller.core.rollout.room import misfits_of
 from repave_controller.core.rules.guards import check_shares, precision, split
 from repave_controller.fleet.sessions import Sessions
+from repave_controller.operations.drafts import Draft, Drafts
 from repave_controller.operations.prices import PriceFile
 from repave_controller.operations.specs import Specs
 from repave_controller.runtime.clock import SteadyClock
@@ -61,10 +62,11 @@ class Releases:
         regional: Regional,
         packages: Packages,
         prices: PriceFile,
+        drafts: Drafts,
     ) -> None:
         self._scheduler, self._store, self._sessions, self._clock = scheduler, store, sessions, clock
         self._names, self._regional, self._packages = names, regional, packages
-        self._prices = prices
+        self._prices, self._drafts = prices, drafts
         self._specs = Specs()
 
     def routes(self) -> tuple[Route, ...]:
@@ -119,6 +121,16 @@ class Releases:
         full = await self._regional.room(foretold, application, order)
         foretold = replace(foretold, guards=(*foretold.guards, *inexact, *full))
         self._scheduler.shown_plans.remember(application, order)
+        draft = Draft(
+            application.name,
+            asked.spec,
+            asked.filename,
+            order.digest,
+            order.version,
+            asked.keep_sizes,
+            self._clock(),
+        )
+        self._drafts.remember(foretold.id, draft)
         try:
             self._check_shares(order)
             self._scheduler.check_places(application.name, order)

@@ -143,6 +143,18 @@ class QueueDropRequest(SteeringRequest):
         return queue.QueueDrop(self.name, self.all)
 
 
+class QueueMoveRequest(SteeringRequest):
+    """Give a release that waits another place in the queue."""
+
+    name: Name = Field(min_length=1, description="Its number or its version.")
+    place: int = Field(
+        ge=1, le=SIZE_MAX, description="1: it is the next. Behind the last one: it is the last."
+    )
+
+    def wanted(self) -> Verb:
+        return queue.QueueMove(self.name, self.place)
+
+
 class SizesRequest(SteeringRequest):
     """Other numbers of hosts, whatever is being rolled out."""
 
@@ -223,6 +235,7 @@ BODIES: dict[str, type[SteeringRequest]] = {
     "sizes": SizesRequest,
     "queue/resume": QueueResumeRequest,
     "queue/drop": QueueDropRequest,
+    "queue/move": QueueMoveRequest,
     "retire-group": RetireGroupRequest,
     "leave-region": LeaveRegionRequest,
     "drain-region": DrainRegionRequest,

@@ -1,5 +1,5 @@
-"""What people may ask of the releases that wait: let them go on after one that did not succeed, or drop some.
-Pure; how a release gets into the queue is in `release.py`."""
+"""What people may ask of the releases that wait: let them go on after one that did not succeed, drop some,
+or change their order. Pure; how a release gets into the queue is in `release.py`."""
 
 from dataclasses import dataclass, replace
 
@@ -41,6 +41,31 @@ class QueueDrop:
         versions = tuple(order.version for order in dropped)
         what = reason_of(Happening.QUEUE_DROPPED, versions=versions, by=by, reason=reason)
         return kept, (event_of(kept, "queue.dropped", what, now, by),)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueMove:
+    """A release that waits gets another place, from 1; a place behind the last one is the last."""
+
+    name: str
+    place: int
+
+    def apply(
+        self, application: Application, observed: Observed, by: str, reason: str, now: Instant
+    ) -> Outcome:
+        _check_there(application)
+        order = _named(application, self.name)
+        first = application.queue[0]
+        if first.replaces and (order is first or self.place <= 1):
+            raise Refused(Refusal.QUEUE_FIRST_REPLACES, version=first.version, number=first.number)
+        left = [each for each in application.queue if each is not order]
+        left.insert(min(self.place - 1, len(left)), order)
+        if tuple(left) == application.queue:
+            return application, ()
+        moved = replace(application, queue=tuple(left))
+        place = left.index(order) + 1
+        what = reason_of(Happening.QUEUE_MOVED, version=order.version, place=place, by=by, reason=reason)
+        return moved, (event_of(moved, "queue.moved", what, now, by),)
 
 
 def _check_there(application: Application) -> None:

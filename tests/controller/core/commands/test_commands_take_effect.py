@@ -8,10 +8,10 @@ from random import Random
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from repave_controller.api.answers.views import why
+from repave_controller.api.answers.views import queue_answer, why
 from repave_controller.core.commands.advice import with_ways_that_work, works
 from repave_controller.core.commands.promotion import Object, Override, Promote
-from repave_controller.core.commands.queue import QueueDrop, QueueResume
+from repave_controller.core.commands.queue import QueueDrop, QueueMove, QueueResume
 from repave_controller.core.commands.release import WhileBusy, request_release
 from repave_controller.core.commands.rollback import Rollback
 from repave_controller.core.commands.steering import Abort, Pause, Resume, Retry, StepBack
@@ -60,13 +60,16 @@ VERBS: tuple[Verb, ...] = (
     QueueResume(),
     QueueDrop(is_all=True),
     QueueDrop("1"),
+    QueueMove("1", 2),
+    QueueMove("2", 1),
 )
 
 
 def said(world: World, application: Application) -> str:
-    """All that `repave why` says once the command is carried out, before any region has answered."""
+    """All that `repave why` and `queue list` say once it is carried out, before any region has answered."""
     decision = step(application, world.views, world.now, TENURE)
-    return why(decision.application, world.views, decision.because, {}).model_dump_json()
+    explained = why(decision.application, world.views, decision.because, {})
+    return explained.model_dump_json() + queue_answer(decision.application).model_dump_json()
 
 
 def outcome(world: World, verb: Verb) -> Application | Refused:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from repave_controller.core.commands.queue import QueueDrop, QueueResume
+from repave_controller.core.commands.queue import QueueDrop, QueueMove, QueueResume
 from repave_controller.core.commands.release import WhileBusy, answer, request_release
 from repave_controller.core.commands.rollback import request_abort
 from repave_controller.core.commands.steering import Abort, Resize
@@ -163,6 +163,54 @@ def test_releases_are_dropped_by_number_by_version_or_all() -> None:
         refused = done(world, verb)
         assert refused is not None
         assert refused.kind is Refusal.QUEUE_EMPTY
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "after"),
+    [
+        ("3", 1, ["5.0", "3.0", "4.0"]),
+        ("5.0", 2, ["3.0", "5.0", "4.0"]),
+        ("1", 3, ["4.0", "5.0", "3.0"]),
+        ("1", 1000, ["4.0", "5.0", "3.0"]),
+        ("3.0", 1, ["3.0", "4.0", "5.0"]),
+    ],
+)
+def test_a_release_gets_another_place_and_begins_when_it_is_first(
+    name: str, place: int, after: list[str]
+) -> None:
+    world = busy_world()
+    assert asked(world, "5.0") is None
+    numbers = {each.version: each.number for each in world.application.queue}
+    assert done(world, QueueMove(name, place)) is None
+    assert versions(world) == after
+    assert {each.version: each.number for each in world.application.queue} == numbers
+    world.until(lambda each: each.rollout.version == after[0])
+    assert versions(world) == after[1:]
+
+
+def test_only_a_release_that_waits_gets_another_place() -> None:
+    world = busy_world()
+    refused = done(world, QueueMove("9.9", 1))
+    assert refused is not None
+    assert refused.kind is Refusal.UNKNOWN_QUEUED
+    assert done(world, QueueDrop(is_all=True)) is None
+    refused = done(world, QueueMove("3.0", 1))
+    assert refused is not None
+    assert refused.kind is Refusal.QUEUE_EMPTY
+
+
+def test_what_replaces_a_rollout_stays_the_first() -> None:
+    world = busy_world()
+    assert asked(world, "5.0", WhileBusy(replaces=True)) is None
+    assert versions(world) == ["5.0", "3.0", "4.0"]
+    for verb in (QueueMove("5.0", 2), QueueMove("4.0", 1)):
+        refused = done(world, verb)
+        assert refused is not None
+        assert text_of(refused.reason) == (
+            "release 3 (5.0) replaces the rollout that goes back, and so is the first of the queue"
+        )
+    assert done(world, QueueMove("4.0", 2)) is None
+    assert versions(world) == ["5.0", "4.0", "3.0"]
 
 
 def test_a_queue_that_goes_on_is_not_resumed_and_one_that_is_empty_stands_no_more() -> None:

@@ -1,10 +1,11 @@
 // @ts-check
 // Every application over all regions: what serves, what moves, what needs a person.
 
+import { First } from "../first.js";
 import { topic } from "../live.js";
 import { whyNot } from "../may.js";
 import { post } from "../api.js";
-import { Ago, Bar, Button, Chip, Confirm, Empty, Filter, Loading, Page, Search, Table, Tabs } from "../parts.js";
+import { Ago, Bar, Button, Chip, Confirm, Filter, Loading, Page, Search, Table, Tabs } from "../parts.js";
 import { FleetMap, RegionStrip } from "../strip.js";
 import { html, useState } from "../vendor/preact.js";
 import { counted, number } from "../words.js";
@@ -26,13 +27,14 @@ export default function Fleet({ query }) {
   const fleet = topic("fleet").value;
   if (!fleet) return html`<${Page} title="Fleet"><${Loading} /><//>`;
   const rows = /** @type {Row[]} */ (fleet.items);
-  if (!rows.length) return html`<${First} fleet=${fleet} />`;
+  if (!rows.length) return html`<${Page} title="Your first release" lead="Nothing is released yet. Four steps, ticked off as they happen."><${First} fleet=${fleet} /><//>`;
   const words = (query.q ?? "").toLowerCase().split(/\s+/).filter(Boolean);
   const found = rows.filter((row) => words.every((word) => `${row.name} ${row.version} ${row.target} ${row.known.join(" ")}`.toLowerCase().includes(word)));
   const count = { "": found.length, needs: 0, moving: 0, failing: 0 };
   for (const row of found) { const is = standing(row); if (is) count[/** @type {"needs"} */ (is)] += 1; }
   const shown = query.show ? found.filter((row) => standing(row) === query.show) : found;
   return html`<${Page} title="Fleet" lead=${lead(rows, fleet)} actions=${html`<${Freeze} />`}>
+    ${rows.length === 1 && rows[0]?.number === 1 ? html`<${First} fleet=${fleet} />` : null}
     <div class="toolbar">
       <${Search} label="Search applications" />
       <${Filter} name="show" label="Show" count=${count} options=${[["", "All"], ["needs", "Need you"], ["moving", "Moving"], ["failing", "Failing"]]} />
@@ -92,12 +94,4 @@ function Freeze() {
     ${is_open ? html`<${Confirm} title=${frozen ? "Let everything go on?" : "Freeze everything?"} verb=${frozen ? "Unfreeze everything" : "Freeze everything"} kind=${frozen ? "primary" : "danger"} needs=${!frozen} asks=${true} close=${() => setOpen(false)} act=${(/** @type {string} */ why) => post(frozen ? "freezes/all/lift" : "freezes/all", { reason: why })}>
       <p>${frozen ? "Rollouts go on where they stand, and queued releases begin." : "Nothing is released and running rollouts stand still, until someone lifts it. Hosts that serve are still replaced when they fail, and rollbacks still work."}</p>
     <//>` : null}`;
-}
-
-/** Before the first release.
- * @param {{fleet: Row}} props */
-function First({ fleet }) {
-  return html`<${Page} title="Fleet"><${Empty} title="Nothing is released yet" lines=${["repave init", "repave plan", "repave release"]}>
-    ${fleet.connected ? `${counted(fleet.connected, "region")} ready.` : ""} Run these three beside your application. The first writes a spec, the second shows what a release would do, the third does it, and this page shows it as it goes.
-  <//><//>`;
 }
