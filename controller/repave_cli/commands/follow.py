@@ -6,12 +6,9 @@ from collections.abc import Generator
 from contextlib import closing
 from typing import Any
 
-from repave_cli.render.output import percent
 from repave_cli.render.progress import (
-    Branch,
     Some,
     awaited,
-    branches,
     group_line,
     person_awaited,
     rollout_line,
@@ -25,7 +22,6 @@ from repave_cli.transport.paths import quoted
 from repave_cli.transport.streaming import lasting, summed
 from repave_cli.transport.terminal import Terminal
 
-BAR_WIDTH = 20
 BECAUSE_SHOWN_MAX = 3
 
 
@@ -106,14 +102,22 @@ def _watched(
     terminal: Terminal, app: str, deadline: float | None, was_accepted: bool
 ) -> Generator[dict[str, Any], None, None]:
     """Every snapshot, shown as it comes; ends at the deadline."""
-    show = _Tree() if terminal.is_interactive and terminal.is_for_people else _Lines(terminal)
-    with show:
+    with _display(terminal) as show:
         path = f"applications/{quoted(app)}/stream"
         for status in lasting(
             terminal, path, deadline=deadline, was_there=was_accepted, summary=summed(terminal)
         ):
             show.show(status)
             yield status
+
+
+def _display(terminal: Terminal) -> Any:
+    """A screen where a person looks on, else lines."""
+    if terminal.is_interactive and terminal.is_for_people:
+        from repave_cli.commands.live import LiveScreen  # only a person at a terminal sees it
+
+        return LiveScreen()
+    return _Lines(terminal)
 
 
 def _finish(
@@ -187,58 +191,3 @@ class _Lines:
         if text and self._shown.get(key) != text:
             self._shown[key] = text
             self._terminal.say(f"{time.monotonic() - self._began:6.1f} s  {text}")
-
-
-class _Tree:
-    """The live tree: steps, regions, groups, a bar of verified hosts, weights, what is waited for."""
-
-    def __init__(self) -> None:
-        from rich.console import Console  # rich is slow to import, and only a person at a terminal sees it
-        from rich.live import Live
-
-        self._live = Live(console=Console(stderr=True), auto_refresh=False)
-        self._began = time.monotonic()
-
-    def __enter__(self) -> "_Tree":
-        self._live.__enter__()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._live.__exit__(None, None, None)
-
-    def show(self, status: dict[str, Any]) -> None:
-        from rich.markup import escape
-        from rich.tree import Tree
-
-        rollout = status["current_rollout"]
-        title = rollout_line(rollout) if rollout else status["name"]
-        tree = Tree(f"[bold]{escape(title)}[/]  {time.monotonic() - self._began:.0f} s")
-        for branch in branches(status, is_wide=False):
-            _grow(tree, branch)
-        for each in awaited(status["because"]):
-            tree.add(f"[yellow]waits[/] {escape(each.text + each.way_on)}")
-        self._live.update(tree, refresh=True)
-
-
-def _grow(tree: Any, branch: Branch) -> None:
-    """Adds the branch to a tree of rich."""
-    from rich.markup import escape
-
-    grown = tree.add(escape(branch.text))
-    for group in branch.groups:
-        grown.add(_group_text(group))
-    for below in branch.below:
-        _grow(grown, below)
-
-
-def _group_text(group: dict[str, Any]) -> str:
-    from rich.markup import escape
-
-    full = BAR_WIDTH * group["verified"] // max(1, group["size"])
-    started = BAR_WIDTH * (group["starting"] + group["healthy"]) // max(1, group["size"])
-    bar = f"[green]{'#' * full}[/][yellow]{'+' * started}[/]{'.' * max(0, BAR_WIDTH - full - started)}"
-    hosts = f"{group['verified']}/{group['size']}"
-    trouble = f"  [red]{escape(group['trouble'][:100])}[/]" if group["trouble"] else ""
-    return (
-        f"{group['name']:<18} {group['state']:<9} {bar} {hosts:>7}  {percent(group['weight_bp']):>6}{trouble}"
-    )

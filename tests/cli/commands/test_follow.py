@@ -1,10 +1,13 @@
 """Commands that go on as things happen: status --watch, events --follow, status --wait."""
 
+import fcntl
 import json
 import os
 import pty
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -127,25 +130,34 @@ def snapshot(phase: str) -> dict[str, object]:
     return status.model_dump(mode="json")
 
 
-def test_a_person_sees_a_live_tree_of_regions_groups_and_hosts(
+def test_a_person_sees_a_live_screen_of_regions_groups_and_hosts(
     repave: CommandLine, controller: ServedController, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     controller.hold()
     repave.release("v1", "--detach")
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.setenv("COLUMNS", "120")
     command = [sys.executable, "-m", "repave_cli.main", "watch", "hello"]
     screen, terminal = pty.openpty()
+    resize(screen, 60)
     with subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal) as running:
         os.close(terminal)
-        seen = read_until(screen, b"hello-v001", b"0/2     0 %", b"waits paris")
+        seen = read_until(screen, b"hello-v001", b"0/2     0 %", b"waits  ")
+        resize(screen, 120)
+        seen += read_until(screen, b"\x1b[J")  # what the terminal has wrapped is cleared
         controller.let_go()
         seen += read_until(screen, b"done: hello-v001 serves hello in oslo, paris")
     os.close(screen)
     assert running.returncode == 0
-    assert "paris" in seen.decode()
-    assert "####################     2/2   100 %" in seen.decode()
+    text = seen.decode()
+    assert "paris" in text
+    assert "\x1b[3" not in text, "a colour"
+    assert text.index("\x1b[?25l") < text.index("\x1b[?25h") < text.index("done: "), "the cursor is back"
+    assert "2/2   100 %" in text
+
+
+def resize(screen: int, columns: int) -> None:
+    fcntl.ioctl(screen, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
 
 
 def read_until(screen: int, *texts: bytes) -> bytes:
