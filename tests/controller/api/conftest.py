@@ -15,6 +15,7 @@ from repave_controller.api.app import Api
 from repave_controller.api.web.openapi import Route
 from repave_controller.core.domain.application import Instant
 from repave_controller.runtime.clock import SteadyClock
+from repave_protos.protocol.values import ApplicationName
 from tests.fakes.controller.api_rig import RealController, real_controller
 from tests.fakes.controller.asking import Answered, Asking
 from tests.fakes.controller.scheduler import ServedController, served
@@ -90,15 +91,18 @@ async def real(tmp_path: Path) -> AsyncIterator[RealController]:
         yield started
 
 
-async def release(real: RealController, version: str = "v1", **changes: Any) -> dict[str, Any]:
+async def release(
+    real: RealController, version: str = "v1", application: str = "hello", **changes: Any
+) -> dict[str, Any]:
     """Pushes, releases and waits for the end."""
     async with real.client.post("images", data=a_package(version)) as pushed:
         digest = (await pushed.json())["digest"]
-    body = {"spec": SPEC, "digest": digest, "version": version, **changes}
-    async with real.client.post("applications/hello/releases", json=body) as accepted:
+    body = {"spec": SPEC.replace("hello", application), "digest": digest, "version": version, **changes}
+    async with real.client.post(f"applications/{application}/releases", json=body) as accepted:
         answer: dict[str, Any] = await accepted.json()
         assert accepted.status == 202, answer
-    await until(lambda: real.scheduler.applications()["hello"].running is None)  # type: ignore[index]  # a name
+    name = ApplicationName(application)
+    await until(lambda: real.scheduler.applications()[name].running is None)
     return answer
 
 

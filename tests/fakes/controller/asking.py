@@ -72,6 +72,6 @@ def _events(response: http.client.HTTPResponse) -> Iterator[tuple[int, Any]]:
     number = 0
     for line in response:
         if line.startswith(b"id: "):
-            number = int(line[4:])
+            number = int(line[4:]) if line[4:].strip().isdigit() else 0  # of live it is no number
         elif line.startswith(b"data: "):
             yield number, json.loads(line[6:])

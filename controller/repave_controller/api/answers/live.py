@@ -4,7 +4,7 @@ A topic that speaks of several applications keeps them apart, for each person is
 read. Snapshots say when something was, never how long ago: what stands still is not sent again.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -21,11 +21,10 @@ from repave_controller.core.domain.application import (
     ServerGroup,
 )
 from repave_controller.core.domain.freezes import Freezes, held
-from repave_controller.core.domain.reasons import Why
 from repave_controller.core.domain.rollout import TrackPhase
 from repave_controller.fleet.regions import KnownRegion
 from repave_controller.security.principals import Permission
-from repave_controller.wording.render import text_of
+from repave_controller.wording.render import text_of, texts_of
 from repave_protos.protocol.values import ApplicationName, RegionName
 
 NOT_THERE = "-"
@@ -40,8 +39,10 @@ class World:
     seen: Callable[[ApplicationName], Observed]
     because: Callable[[ApplicationName], tuple[Because, ...]]
     regions: Mapping[RegionName, KnownRegion]
+    ahead: Collection[RegionName]
     freezes: Freezes
     now: Instant
+    rows: "FleetRows"
 
 
 class FreezeNow(BaseModel):
@@ -153,7 +154,7 @@ def shell(world: World, _: str) -> Parts:
 def fleet(world: World, _: str) -> Parts:
     names = tuple(sorted({region for each in world.applications.values() for region in each.regions}))
     connected = sum(name in world.regions and world.regions[name].is_connected for name in names)
-    rows = {name: fleet_row(each, world, names) for name, each in sorted(world.applications.items())}
+    rows = world.rows.of(world, names)
     return Parts(FleetTopic(regions=list(names), connected=connected), rows)
 
 
@@ -205,18 +206,57 @@ TOPICS: Final[Mapping[str, Topic]] = {
 # -------------------------------------------------------------------------------------------------- fleet
 
 
+class FleetRows:
+    """Remembers the rows: one is made anew when something has changed that it is made from."""
+
+    def __init__(self) -> None:
+        self._known: dict[ApplicationName, tuple[object, FleetRow]] = {}
+        self.made = 0
+
+    def of(self, world: World, names: tuple[RegionName, ...]) -> Mapping[ApplicationName, FleetRow]:
+        """`names`: all regions of the fleet, in order."""
+        known, self._known = self._known, {}
+        for name, application in sorted(world.applications.items()):
+            read = self._read(application, world, names)
+            before = known.get(name)
+            if before is not None and before[0] == read:
+                self._known[name] = before
+            else:
+                self.made += 1
+                self._known[name] = read, fleet_row(application, world, names)
+        return {name: row for name, (_, row) in self._known.items()}
+
+    @staticmethod
+    def _read(application: Application, world: World, names: tuple[RegionName, ...]) -> object:
+        """All that a row is made from; what is the same object is not looked into."""
+        views = [world.regions.get(region) for region in application.regions]
+        reports = [
+            (view.is_connected, view.is_starting, view.observations.applications.get(application.name))
+            for view in views
+            if view is not None
+        ]
+        ahead = [region for region in application.regions if region in world.ahead]
+        return application, names, len(views), reports, ahead, _is_frozen(application, world)
+
+
+def _is_frozen(application: Application, world: World) -> bool:
+    return (
+        held(world.freezes, application.name, (), world.freezes.of(application.name), world.now) is not None
+    )
+
+
 def fleet_row(application: Application, world: World, names: tuple[RegionName, ...]) -> FleetRow:
     """`names`: all regions of the fleet, in order."""
-    seen, because = world.seen(application.name), world.because(application.name)
+    seen = world.seen(application.name)
     serving = {name: application.serving_in(name) for name in application.regions}
     known = _versions(serving.values())
     there = {name: state_in(name, application, seen.get(name), serving[name]) for name in serving}
     return FleetRow(
         **views.item_fields(application, seen),
         **_rollout_fields(application),
-        needs=_needs(application, because, world.now),
+        needs=_needs(application, seen, world.now),
         oldest_at=_oldest(application, seen),
-        frozen=held(world.freezes, application.name, (), (), world.now) is not None,
+        frozen=_is_frozen(application, world),
         states="".join(there.get(name, NOT_THERE) for name in names),
         versions="".join(_letter(serving.get(name), known) for name in names),
         known=known,
@@ -265,7 +305,7 @@ def _rollout_fields(application: Application) -> dict[str, Any]:
     }
 
 
-def _needs(application: Application, because: tuple[Because, ...], now: Instant) -> str:
+def _needs(application: Application, seen: Observed, now: Instant) -> str:
     """What only a person can do about it, in a few words."""
     approvals, _ = views.gate_items(application, now)
     if approvals:
@@ -273,7 +313,8 @@ def _needs(application: Application, because: tuple[Because, ...], now: Instant)
     phase = views.phase_of(application.rollout) if application.rollout is not None else ""
     if phase in ("held", "paused"):
         return f"the {application.rollout.kind if application.rollout else 'rollout'} is {phase}"
-    return next((text_of(each.reason) for each in because if each.reason.kind is Why.AHEAD), "")
+    ahead = [view.ahead for region in application.regions if (view := seen.get(region)) and view.ahead]
+    return texts_of(ahead[0]) if ahead else ""
 
 
 def _oldest(application: Application, seen: Observed, region: RegionName | None = None) -> datetime | None:

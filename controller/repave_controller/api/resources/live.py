@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 from pydantic import BaseModel
 
-from repave_controller.api.answers.live import TOPICS, Parts, World
+from repave_controller.api.answers.live import TOPICS, FleetRows, Parts, World
 from repave_controller.api.answers.queries import LIVE_TOPICS_MAX, LiveQuery
 from repave_controller.api.web.callers import denied, principal_of
 from repave_controller.api.web.openapi import Route
@@ -57,11 +57,14 @@ class Live:
         self._scheduler, self._sessions, self._clock = scheduler, sessions, clock
         self._streams, self._boot = streams, boot
         self._made: dict[str, _Made] = {}
+        self._rows = FleetRows()
         self._followed: Counter[str] = Counter()
         self._beat = Broadcast()
         self._task: asyncio.Task[None] | None = None
         self.makes: Counter[str] = Counter()
         """How often each topic was made."""
+        self.told = 0
+        """The scheduler's version that all tabs have been told of."""
 
     def routes(self) -> tuple[Route, ...]:
         return (Route("GET", "live", self.stream, LiveMessage, query=LiveQuery),)
@@ -70,12 +73,13 @@ class Live:
         topics = _topics_of(query_of(request, LiveQuery).topics)
         last = request.headers.get("Last-Event-ID", "")
         is_ours = not last or last.startswith(f"{self._boot}-")
-        async with aclosing(self._frames(topics, principal_of(request), is_ours)) as frames:
+        async with aclosing(self.frames(topics, principal_of(request), is_ours)) as frames:
             return await self._streams.frames(request, frames)
 
-    async def _frames(
-        self, topics: Sequence[str], principal: Principal, is_ours: bool
+    async def frames(
+        self, topics: Sequence[str], principal: Principal, is_ours: bool = True
     ) -> AsyncGenerator[bytes, None]:
+        """What a tab is sent. `is_ours`: what it has kept, if anything, is of this life of the controller."""
         sent: dict[str, str] = {}
         with self._following(topics):
             if not is_ours:
@@ -89,13 +93,28 @@ class Live:
                         yield f"event: {topic}\nid: {self._boot}-{beat}\ndata: {text}\n\n".encode()
                 await self._beat.wait(beat)
 
+    @property
+    def followed(self) -> int:
+        """How many topics tabs follow, each tab's counted."""
+        return self._followed.total()
+
+    @property
+    def beats(self) -> int:
+        """How often tabs were woken."""
+        return self._beat.version
+
+    @property
+    def rows_made(self) -> int:
+        return self._rows.made
+
     # ------------------------------------------------------------------------------------------ made once
 
     @contextmanager
     def _following(self, topics: Sequence[str]) -> Iterator[None]:
         self._followed.update(topics)
         if self._task is None:
-            self._task = asyncio.create_task(self._beat_with_changes(self._scheduler.version))
+            self.told = self._scheduler.version
+            self._task = asyncio.create_task(self._beat_with_changes(self.told))
         try:
             yield
         finally:
@@ -109,7 +128,7 @@ class Live:
 
     async def _beat_with_changes(self, version: int) -> None:
         while True:
-            version = await self._scheduler.changed(version)
+            version = self.told = await self._scheduler.changed(version)
             self._beat.bump()
             await asyncio.sleep(WINDOW_SECONDS)
 
@@ -132,8 +151,8 @@ class Live:
         made, beat = self._made.get(topic), self._beat.version
         if made is None or made.version != beat:
             self.makes[topic] += 1
-            made = _Made(beat, TOPICS[topic.partition(":")[0]].make(self._world(), argument))
-            self._made[topic] = made
+            newest = _Made(beat, TOPICS[topic.partition(":")[0]].make(self._world(), argument))
+            made = self._made[topic] = _with_texts_of(made, newest) if made is not None else newest
         return made
 
     def _world(self) -> World:
@@ -143,9 +162,19 @@ class Live:
             seen=scheduler.fence.seen,
             because=scheduler.because,
             regions=self._sessions.views(),
+            ahead=scheduler.fence.ahead,
             freezes=scheduler.freezes,
             now=self._clock(),
+            rows=self._rows,
         )
+
+
+def _with_texts_of(before: _Made, newest: _Made) -> _Made:
+    """What is the same part has the same text."""
+    for name, text in before.jsons.items():
+        if newest.parts.items.get(name) is before.parts.items[name]:
+            newest.jsons[name] = text
+    return newest
 
 
 def _composed(made: _Made, shown: Sequence[ApplicationName]) -> str:

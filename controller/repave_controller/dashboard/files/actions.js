@@ -77,8 +77,26 @@ export function Back({ app, verb, to = "", version = "", close }) {
   const act = (/** @type {string} */ reason) => tell(app, verb, verb === "abort" ? { reason } : { reason, to, force: is_ill });
   const refused = data?.problems.length && !is_ill ? data.problems[0] : "";
   return html`<${Confirm} title=${verb === "abort" ? `Abort the rollout of ${app.name}?` : `Roll ${app.name} back${version ? ` to ${version}` : ""}?`} verb=${verb === "abort" ? "Abort" : "Roll back"} kind="danger" needs=${is_ill || verb === "abort"} asks=${true} reason=${verb === "rollback" ? refused || (data || problem ? "" : "the plan is being made") : ""} close=${close} act=${act}>
-    ${data ? html`<${BackPlan} plan=${data} />` : problem ? html`<${Problem} problem=${problem} />` : html`<${Loading} />`}
+    ${data?.turns_round ? html`<${TurnsRound} app=${app} />` : data ? html`<${BackPlan} plan=${data} />` : problem ? html`<${Problem} problem=${problem} />` : html`<${Loading} />`}
   <//>`;
+}
+
+/** The running rollout goes back, region by region from where it stands.
+ * @param {{app: App}} props */
+function TurnsRound({ app }) {
+  const rollout = app.current_rollout;
+  const tracks = /** @type {App[]} */ (rollout.waves.flatMap((/** @type {App} */ wave) => wave.regions));
+  const begun = tracks.filter((each) => ["running", "done", "undoing"].includes(each.phase));
+  const still = tracks.length - begun.length;
+  const origins = [...new Set(begun.map((each) => each.origin).filter(Boolean))];
+  const versions = origins.map((name) => app.groups.find((/** @type {App} */ group) => group.name === name)?.version || name);
+  return html`<div class="plan-back">
+    <p>The ${rollout.kind} to <code>${rollout.version}</code> turns round${versions.length ? html`: traffic goes back to <code>${versions.join(", ")}</code>, whose hosts are running` : ""}.</p>
+    <ul class="plan-list">
+      <li>${begun.length ? html`<strong class="num">${counted(begun.length, "region")}</strong> ${begun.length === 1 ? "has" : "have"} begun and ${begun.length === 1 ? "goes" : "go"} back<span class="where">${places(begun.map((each) => each.region))}</span>` : "No region has begun: nothing changes for clients."}</li>
+      ${begun.length && still ? html`<li>${counted(still, "region")} ${still === 1 ? "has" : "have"} not begun and ${still === 1 ? "stays" : "stay"} as ${still === 1 ? "it is" : "they are"}</li>` : null}
+    </ul>
+  </div>`;
 }
 
 const HOW = /** @type {Record<string, string>} */ ({

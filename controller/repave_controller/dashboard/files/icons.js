@@ -25,3 +25,9 @@ const PATHS = {
 export function Icon({ name }) {
   return html`<svg class="icon" viewBox="0 0 16 16" width="16" height="16" aria-hidden="true"><path d=${PATHS[name] ?? ""} /></svg>`;
 }
+
+/** The old lane and the new one.
+ * @param {{size?: number}} props */
+export function Mark({ size = 20 }) {
+  return html`<svg class="mark-sign" viewBox="0 0 20 20" width=${size} height=${size} aria-hidden="true"><path class="lane-old" d="M3.6 3h3.2L5.6 17H1.8z" /><path class="lane-new" d="M13.2 3h3.2l1.8 14h-3.8z" /><path class="lane-line" d="M9.3 3h1.4v3H9.3zm-.2 5.5h1.8v3H9.1zM9 14h2v3H9z" /></svg>`;
+}

@@ -1,7 +1,7 @@
 // @ts-check
 // The frame of every page: navigation, what is so for the whole installation, the screen.
 
-import { Icon } from "./icons.js";
+import { Icon, Mark } from "./icons.js";
 import { connection, follow, onDenied, topic } from "./live.js";
 import { recognise, who } from "./may.js";
 import { post } from "./api.js";
@@ -85,10 +85,6 @@ function Navigation() {
 /** @param {string} path
  * @param {string} at */
 function is_here(path, at) { return path === "/" ? at === "/" || at.startsWith("/apps/") : at === path || at.startsWith(`${path}/`); }
-
-function Mark() {
-  return html`<svg class="mark-sign" viewBox="0 0 20 20" width="20" height="20" aria-hidden="true"><path class="lane-old" d="M3.6 3h3.2L5.6 17H1.8z" /><path class="lane-new" d="M13.2 3h3.2l1.8 14h-3.8z" /><path class="lane-line" d="M9.3 3h1.4v3H9.3zm-.2 5.5h1.8v3H9.1zM9 14h2v3H9z" /></svg>`;
-}
 
 function Connection() {
   const texts = /** @type {Record<string, string>} */ ({ live: "Live", lost: "Reconnecting", connecting: "Connecting", resting: "Resting" });

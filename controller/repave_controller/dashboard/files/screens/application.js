@@ -61,7 +61,7 @@ function Groups({ app }) {
     { key: "state", title: "State", cell: (/** @type {App} */ row) => html`<${Chip} phase=${row.state} />` },
     { key: "hosts", title: "Healthy", align: "end", cell: (/** @type {App} */ row) => html`${number(row.verified)}<span class="faint"> / ${number(row.size)}</span>` },
     { key: "regions", title: "Regions", align: "end", cell: (/** @type {App} */ row) => row.regions.length },
-    { key: "name", title: "Group", cell: (/** @type {App} */ row) => row.name },
+    { key: "name", title: "Group", cell: (/** @type {App} */ row) => html`<span class="name">${row.name}</span>` },
     { key: "digest", title: "Package", cell: (/** @type {App} */ row) => html`<${Short} text=${row.digest} />` },
     { key: "created", title: "Made", align: "end", cell: (/** @type {App} */ row) => html`<${Ago} at=${row.created_at} />` },
     { key: "until", title: "Kept until", align: "end", wide: true, cell: (/** @type {App} */ row) => html`<${Ago} at=${row.warm_until ?? row.failed_until} />` },

@@ -2,6 +2,7 @@
 // Who are you: with the company's log-in, or with a token.
 
 import { get, post } from "../api.js";
+import { Mark } from "../icons.js";
 import { Button, Problem } from "../parts.js";
 import { navigate } from "../router.js";
 import { html, useEffect, useState } from "../vendor/preact.js";
@@ -30,6 +31,7 @@ export default function Login({ query }) {
   };
   const host = ways?.issuer ? new URL(ways.issuer).host : "";
   return html`<div class="login">
+    <${Mark} size=${32} />
     <h1>Log in to repave</h1>
     ${ways?.browser ? html`<a class="button is-primary" href="/v1/login/oidc">Continue with ${host}</a><span class="or">or with a token</span>` : null}
     <form onSubmit=${enter}>
