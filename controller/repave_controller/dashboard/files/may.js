@@ -4,7 +4,7 @@
 import { get, useCsrf } from "./api.js";
 import { signal } from "./vendor/preact.js";
 
-/** @typedef {{name: string, kind: string, roles: {role: string, applications: string}[], scopes: {role: string, applications: string}[], teams: string[], csrf: string, expires_at: string | null}} Who */
+/** @typedef {{name: string, kind: string, roles: {role: string, applications: string}[], scopes: {role: string, applications: string}[], teams: string[], csrf: string, token: string, method: string, issuer: string, expires_at: string | null}} Who */
 
 /** @type {Record<string, string[]>} */
 const ROLES_FOR = {
