@@ -12,6 +12,7 @@ from typing import Any, Final
 from pydantic import BaseModel, Field
 
 from repave_controller.api.answers import models, views
+from repave_controller.api.answers.summary import BecauseAlike, because_alike
 from repave_controller.core.domain.application import (
     Application,
     Because,
@@ -110,7 +111,7 @@ class ApplicationTopic(models.ApplicationItem):
     queue: models.QueueAnswer
     gates: list[models.GateItem]
     waits: list[models.GateItem]
-    because: list[models.BecauseItem]
+    because: list[BecauseAlike] = Field(description="Of the first kinds.")
     groups: list[models.GroupItem]
     columns: list[RegionColumn]
 
@@ -171,7 +172,7 @@ def application(world: World, name: str) -> Parts:
         queue=views.queue_answer(known),
         gates=gates,
         waits=waits,
-        because=[views.because_item(known, each, seen) for each in because],
+        because=because_alike(known, because, seen),
         groups=[views.group_item(group, known, seen) for group in known.groups],
         columns=[_column(region, known, seen, world.regions.get(region)) for region in known.regions],
     )

@@ -249,6 +249,13 @@ def _waits(because: Iterable[Because]) -> list[list[Because]]:
     return list(_grouped(because, lambda each: (each.reason.kind, text_of(each.reason), not each.region)))
 
 
+def because_alike(
+    application: Application, because: Iterable[Because], observed: Observed
+) -> list[BecauseAlike]:
+    """What is waited for, of the first kinds: what follows each is foreseen once for all its regions."""
+    return [_because(application, each, observed) for each in _waits(because)[:KINDS_MAX]]
+
+
 def _because(application: Application, alike: list[Because], observed: Observed) -> BecauseAlike:
     fields: dict[str, Any] = views.because_item(application, alike[0], observed).model_dump()
     begun = [each.since for each in alike if each.since is not None]

@@ -73,33 +73,55 @@ export function Chip({ phase, text, tone }) {
   return html`<span class=${`chip tone-${tone ?? known.tone}`}><span aria-hidden="true">${known.sign}</span>${text ?? known.text ?? phase}</span>`;
 }
 
-/** Ticks while something shows how long ago it is. */
-const now = signal(Date.now());
-let watched = 0;
+/** Called each second while there are any and the tab is seen.
+ * @type {Set<() => void>} */
+const watches = new Set();
 /** @type {ReturnType<typeof setInterval> | undefined} */
 let ticking;
 
-/** The moment, each `seconds` anew while the component is there. */
-export function useNow() {
+function tick() { if (!document.hidden) for (const watch of watches) watch(); }
+
+/** What a text that speaks of the moment says; drawn anew only when it says something else.
+ * @param {() => string} say */
+export function useMoment(say) {
+  const said = say();
+  const newest = useRef({ say, said });
+  newest.current = { say, said };
+  const [, setTurn] = useState(0);
   useEffect(() => {
-    now.value = Date.now();
-    if (watched++ === 0) ticking = setInterval(() => { if (!document.hidden) now.value = Date.now(); }, 1000);
-    return () => { if (--watched === 0) clearInterval(ticking); };
+    const watch = () => { if (newest.current.say() !== newest.current.said) setTurn((before) => before + 1); };
+    watches.add(watch);
+    ticking ??= setInterval(tick, 1000);
+    return () => {
+      watches.delete(watch);
+      if (!watches.size) { clearInterval(ticking); ticking = undefined; }
+    };
   }, []);
-  return now.value;
+  return said;
 }
 
 /** How long ago it was, or how long it is until then.
  * @param {{at: string | null | undefined, none?: string, bare?: boolean}} props `bare`: no "ago" or "in" */
 export function Ago({ at, none = "–", bare = false }) {
-  const present = useNow();
+  const said = useMoment(() => at ? since(Date.parse(at), bare) : "");
   if (!at) return html`<span class="faint">${none}</span>`;
-  const seconds = (present - Date.parse(at)) / 1000;
-  const coarse = Math.abs(seconds) >= 60 ? seconds - (seconds % 60) : seconds;
-  const text = duration(Math.abs(coarse));
-  const said = bare ? text : seconds < -1 ? `in ${text}` : seconds < 2 ? "just now" : `${text} ago`;
   return html`<time class="num" datetime=${at} title=${new Date(at).toLocaleString()}>${said}</time>`;
 }
+
+/** What is past is said in steps that don't distract; what is to come, to the second in its last minute.
+ * @param {number} at milliseconds
+ * @param {boolean} bare */
+function since(at, bare) {
+  const seconds = (Date.now() - at) / 1000;
+  const far = Math.abs(seconds);
+  if (seconds < 0) return far < 1 && !bare ? "now" : `${bare ? "" : "in "}${duration(far < 60 ? far : far - (far % 60))}`;
+  if (seconds < 10) return bare ? "< 10 s" : "just now";
+  const text = duration(far - (far % (far < 60 ? 10 : 60)));
+  return bare ? text : `${text} ago`;
+}
+
+/** The moment in milliseconds, each second anew while the component is there. */
+export function useNow() { return 1000 * Number(useMoment(() => String(Math.floor(Date.now() / 1000)))); }
 
 /** @param {{value: number}} props */
 export function Bytes({ value }) { return html`<span class="num">${bytes(value)}</span>`; }

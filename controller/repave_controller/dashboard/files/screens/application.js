@@ -50,7 +50,7 @@ function Running({ app, rollout }) {
   return html`<a class="panel running" href=${`/apps/${app.name}/rollouts/${rollout.number}`}>
     <span class="running-head"><${Chip} phase=${app.phase} /><strong>${rollout.kind} to <code>${rollout.version}</code></strong><span class="faint num">${done} of ${counted(tracks.length, "region")}</span></span>
     <${Bar} of=${tracks.length} height=${10} label="Regions" parts=${[{ value: done, tone: "live", text: `${done} done` }, { value: moving, tone: "dim", text: `${moving} moving` }]} />
-    <span class="soft">${sentence((app.because.find((/** @type {App} */ each) => each.region) ?? app.because[0])?.text ?? "")} <span class="more">See the rollout</span></span>
+    <span class="soft">${sentence((app.because.find((/** @type {App} */ each) => each.count) ?? app.because[0])?.text ?? "")} <span class="more">See the rollout</span></span>
   </a>`;
 }
 

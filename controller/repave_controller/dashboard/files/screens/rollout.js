@@ -10,6 +10,7 @@ import { html, useEffect, useState } from "../vendor/preact.js";
 import { commandLine, counted, duration, sentence } from "../words.js";
 
 /** @typedef {Record<string, any>} App */
+const WAITS_SHOWN = 4;
 
 /** @param {Record<string, string>} params */
 export const topics = (params) => [`app:${params.app}`];
@@ -62,23 +63,16 @@ function versionOf(app, group) { return app?.groups.find((/** @type {App} */ eac
 /** What it waits for, in the words of `why`.
  * @param {{app: App}} props */
 function Now({ app }) {
-  const items = /** @type {App[]} */ (app.because);
-  const alike = new Map();
-  for (const each of items) {
-    const key = `${each.kind} ${each.text}`;
-    const known = alike.get(key);
-    if (known) known.regions.push(each.region);
-    else alike.set(key, { ...each, regions: each.region ? [each.region] : [] });
-  }
-  const shown = [...alike.values()].sort((one, other) => Number(!one.regions.length) - Number(!other.regions.length)).slice(0, 4);
+  const items = /** @type {App[]} */ ([...app.because].sort((one, other) => Number(!one.count) - Number(!other.count)));
+  const shown = items.slice(0, WAITS_SHOWN);
   return html`<section class="now panel" aria-label="What happens now">
     <p class="now-text" aria-live="polite">${sentence(app.text)}</p>
     ${shown.length ? html`<ul>${shown.map((each) => html`<li key=${each.kind + each.text}>
-      <p>${sentence(each.text)}${each.until ? html` <span class="until"><${Ago} at=${each.until} /></span>` : null}</p>
+      <p>${sentence(each.text)}${each.count > 1 ? html` <span class="faint">in ${counted(each.count, "region")}</span>` : null}${each.until ? html` <span class="until"><${Ago} at=${each.until} /></span>` : null}</p>
       ${each.then ? html`<p class="soft">${sentence(each.then)}</p>` : null}
       ${each.remedy?.command ? html`<${Copy} text=${commandLine(each.remedy)} />` : null}
     </li>`)}</ul>` : null}
-    ${alike.size > shown.length ? html`<p class="faint">and ${counted(alike.size - shown.length, "other wait")}</p>` : null}
+    ${items.length > shown.length ? html`<p class="faint">and ${counted(items.length - shown.length, "other wait")}</p>` : null}
   </section>`;
 }
 
