@@ -1,5 +1,6 @@
 """The HTTP/JSON API for people and their tools, composed of the routes of every subject (resources/)."""
 
+import json
 from collections.abc import Callable, Sequence
 
 from aiohttp import web
@@ -27,7 +28,9 @@ from repave_controller.api.resources.regions import Regions
 from repave_controller.api.resources.releases import Releases
 from repave_controller.api.web.access import Access, Guarded
 from repave_controller.api.web.freshness import Freshness
-from repave_controller.api.web.openapi import Route, document
+from repave_controller.api.web.negotiation import conditional, negotiated
+from repave_controller.api.web.once import Once
+from repave_controller.api.web.openapi import JSON, Repeats, Route, document
 from repave_controller.api.web.policy import check_guarded
 from repave_controller.api.web.problems import Handler, Problem, as_problems, no_foreign_pages, no_strangers
 from repave_controller.api.web.relay import Relay
@@ -95,21 +98,21 @@ def make_app(
     )
     access = Access(guarded, clock, metrics.refused if metrics is not None else None)
     strangers = no_strangers if guarded is None else no_foreign_pages
-    layers = [traced, as_problems, strangers, _pages(Dashboard())]
+    layers = [traced, conditional, as_problems, strangers, _pages(Dashboard())]
     if relay is not None:
         layers += [Freshness(scheduler.catch_up).check, access.check, relay.pass_on]
     else:
         layers.append(access.check)
     app = web.Application(middlewares=layers, client_max_size=BODY_BYTES_MAX)
-    routes = api.routes()
+    routes, once = api.routes(), Once(store, clock)
     check_guarded([*OWN_ROUTES, *((route.method, route.path) for route in routes)])
-    _add(app, routes)
+    _add(app, routes, once)
     if relay is not None:
-        _open_inside(app, relay, routes)
-    described = document(routes, __version__)
+        _open_inside(app, relay, routes, once)
+    described = json.dumps(document(routes, __version__)).encode()
 
     async def openapi(_: web.Request) -> web.Response:
-        return web.json_response(described)
+        return web.Response(body=described, content_type=JSON)
 
     async def alive(_: web.Request) -> web.Response:
         return web.Response(text="ok\n")
@@ -122,9 +125,9 @@ def make_app(
 
     if metrics is not None:
         app.router.add_get("/metrics", shows(metrics.exposition))
-    app.router.add_get("/v1/openapi.json", openapi)
+    app.router.add_get("/v1/openapi.json", without_query(openapi))
     app.router.add_get("/healthz", alive)
-    app.router.add_get("/v1/authority", root)
+    app.router.add_get("/v1/authority", without_query(root))
     app.on_startup.append(api.begin)
     app.on_shutdown.append(api.streams.close)
     app.on_shutdown.append(packages.close)
@@ -142,16 +145,23 @@ def _pages(dashboard: Dashboard) -> Middleware:
     return page
 
 
-def _add(app: web.Application, routes: Sequence[Route]) -> None:
+def _add(app: web.Application, routes: Sequence[Route], once: Once) -> None:
+    """What all routes have in common is put around their handlers here. Every GET is a HEAD as well."""
+    named = {(route.method, route.path) for route in routes}
     for route in routes:
         handler = without_query(route.handler) if route.query is None else route.handler
+        if route.sent_again in (Repeats.ONCE, Repeats.SECRET):
+            handler = once.kept(route, handler)
+        handler = negotiated(route, handler)
         app.router.add_route(route.method, f"/v1/{route.path}", handler)
+        if route.method == "GET" and ("HEAD", route.path) not in named:
+            app.router.add_route("HEAD", f"/v1/{route.path}", handler)
 
 
-def _open_inside(app: web.Application, relay: Relay, routes: Sequence[Route]) -> None:
+def _open_inside(app: web.Application, relay: Relay, routes: Sequence[Route], once: Once) -> None:
     """The commands that other controllers pass on."""
     within = relay.inside.app(BODY_BYTES_MAX)
-    _add(within, routes)
+    _add(within, routes, once)
 
     async def begin(_: web.Application) -> None:
         await relay.inside.begin(within)

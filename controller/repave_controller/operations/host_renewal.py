@@ -42,6 +42,7 @@ class Decider(Protocol):
         change: Callable[[Application, Observed, Instant], Outcome],
         key: str,
         body: str,
+        expected: tuple[str, ...],
         /,
     ) -> Accepted:
         """Raises Refused, StoreError."""
@@ -55,7 +56,14 @@ class HostRenewal:
         self._agents = agents
 
     async def taint(
-        self, host: HostName, region: str, *, by: str, reason: str, key: str
+        self,
+        host: HostName,
+        region: str,
+        *,
+        by: str,
+        reason: str,
+        key: str,
+        expected: tuple[str, ...] = (),
     ) -> tuple[Accepted, RegionName]:
         """The host is replaced once a fresh one is there; also says where it is.
 
@@ -67,13 +75,15 @@ class HostRenewal:
             return request_taint(known, group.name, place, host, by, reason, now)
 
         accepted = Accepted(application.name, group.name, application.rollouts_total, "taint")
-        return await self._decider.change(accepted, change, key, repr((host, place, reason))), place
+        return await self._decider.change(accepted, change, key, repr((host, place, reason)), expected), place
 
     def application_of(self, host: HostName) -> ApplicationName:
         """Raises Refused where no group has hosts of such a name."""
         return self._group_of(host)[0].name
 
-    async def renew(self, name: ApplicationName, *, by: str, reason: str, key: str) -> Accepted:
+    async def renew(
+        self, name: ApplicationName, *, by: str, reason: str, key: str, expected: tuple[str, ...] = ()
+    ) -> Accepted:
         """Every host of the group that serves is replaced. Raises Refused, StoreError."""
         application = self._decider.applications()[name]
         serving = application.group(application.serving)
@@ -83,7 +93,7 @@ class HostRenewal:
             return request_renewal(known, by, reason, now)
 
         accepted = Accepted(name, group, application.rollouts_total, "renewal")
-        return await self._decider.change(accepted, change, key, repr((group, reason)))
+        return await self._decider.change(accepted, change, key, repr((group, reason)), expected)
 
     def _group_of(self, host: HostName) -> tuple[Application, ServerGroup]:
         name = host.rpartition("-")[0]

@@ -25,6 +25,7 @@ from repave_controller.core.domain.application import (
     ReleaseOrder,
     Tenure,
 )
+from repave_controller.core.domain.generations import check_unmoved
 from repave_controller.core.domain.reasons import Reason, Refusal, Refused, Why, reason_of
 from repave_controller.core.ports import Conflict, Fenced, Regions, Spec, Store, StoreError, Transaction
 from repave_controller.core.rollout.step import after_suspension, held, step
@@ -228,9 +229,11 @@ class Owner:
         body: str,
         spec_text: str = "",
         accepted: Accepted | None = None,
+        expected: tuple[str, ...] = (),
     ) -> Accepted:
-        """Decides on a person's command; returns once it is saved. The same key again: the same answer.
-        Raises Refused, StoreError, NotOwner."""
+        """Decides on a person's command; returns once it is saved. The same key again: the same answer. With
+        `expected`, only if the application still has one of these generations. Raises Refused, StoreError,
+        NotOwner."""
         async with self._lock:
             await self._resolve_doubt()
             request = Request.of(self.application, kind, key, body)
@@ -239,6 +242,7 @@ class Owner:
                 return answered
             self._catch_up()
             while True:
+                check_unmoved(self.application, expected)
                 try:
                     accepted = await self._carry_out(change, request, spec_text, accepted)
                     break

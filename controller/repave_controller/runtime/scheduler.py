@@ -278,9 +278,11 @@ class Scheduler:
         queue: bool | WhileBusy,
         plan: str = "",
         lacks: Mapping[RegionName, Reason] | None = None,
+        expected: tuple[str, ...] = (),
     ) -> Accepted:
         """Starts or joins a release; while a rollout runs, what `queue` says. With `plan`, only if it still
-        has that id. `lacks`: the regions that have no room for it now.
+        has that id; with `expected`, only if the application still has one of these generations. `lacks`:
+        the regions that have no room for it now.
 
         Raises Refused, StoreError.
         """
@@ -297,7 +299,7 @@ class Scheduler:
         request = dataclasses.replace(order, by="", key="")
         body = repr((request, queue))
         try:
-            accepted = await owner.command(command, "release", order.key, body, spec_text)
+            accepted = await owner.command(command, "release", order.key, body, spec_text, expected=expected)
         except StoreError:
             if owner.is_in_doubt:
                 self._begin(owner)
@@ -317,10 +319,17 @@ class Scheduler:
         check_port(application, order, self.applications())
 
     async def steer(
-        self, application: ApplicationName, verb: Verb, *, by: str, reason: str = "", key: str = ""
+        self,
+        application: ApplicationName,
+        verb: Verb,
+        *,
+        by: str,
+        reason: str = "",
+        key: str = "",
+        expected: tuple[str, ...] = (),
     ) -> Accepted:
-        """Carries out what a person asks of an application; returns once it is saved. Raises Refused,
-        StoreError."""
+        """Carries out what a person asks of an application; returns once it is saved. With `expected`, only
+        if it still has one of these generations. Raises Refused, StoreError."""
 
         def command(known: Application, observed: Observed, now: Instant) -> Outcome:
             if isinstance(verb, Rollback):
@@ -329,7 +338,8 @@ class Scheduler:
             return asked.apply(known, observed, by, reason, now)
 
         kind = type(verb).__name__.lower()
-        return await self._owner(application).command(command, kind, key, repr((verb, reason)))
+        owner = self._owner(application)
+        return await owner.command(command, kind, key, repr((verb, reason)), expected=expected)
 
     def _standing(self, application: Application) -> tuple[str, ...]:
         """The rules of the guards that hold its rollout up now."""
@@ -382,7 +392,9 @@ class Scheduler:
                 if self.depends_on_others(owner.application):
                     owner.wake()
 
-    async def change(self, accepted: Accepted, change: Change, key: str, body: str) -> Accepted:
+    async def change(
+        self, accepted: Accepted, change: Change, key: str, body: str, expected: tuple[str, ...] = ()
+    ) -> Accepted:
         """Decides on a command that begins no rollout; `accepted` answers it. Raises Refused, StoreError."""
 
         def command(known: Application, observed: Observed, now: Instant) -> Outcome:
@@ -390,7 +402,7 @@ class Scheduler:
             return change(known, observed, now)
 
         owner = self._owner(accepted.application)
-        return await owner.command(command, accepted.kind, key, body, accepted=accepted)
+        return await owner.command(command, accepted.kind, key, body, accepted=accepted, expected=expected)
 
     def _check_ahead(self, application: ApplicationName, regions: set[RegionName]) -> None:
         known = self.applications().get(application)

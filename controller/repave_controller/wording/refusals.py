@@ -43,6 +43,31 @@ def _plan_changed(again: str, plan: str, changes: Sequence[str]) -> str:
     return f"plan {plan} does not hold any more: {what}; look at {again} again"
 
 
+def _moved(
+    again: str,
+    application: str,
+    expected: str,
+    generation: str,
+    rollout: int,
+    seen_rollout: int,
+    version: str,
+    phase: str,
+    paused_by: str,
+) -> str:
+    if seen_rollout < 0:
+        return (
+            f"If-Match: expected a generation of {application} in quotes, as {again} -o json has it, "
+            f"not {expected[:NAME_SHOWN_MAX]}"
+        )
+    now = f"rollout {rollout} (of {version}) is {phase}" if rollout else "it was never released"
+    now += f", paused by {paused_by}" if paused_by else ""
+    since = "it has gone on" if seen_rollout == rollout else f"rollout {seen_rollout} was the newest then"
+    return (
+        f"{application} has changed since it was looked at: {now}; {since}. Nothing was done: look at it "
+        f"again ({again}); it is at generation {generation} now"
+    )
+
+
 def _regions_disagree(recover: str, application: str, votes: Sequence[str]) -> str:
     return f"{application}: the regions do not agree on who serves: {'; '.join(votes)}; choose one: {recover}"
 
@@ -281,6 +306,7 @@ TEXTS: Mapping[Kind, Template] = {
         lambda *commands, by, reason: f"it is paused already, by {who(by, reason)}{ways(commands)}"
     ),
     Refusal.PLAN_CHANGED: _plan_changed,
+    Refusal.MOVED: _moved,
     Refusal.NO_WAY_IN: "traffic.port: {regions}: {lack}",
     Refusal.ONLY_SWITCHES: _only_switches,
     Refusal.PORT_TAKEN: "traffic.port: {port} is taken by {other} in {regions}; choose another port",

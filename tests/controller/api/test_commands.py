@@ -24,7 +24,7 @@ def test_a_provider_that_a_region_does_not_have_is_refused_and_changes_nothing(a
     for path in ("plan", "applications/hello/releases"):
         body = {"spec": other, "digest": api.push("v1"), "version": "v1"}
         answer = api.post(path, body)
-        assert (answer.status, answer.json["rule"]) == (422, "provider")
+        assert (answer.status, answer.json["rule"]) == (422, "disagreement")
         assert answer.json["detail"].endswith(
             ".provider: the agent of oslo has the provider local, the spec says ssh_pool: correct one of them"
         )

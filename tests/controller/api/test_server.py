@@ -61,8 +61,6 @@ def test_a_host_that_is_no_address_is_a_problem(controller: ServedController, ho
         b"GET\r\n\r\n",
         b"GET /v1/apps HTTP/9.9\r\n\r\n",
         b"GET /v1/applications HTTP/1.1\r\nHost: 127.0.0.1\r\nbad header\r\n\r\n",
-        b"GET /v1/applications HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"a" * 20_000 + b"\r\n\r\n",
-        b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
         b"GET http://[::1 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
         b"POST /v1/plan HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: -1\r\n\r\n",
         b"POST /v1/plan HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -73,6 +71,27 @@ def test_what_is_no_http_is_a_problem_too(controller: ServedController, request_
     assert status in (400, 403, 404)
     assert kind.startswith("application/problem+json")
     assert body["detail"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "rule"),
+    [
+        (
+            b"GET /v1/events?application=" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+            414,
+            "uri-too-long",
+        ),
+        (b"GET /" + b"a" * 8_100 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414, "uri-too-long"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 20_000 + b"\r\n\r\n", 431, "headers-too-long"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"a" * 20_000 + b": x\r\n\r\n", 431, "headers-too-long"),
+    ],
+    ids=["query", "path", "value", "name"],
+)
+def test_what_is_too_long_is_told_from_what_is_no_http(
+    controller: ServedController, request_: bytes, status: int, rule: str
+) -> None:
+    found, kind, body = raw(controller, request_)
+    assert (found, kind.partition(";")[0], body["rule"]) == (status, "application/problem+json", rule)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import pytest
 from pydantic import BaseModel
 
 from repave_controller.api.web import streams
+from repave_controller.api.web.openapi import JSON
 from repave_controller.core.domain.application import Instant
 from repave_controller.runtime.clock import SteadyClock
 from repave_protos.protocol.certificates import new_key, request_for
@@ -25,8 +26,13 @@ HOLIDAYS = {"from": "2999-12-20", "to": "2999-12-31", "applications": ["web-*"]}
 
 
 def exactly(model: type[BaseModel], body: Any) -> None:
-    """No field is missing, none is too many, all have their types."""
-    assert model.model_validate(body).model_dump(mode="json") == body
+    """No field is missing, none is too many, all have their types; a list that is whole has no next page."""
+    told = {"next": "", **body} if "items" in body and "next" in model.model_fields else body
+    assert model.model_validate(body).model_dump(mode="json") == told
+
+
+ELSEWHERE = {"simulations", "notices/{target}/replay", "notices/{target}/test"}
+"""Commands that take seconds, or a target to be told: their own tests ask for them."""
 
 
 async def join(real: RealController) -> None:
@@ -34,15 +40,17 @@ async def join(real: RealController) -> None:
     await real.enrolment.join(word.secret, request_for(new_key()), "192.0.2.7")
 
 
-EMPTY = ("applications/{application}/queue",)
+EMPTY = ("applications/{application}/queue", "notices", "plans")
 """Lists in which nothing is while all is well."""
 READS = [
     route
     for route in routes()
-    if route.method == "GET" and route.answer is not None and not route.path.endswith("stream")
+    if route.method == "GET" and route.answer is not None and route.gives == JSON
     if route.path
     not in ("tokens", "roles", "audit", "trusts", "people")  # those of accounts: test_accounts.py
-    and not route.path.endswith("{artifact}")  # what is being fetched: tests/cli/commands/test_artifacts.py
+    and not route.path.endswith(
+        ("{plan}", "{artifact}")
+    )  # what is being fetched: tests/cli/commands/test_artifacts.py
 ]
 
 
@@ -109,6 +117,7 @@ async def test_every_command_answers_as_described(real: RealController) -> None:
     await refused(f"{one}/object", "no-objection", json={})
     await refused(f"{one}/queue/resume", "queue-empty", json={})
     await refused(f"{one}/queue/drop", "queue-empty", json={"all": True})
+    await refused(f"{one}/queue/move", "queue-empty", json={"name": "v3", "place": 1})
     await post(f"{one}/pause", json={"by": "ann"})
     await post(f"{one}/resume", json={"by": "ann"})
     await post(f"{one}/override", json={"rule": "capacity", "reason": "known"})
@@ -160,7 +169,8 @@ async def test_every_command_answers_as_described(real: RealController) -> None:
         await refused(f"roles/{verb}", "no-accounts", json={"to": "ann", "role": "viewer"})
     for verb in ("join", "leave"):
         await refused(f"teams/{{team}}/{verb}", "no-accounts", json={"name": "ann"})
-    assert posts == {}, "a command that nobody has asked"
+    await refused("login/session", "no-accounts", json={"token": "x"})
+    assert posts.keys() == ELSEWHERE, "a command that nobody has asked"
 
 
 async def test_a_package_comes_back_byte_for_byte_whatever_is_accepted(real: RealController) -> None:
@@ -242,14 +252,15 @@ class Reader:
 async def test_followers_get_each_event_once_and_their_streams_end_with_the_server(
     real: RealController,
 ) -> None:
+    await release(real)
     async with (
         real.client.get("events/stream") as early,
         real.client.get("events/stream", headers={"Last-Event-ID": "3"}) as resumed,
         real.client.get("events/stream?after=5&application=hello") as later,
     ):
         readers = [Reader(each) for each in (early, resumed, later)]
-        await release(real)
         await release(real, "v2")
+        await release(real, "v3")
         async with real.client.get("events?limit=1000") as answer:
             stored = [each["sequence"] for each in (await answer.json())["items"]]
         await until(lambda: all(each.numbers[-1:] >= stored[-1:] for each in readers))

@@ -69,6 +69,7 @@ from repave_protos.protocol.values import (
     Resync,
     Welcome,
 )
+from tests.fakes.controller.described import Described
 
 MACHINE = Machine("m1", "10.0.0.1", "fresh", "", 60.0, "")
 IMAGE = BakedImage("i1", "shop-1", Digest("d" * 64), "b1", "", 60.0, is_current=True)
@@ -247,6 +248,7 @@ async def real_controller(
         metrics=metrics,
         outbox=outbox,
     )
+    described = Described(app)
     agents = {name: ObedientAgent(name) for name in regions} | {each.region: each for each in guests}
     scheduling = asyncio.create_task(scheduler.run())
     tasks = [scheduling, asyncio.create_task(outbox.run())]
@@ -265,3 +267,4 @@ async def real_controller(
                 task.cancel()
             await asyncio.wait(tasks)
     await store.close()
+    assert not described.faults, described.faults

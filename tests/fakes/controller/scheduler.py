@@ -68,6 +68,7 @@ from repave_protos.protocol.values import (
     fingerprint_of_state,
 )
 from repave_simulation.tiers.store import MemoryStore, Shelf
+from tests.fakes.controller.described import Described
 
 START_SECONDS = 20.0
 LAUNCHED_AT = 1_700_000_000.0
@@ -382,6 +383,7 @@ class ServedController:
             company=self.company,
             disk=self._disk(images, clock),
         )
+        self.described = Described(app)
         async with serve(app, "127.0.0.1", self.port, self.connections_max, self.certificate) as self.port:
             self.url = f"{'https' if self.certificate else 'http'}://127.0.0.1:{self.port}"
             for region, view in self.sessions.known.items():
@@ -423,3 +425,4 @@ def served(
             controller.end()
         thread.join(START_SECONDS)
         assert not thread.is_alive(), "the controller did not stop"
+    assert not controller.described.faults, controller.described.faults

@@ -37,6 +37,9 @@ class Items(BaseModel, Generic[Item]):
     """Every list answers so, also an empty one."""
 
     items: list[Item]
+    next: str = Field(
+        default="", description="Ask with cursor=this for those that follow; empty or not there: no more do."
+    )
 
 
 # --------------------------------------------------------------------------------------------- asked for
@@ -339,11 +342,14 @@ class ApplicationRegionItem(BaseModel):
 class RegionPage(Items[ApplicationRegionItem]):
     """Some regions of an application, in its order."""
 
-    next: str = Field(description="Ask with after=this for those that follow; empty: there are no more.")
-
 
 class ApplicationItem(BaseModel):
     """One line about an application."""
+
+    generation: str = Field(
+        default="",
+        description="Of what is decided now: a command with it as If-Match is refused once that has changed.",
+    )
 
     name: str
     serving: str
@@ -463,7 +469,6 @@ class HostsAnswer(Items[HostItem]):
     """Hosts, and the regions that could not be asked."""
 
     unreachable: dict[str, str] = Field(description="Region to reason.")
-    next: str = Field("", description="Ask with after=this for those that follow; empty: there are no more.")
 
 
 class WornItem(BaseModel):
@@ -583,7 +588,7 @@ class History(BaseModel):
 
     items: list[RolloutItem]
     dropped_through: int = Field(description="Rollouts up to this number are no longer kept; 0: all are.")
-    next: int = Field(description="Ask with before=this for those that follow; 0: there are no more.")
+    next: int = Field(description="Ask with cursor=this for those that follow; 0: there are no more.")
 
 
 class ImageItem(BaseModel):
@@ -684,3 +689,30 @@ class RecoveryAnswer(Items[RecoveryItem]):
     id: str
     incarnation: int | None = Field(description="The new life of the store, if anything was adopted.")
     waiting: dict[str, str] = Field(description="Regions that are ahead still, and why.")
+
+
+# ---------------------------------------------------------------------------------------------- problems
+
+
+class ProblemPlace(BaseModel):
+    """One thing that is wrong. Of a spec also where it stands; of a body the field alone."""
+
+    field: str
+    message: str
+    file: str = ""
+    line: int = 0
+    column: int = 0
+    fix: str = ""
+
+
+class Problem(BaseModel):
+    """Why a request was refused, or failed (RFC 9457)."""
+
+    type: str = Field(description="urn:repave:problem: and the rule.")
+    title: str = Field(description="The rule in words.")
+    status: int
+    detail: str = Field(description="What is wrong, for people, with what to do about it where it is known.")
+    rule: str = Field(description="What programs go by.")
+    problems: list[ProblemPlace] = Field(description="Each place that is wrong, of a spec or a body.")
+    facts: dict[str, FactValue] = Field(description="What the detail is made of.")
+    remedy: RemedyItem | None = Field(description="What a person could do about it; null: nothing is known.")

@@ -13,6 +13,8 @@ HISTORY_MAX = 500
 HOSTS_MAX = 10_000
 LOG_LINES_MAX = 1000
 LIVE_TOPICS_MAX = 20
+ITEMS_MAX = 10_000
+CURSOR_LENGTH_MAX = 1000
 FLAGS = {"1": True, "true": True, "0": False, "false": False}
 
 
@@ -39,11 +41,34 @@ Number = Annotated[int, BeforeValidator(whole_number), Field(ge=0, le=NUMBER_MAX
 Flag = Annotated[bool, BeforeValidator(flag)]
 Name = Annotated[str, Field(max_length=NAME_LENGTH_MAX), AfterValidator(name)]
 
+Cursor = Annotated[str, Field(max_length=CURSOR_LENGTH_MAX)]
+OFTEN = "`next` of the page before, as in every list; the same as `{}`, which wins."
+
 
 class Query(BaseModel):
     """Unknown names are refused: they are misspelt ones."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PageQuery(Query):
+    """Which page of a list."""
+
+    limit: Annotated[Number, Field(le=ITEMS_MAX)] = Field(0, description="At most so many items; 0: all.")
+    cursor: Cursor = Field("", description="`next` of the page before; empty: from the first.")
+
+
+class ApplicationsQuery(PageQuery):
+    """Which applications."""
+
+    phase: Name = Field("", description="Those alone in this phase, such as running; empty: all.")
+    prefix: Name = Field("", description="Those alone whose names begin so; empty: all.")
+
+
+class GroupsQuery(PageQuery):
+    """Which server groups."""
+
+    state: Name = Field("", description="Those alone in this state, such as warm; empty: all.")
 
 
 class RegionQuery(Query):
@@ -56,10 +81,11 @@ class RegionPageQuery(Query):
     """Which page."""
 
     after: Name = Field("", description="The last region of the page before; empty: from the first.")
-    limit: Annotated[Number, Field(ge=1, le=REGIONS_MAX)] = 100
+    limit: Annotated[Number, Field(ge=1, le=REGIONS_MAX)] = Field(100, description="At most so many regions.")
+    cursor: Name = Field("", description=OFTEN.format("after"))
 
 
-class RegionsQuery(Query):
+class RegionsQuery(PageQuery):
     """Which regions."""
 
     troubled: Flag = Field(False, description="Those alone of which there is something to be told.")
@@ -75,7 +101,8 @@ class HistoryQuery(Query):
     """Which page of it, and how much of each rollout."""
 
     before: Number = Field(0, description="Rollouts of lower numbers than this; 0: the newest.")
-    limit: Annotated[Number, Field(ge=1, le=HISTORY_MAX)] = 50
+    limit: Annotated[Number, Field(ge=1, le=HISTORY_MAX)] = Field(50, description="At most so many rollouts.")
+    cursor: Number = Field(0, description=OFTEN.format("before"))
     brief: Flag = Field(False, description="Without what each region did.")
 
 
@@ -86,6 +113,7 @@ class HostsQuery(RegionQuery):
     limit: Annotated[Number, Field(le=HOSTS_MAX)] = Field(
         0, description="Regions are asked until there are so many; 0: all regions."
     )
+    cursor: Name = Field("", description=OFTEN.format("after"))
 
     group: Name = Field("", description="Empty: all.")
     log_lines: Annotated[Number, Field(le=LOG_LINES_MAX)] = Field(
@@ -115,7 +143,10 @@ class EventStreamQuery(Query):
 class EventsQuery(EventStreamQuery):
     """Which events, how many."""
 
-    limit: Annotated[Number, Field(le=EVENTS_MAX)] = 100
+    limit: Annotated[Number, Field(le=EVENTS_MAX)] = Field(100, description="At most so many events.")
+    cursor: Number = Field(0, description=OFTEN.format("after"))
+    kind: Name = Field("", description="Those alone of this kind, such as rollout.ended; empty: all.")
+    region: Name = Field("", description="Those alone of this region; empty: all.")
     newest: Flag = Field(False, description="The last ones instead of those that follow `after`.")
 
 

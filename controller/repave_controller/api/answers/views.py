@@ -21,6 +21,7 @@ from repave_controller.core.domain.application import (
     ReleaseOrder,
     ServerGroup,
 )
+from repave_controller.core.domain.generations import generation_of
 from repave_controller.core.domain.naming import format_group
 from repave_controller.core.domain.reasons import Why, cli
 from repave_controller.core.domain.rollout import Pause, Phase, Rollout, Track, TrackPhase, Wave
@@ -122,10 +123,11 @@ def item_fields(application: Application, observed: Observed) -> dict[str, Any]:
         if region in observed
     )
     return {
+        "generation": generation_of(application),
         "name": application.name,
         "serving": serving.name if serving else "",
         "version": serving.version if serving else "",
-        "phase": _phase(application),
+        "phase": phase_of_application(application),
         "rollout": target.name if target else "",
         "hosts": sum(group.size(region) for region, group in by_region.items()),
         "verified": verified,
@@ -135,7 +137,7 @@ def item_fields(application: Application, observed: Observed) -> dict[str, Any]:
     }
 
 
-def _phase(application: Application) -> str:
+def phase_of_application(application: Application) -> str:
     if application.deletion is not None:
         return "deleting"
     return phase_of(application.rollout) if application.rollout else ""

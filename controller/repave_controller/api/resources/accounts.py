@@ -2,19 +2,22 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from functools import partial
 from typing import Annotated
 
 from aiohttp import web
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
-from repave_controller.api.answers.models import Body
-from repave_controller.api.answers.queries import EVENTS_MAX, Flag, Number, Query
+from repave_controller.api.answers.models import Body, Items
+from repave_controller.api.answers.queries import EVENTS_MAX, OFTEN, Flag, Number, PageQuery, Query
+from repave_controller.api.answers.queries import Name as QueryName
 from repave_controller.api.answers.views import time_of
 from repave_controller.api.resources.freezes import Glob
 from repave_controller.api.web import cookies
 from repave_controller.api.web.access import Guarded
 from repave_controller.api.web.callers import principal_of
-from repave_controller.api.web.openapi import Route
+from repave_controller.api.web.openapi import Repeats, Route
+from repave_controller.api.web.paging import page, paged
 from repave_controller.api.web.problems import Problem
 from repave_controller.api.web.requests import body_of, query_of
 from repave_controller.api.web.responses import answer
@@ -124,11 +127,19 @@ class MemberRequest(Body):
     reason: str = Field("", max_length=1000)
 
 
+class TokensQuery(PageQuery):
+    """Which tokens."""
+
+    name: QueryName = Field("", description="Those alone of this person or machine; empty: all.")
+    state: QueryName = Field("", description="Those alone that are active, expired or revoked; empty: all.")
+
+
 class AuditQuery(Query):
     """Which rows of the audit log."""
 
     after: Number = Field(0, description="Only rows with a number above.")
-    limit: Annotated[Number, Field(ge=1, le=EVENTS_MAX)] = Field(100)
+    limit: Annotated[Number, Field(ge=1, le=EVENTS_MAX)] = Field(100, description="At most so many rows.")
+    cursor: Number = Field(0, description=OFTEN.format("after"))
     newest: Flag = Field(False, description="The last ones instead of the first.")
 
 
@@ -180,10 +191,8 @@ class NewTokenAnswer(BaseModel):
     item: TokenItem
 
 
-class TokensAnswer(BaseModel):
-    """All tokens, newest first."""
-
-    items: list[TokenItem]
+class TokensAnswer(Items[TokenItem]):
+    """Tokens, newest first."""
 
 
 class TrustItem(BaseModel):
@@ -199,10 +208,8 @@ class TrustItem(BaseModel):
     created_at: datetime
 
 
-class TrustsAnswer(BaseModel):
+class TrustsAnswer(Items[TrustItem]):
     """The first one that a job's token fits counts."""
-
-    items: list[TrustItem]
 
 
 class RoleItem(BaseModel):
@@ -235,11 +242,24 @@ class AuditItem(BaseModel):
     hash: str
 
 
-class AuditAnswer(BaseModel):
+class AuditAnswer(Items[AuditItem]):
     """Rows of the audit log. `installation` begins its chain."""
 
     installation: str
-    items: list[AuditItem]
+
+
+CHANGE_REFUSES = (
+    "no-accounts",
+    "no-token",
+    "last-admin",
+    "no-role",
+    "team",
+    "too-many",
+    "unknown-member",
+    "unknown-role",
+    "unknown-token",
+    "unknown-trust",
+)
 
 
 class AccountRoutes:
@@ -249,26 +269,53 @@ class AccountRoutes:
         self._found, self._clock = guarded, clock
 
     def routes(self) -> tuple[Route, ...]:
+        listed = partial(Route, "GET", refuses=("no-accounts",))
+        change = partial(Route, "POST", refuses=CHANGE_REFUSES)
         return (
             Route("GET", "whoami", self.whoami, WhoAnswer),
-            Route("GET", "trusts", self.trusts, TrustsAnswer),
-            Route("POST", "trusts", self.trust, TrustItem, TrustRequest),
-            Route("POST", "trusts/{trust}/remove", self.distrust, TrustItem, ReasonRequest),
-            Route("POST", "logout", self.logout, TokenItem, ReasonRequest),
-            Route("GET", "tokens", self.tokens, TokensAnswer),
-            Route("POST", "tokens", self.create, NewTokenAnswer, TokenRequest),
-            Route("POST", "tokens/{token}/revoke", self.revoke, TokenItem, ReasonRequest),
-            Route("GET", "roles", self.roles, RolesAnswer),
-            Route("POST", "roles/grant", self._changing(changes.grant), RolesAnswer, GrantRequest),
-            Route("POST", "roles/withdraw", self._changing(changes.withdraw), RolesAnswer, GrantRequest),
-            Route("POST", "teams/{team}/join", self._moving(changes.join_team), RolesAnswer, MemberRequest),
-            Route("POST", "teams/{team}/leave", self._moving(changes.leave_team), RolesAnswer, MemberRequest),
-            Route("GET", "audit", self.audit, AuditAnswer, query=AuditQuery),
+            listed("trusts", self.trusts, TrustsAnswer, query=PageQuery),
+            change("trusts", self.trust, TrustItem, TrustRequest, status=201, repeats=Repeats.ONCE),
+            change("trusts/{trust}/remove", self.distrust, TrustItem, ReasonRequest),
+            change("logout", self.logout, TokenItem, ReasonRequest),
+            listed("tokens", self.tokens, TokensAnswer, query=TokensQuery),
+            change("tokens", self.create, NewTokenAnswer, TokenRequest, status=201, repeats=Repeats.SECRET),
+            change("tokens/{token}/revoke", self.revoke, TokenItem, ReasonRequest),
+            listed("roles", self.roles, RolesAnswer),
+            change(
+                "roles/grant",
+                self._changing(changes.grant),
+                RolesAnswer,
+                GrantRequest,
+                summary="Give a role for applications to a name or a team.",
+            ),
+            change(
+                "roles/withdraw",
+                self._changing(changes.withdraw),
+                RolesAnswer,
+                GrantRequest,
+                summary="Take a role back.",
+            ),
+            change(
+                "teams/{team}/join",
+                self._moving(changes.join_team),
+                RolesAnswer,
+                MemberRequest,
+                summary="Put a name into a team.",
+            ),
+            change(
+                "teams/{team}/leave",
+                self._moving(changes.leave_team),
+                RolesAnswer,
+                MemberRequest,
+                summary="Take a name out of a team.",
+            ),
+            listed("audit", self.audit, AuditAnswer, query=AuditQuery),
         )
 
     # ---------------------------------------------------------------------------------- who calls, tokens
 
     async def whoami(self, request: web.Request) -> web.Response:
+        """Who calls, in which roles."""
         principal = principal_of(request)
         token = self.guarded.accounts.token(principal.credential) if principal.credential else None
         method = (token.method or "token") if token is not None else ""
@@ -290,10 +337,16 @@ class AccountRoutes:
             )
         )
 
-    async def trusts(self, _: web.Request) -> web.Response:
-        return answer(TrustsAnswer(items=[_trust(each) for each in self.guarded.accounts.trusts]))
+    async def trusts(self, request: web.Request) -> web.Response:
+        """Which jobs of CIs may log in."""
+        places = {each.id: place for place, each in enumerate(self.guarded.accounts.trusts)}
+        shown, following = page(
+            self.guarded.accounts.trusts, query_of(request, PageQuery), lambda each: (places[each.id],)
+        )
+        return paged(request, TrustsAnswer(items=[_trust(each) for each in shown], next=following))
 
     async def trust(self, request: web.Request) -> web.Response:
+        """Let jobs of a CI log in by the tokens that it signs for them."""
         asked = await body_of(request, TrustRequest)
         made = await self.guarded.accounts.trust(
             asked.name,
@@ -306,10 +359,12 @@ class AccountRoutes:
         return answer(_trust(made), status=201)
 
     async def distrust(self, request: web.Request) -> web.Response:
+        """Let such jobs log in no more."""
         await body_of(request, ReasonRequest)
         return answer(_trust(await self.guarded.accounts.distrust(request.match_info["trust"])))
 
     async def logout(self, request: web.Request) -> web.Response:
+        """End the token or the session that this request shows."""
         await body_of(request, ReasonRequest)
         principal = principal_of(request)
         if not principal.credential:
@@ -319,10 +374,19 @@ class AccountRoutes:
             cookies.take(response, cookies.SESSION)
         return response
 
-    async def tokens(self, _: web.Request) -> web.Response:
-        return answer(TokensAnswer(items=[self.item(each) for each in self.guarded.accounts.tokens]))
+    async def tokens(self, request: web.Request) -> web.Response:
+        """The tokens, without their secrets; newest first."""
+        asked, now = query_of(request, TokensQuery), self._clock()
+        found = (
+            each
+            for each in self.guarded.accounts.tokens
+            if asked.name in ("", each.name) and asked.state in ("", each.state(now))
+        )
+        shown, following = page(found, asked, lambda each: (-each.created_at, each.id))
+        return paged(request, TokensAnswer(items=[self.item(each) for each in shown], next=following))
 
     async def create(self, request: web.Request) -> web.Response:
+        """Make a token. It is shown once."""
         asked = await body_of(request, TokenRequest)
         scopes = tuple(each.grant for each in asked.scopes)
         by = principal_of(request).name
@@ -334,6 +398,7 @@ class AccountRoutes:
         return response
 
     async def revoke(self, request: web.Request) -> web.Response:
+        """End a token at once; repeating it changes nothing."""
         await body_of(request, ReasonRequest)
         return await self._revoked(request.match_info["token"], principal_of(request).name)
 
@@ -360,6 +425,7 @@ class AccountRoutes:
     # ------------------------------------------------------------------------------------- roles and teams
 
     async def roles(self, _: web.Request) -> web.Response:
+        """Who has which role for which applications, and who is in which team."""
         return answer(_roles(self.guarded.accounts.roles))
 
     def _changing(self, change: Callable[[Roles, str, Grant], Roles]) -> Handler:
@@ -385,10 +451,13 @@ class AccountRoutes:
     # ---------------------------------------------------------------------------------------------- audit
 
     async def audit(self, request: web.Request) -> web.Response:
+        """The audit log: who asked for what, and what came of it; each row with the hash of its chain."""
         query, audit = query_of(request, AuditQuery), self.guarded.audit
-        rows = await audit.rows(query.after, query.limit, query.newest)
+        rows = await audit.rows(query.after or query.cursor, query.limit, query.newest)
         items = [AuditItem(number=each.number, text=each.text, hash=each.hash) for each in rows]
-        return answer(AuditAnswer(installation=audit.installation, items=items))
+        is_more = not query.newest and len(items) == query.limit
+        following = str(items[-1].number) if is_more else ""
+        return paged(request, AuditAnswer(installation=audit.installation, items=items, next=following))
 
     @property
     def guarded(self) -> Guarded:

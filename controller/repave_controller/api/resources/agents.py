@@ -7,10 +7,12 @@ from aiohttp import web
 from pydantic import BaseModel, Field
 
 from repave_controller.api.answers.models import CheckItem, Items, SignedRequest
+from repave_controller.api.answers.queries import PageQuery
 from repave_controller.api.answers.regional_models import DoneAnswer
 from repave_controller.api.answers.views import time_of
-from repave_controller.api.web.openapi import Route
-from repave_controller.api.web.requests import body_of
+from repave_controller.api.web.openapi import Repeats, Route
+from repave_controller.api.web.paging import items, page
+from repave_controller.api.web.requests import body_of, query_of
 from repave_controller.core.domain.instants import Instant
 from repave_controller.core.domain.reasons import Refusal, Refused, cli
 from repave_controller.fleet.certificates import Denial
@@ -66,6 +68,16 @@ class AgentItem(BaseModel):
     revoked_by: str
 
 
+REFUSES = (
+    "agents-not-enrolled",
+    "authority-is-operators",
+    "region-name",
+    "rotating",
+    "too-many-tokens",
+    "unknown-agent",
+)
+
+
 class Agents:
     """One for an API. `enrolment` is None over plaintext; `url` is where agents reach the controller."""
 
@@ -77,10 +89,26 @@ class Agents:
     def routes(self) -> tuple[Route, ...]:
         one = "agents/{region}"
         return (
-            Route("GET", "agents", self.listed, Items[AgentItem]),
-            Route("POST", "agents/rotate", self.rotate, DoneAnswer, RotateRequest),
-            Route("POST", f"{one}/join-token", self.invite, TokenAnswer, SignedRequest),
-            Route("POST", f"{one}/revoke", self.revoke, DoneAnswer, RevokeRequest),
+            Route("GET", "agents", self.listed, Items[AgentItem], query=PageQuery),
+            Route(
+                "POST",
+                "agents/rotate",
+                self.rotate,
+                DoneAnswer,
+                RotateRequest,
+                repeats=Repeats.ONCE,
+                refuses=REFUSES,
+            ),
+            Route(
+                "POST",
+                f"{one}/join-token",
+                self.invite,
+                TokenAnswer,
+                SignedRequest,
+                repeats=Repeats.SECRET,
+                refuses=REFUSES,
+            ),
+            Route("POST", f"{one}/revoke", self.revoke, DoneAnswer, RevokeRequest, refuses=REFUSES),
         )
 
     @property
@@ -90,12 +118,14 @@ class Agents:
             raise Refused(Refusal.AGENTS_NOT_ENROLLED)
         return self._given
 
-    async def listed(self, _: web.Request) -> web.Response:
+    async def listed(self, request: web.Request) -> web.Response:
+        """The agents that joined, with their certificates."""
         members = self._given.members() if self._given is not None else []
-        items = [_item(each, self._role(each), self._clock()) for each in members]
-        return web.json_response(text=Items[AgentItem](items=items).model_dump_json())
+        shown, following = page(members, query_of(request, PageQuery), lambda each: (each.region, each.agent))
+        return items(request, (_item(each, self._role(each), self._clock()) for each in shown), following)
 
     async def invite(self, request: web.Request) -> web.Response:
+        """Make what lets a machine become the agent of a region, once. It is shown once."""
         asked = await body_of(request, SignedRequest)
         word, token = await self._enrolment.invite(request.match_info["region"], asked.by)
         answer = TokenAnswer(
@@ -108,6 +138,7 @@ class Agents:
         return web.json_response(text=answer.model_dump_json())
 
     async def revoke(self, request: web.Request) -> web.Response:
+        """End what an agent's certificates are good for, and its stream; repeating it changes nothing."""
         asked, region = await body_of(request, RevokeRequest), request.match_info["region"]
         ended = await self._enrolment.revoke(region, asked.agent, asked.by, asked.reason)
         names = ", ".join(each.name for each in ended)
@@ -119,6 +150,7 @@ class Agents:
         return web.json_response(text=DoneAnswer(text=what).model_dump_json())
 
     async def rotate(self, request: web.Request) -> web.Response:
+        """Make a new authority for agents' certificates."""
         asked = await body_of(request, RotateRequest)
         ends_at = await self._enrolment.rotate(asked.by, at_once=asked.now)
         text = (

@@ -33,6 +33,7 @@ class Controllers:
         return (Route("GET", "controllers", self.listed, ControllersAnswer),)
 
     async def listed(self, _: web.Request) -> web.Response:
+        """The controllers that share the store, and what each decides for."""
         return answer(
             ControllersAnswer(items=list(self._items()), problems=_told(await self._company.concerns()))
         )

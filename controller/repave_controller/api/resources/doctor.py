@@ -58,6 +58,7 @@ class Doctor:
         return (Route("GET", "doctor", self.doctor, DoctorAnswer),)
 
     async def doctor(self, _: web.Request) -> web.Response:
+        """How the controller and its regions are: each finding with what to do about it."""
         self._sessions.forget_unused()
         regions, ahead = self._sessions.views(), self._scheduler.fence.ahead
         rivals, unused = self._sessions.rivals(), self._sessions.unused()

@@ -7,14 +7,15 @@ from aiohttp import web
 from pydantic import BaseModel, Field
 
 from repave_controller.api.answers.models import SPEC_LENGTH_MAX, Body, Items
-from repave_controller.api.answers.queries import Name, Query
+from repave_controller.api.answers.queries import Name, PageQuery, Query
 from repave_controller.api.answers.views import time_of
 from repave_controller.api.resources.names import Names
 from repave_controller.api.web.callers import may_read, require
-from repave_controller.api.web.openapi import Route
+from repave_controller.api.web.openapi import Repeats, Route
+from repave_controller.api.web.paging import items, page
 from repave_controller.api.web.problems import Problem
 from repave_controller.api.web.requests import body_of, query_of
-from repave_controller.api.web.responses import answer, items
+from repave_controller.api.web.responses import answer
 from repave_controller.core.domain.application import Application
 from repave_controller.core.ports import Store
 from repave_controller.operations.drafts import Draft, Drafts
@@ -112,13 +113,29 @@ class Drafting:
 
     def routes(self) -> tuple[Route, ...]:
         return (
-            Route("GET", "applications/{application}/spec", self.spec, SpecAnswer, query=SpecQuery),
-            Route("GET", "plans", self.drafts, Items[DraftItem]),
-            Route("GET", "plans/{plan}", self.draft, DraftAnswer),
-            Route("POST", "simulations", self.rehearse, RehearsalAnswer, RehearsalRequest),
+            Route(
+                "GET",
+                "applications/{application}/spec",
+                self.spec,
+                SpecAnswer,
+                query=SpecQuery,
+                refuses=("unknown-spec", "unknown-group"),
+            ),
+            Route("GET", "plans", self.drafts, Items[DraftItem], query=PageQuery),
+            Route("GET", "plans/{plan}", self.draft, DraftAnswer, refuses=("unknown-plan",)),
+            Route(
+                "POST",
+                "simulations",
+                self.rehearse,
+                RehearsalAnswer,
+                RehearsalRequest,
+                repeats=Repeats.SAFE,
+                refuses=("spec", "simulation-runs", "simulation-failed"),
+            ),
         )
 
     async def spec(self, request: web.Request) -> web.Response:
+        """The spec that a server group was made of."""
         name, query = self._names.one(request), query_of(request, SpecQuery)
         self._names.check_group(query.group, [name])
         groups = [
@@ -135,12 +152,18 @@ class Drafting:
         )
 
     async def drafts(self, request: web.Request) -> web.Response:
-        """The newest first."""
-        found = self._drafts.newest()
+        """The plans that were shown by this controller since it started, newest first."""
+        asked, found = query_of(request, PageQuery), self._drafts.newest()
         readable = set(may_read(request, {draft.application for _, draft in found}))
-        return items(_item(plan, draft) for plan, draft in found if draft.application in readable)
+        shown, following = page(
+            [each for each in found if each[1].application in readable],
+            asked,
+            lambda each: (-each[1].at, each[0]),
+        )
+        return items(request, (_item(plan, draft) for plan, draft in shown), following)
 
     async def draft(self, request: web.Request) -> web.Response:
+        """What a plan was made of."""
         plan = request.match_info["plan"]
         draft = self._drafts.find(plan)
         if draft is None or not may_read(request, [draft.application]):
@@ -159,6 +182,7 @@ class Drafting:
         )
 
     async def rehearse(self, request: web.Request) -> web.Response:
+        """How a release of this spec would go, run in a simulated fleet."""
         asked = await body_of(request, RehearsalRequest)
         spec, _ = await self._specs.read(asked.spec, asked.filename)
         require(request, Permission.RELEASE, spec.application)

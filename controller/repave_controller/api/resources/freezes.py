@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from repave_controller.api.answers.models import REASON_LENGTH_MAX, Body
 from repave_controller.api.answers.views import time_of
-from repave_controller.api.web.openapi import Route
+from repave_controller.api.web.openapi import Repeats, Route
 from repave_controller.api.web.requests import body_of
 from repave_controller.api.web.responses import answer
 from repave_controller.core.domain import freezes
@@ -78,23 +78,50 @@ class FreezeRoutes:
     def routes(self) -> tuple[Route, ...]:
         return (
             Route("GET", "freezes", self.listed, FreezesAnswer),
-            Route("POST", "freezes/all", self.freeze_all, FreezesAnswer, FreezeChange),
-            Route("POST", "freezes", self.add_freeze, FreezeItem, FreezeRequest),
-            Route("POST", "freezes/{freeze}/lift", self.lift_freeze, FreezesAnswer, FreezeChange),
+            Route(
+                "POST",
+                "freezes/all",
+                self.freeze_all,
+                FreezesAnswer,
+                FreezeChange,
+                refuses=("reason-missing",),
+            ),
+            Route(
+                "POST",
+                "freezes",
+                self.add_freeze,
+                FreezeItem,
+                FreezeRequest,
+                status=201,
+                repeats=Repeats.ONCE,
+                refuses=("freeze-over", "too-many-freezes"),
+            ),
+            Route(
+                "POST",
+                "freezes/{freeze}/lift",
+                self.lift_freeze,
+                FreezesAnswer,
+                FreezeChange,
+                refuses=("unknown-freeze",),
+            ),
         )
 
     async def listed(self, _: web.Request) -> web.Response:
+        """What is frozen now, and the freezes to come."""
         return answer(freezes_answer(self._scheduler.freezes, self._clock()))
 
     async def freeze_all(self, request: web.Request) -> web.Response:
+        """Freeze everything at once: no rollout moves until it is lifted."""
         return await self._change_freezes(freezing_all(await body_of(request, FreezeChange)))
 
     async def add_freeze(self, request: web.Request) -> web.Response:
+        """Add a freeze for a time, of all applications or of some."""
         asked = await body_of(request, FreezeRequest)
         freezes = await self._scheduler.change_freezes(adding(asked))
         return answer(added_answer(freezes, asked, self._clock()), status=201)
 
     async def lift_freeze(self, request: web.Request) -> web.Response:
+        """Lift a freeze by its id; `all` lifts the one of everything."""
         asked = await body_of(request, FreezeChange)
         return await self._change_freezes(lifting(request.match_info["freeze"], asked))
 

@@ -8,7 +8,9 @@ from repave_controller.api.answers import models, views
 from repave_controller.api.answers.queries import HostsQuery
 from repave_controller.api.resources.names import Names
 from repave_controller.api.web.callers import require
+from repave_controller.api.web.negotiation import generations_in
 from repave_controller.api.web.openapi import Route
+from repave_controller.api.web.paging import paged
 from repave_controller.api.web.requests import body_of, key_of, query_of
 from repave_controller.api.web.responses import answer
 from repave_controller.core.domain.application import Application
@@ -24,6 +26,19 @@ REGIONS_AT_ONCE = 20
 """Of a page: more hosts are asked for than it needs, as many as these regions have."""
 
 
+LIST_REFUSES = ("422 unknown-region", "unknown-group")
+TAINT_REFUSES = (
+    "unknown-host",
+    "unknown-application",
+    "ambiguous-host",
+    "region-unreachable",
+    "group-failed",
+    "retiring-group",
+    "too-many-tainted",
+    "nothing-to-renew",
+)
+
+
 class Hosts:
     """One for an API."""
 
@@ -34,14 +49,32 @@ class Hosts:
     def routes(self) -> tuple[Route, ...]:
         one = "applications/{application}"
         return (
-            Route("GET", "hosts", self.hosts, models.HostsAnswer, query=HostsQuery),
-            Route("GET", f"{one}/hosts", self.hosts, models.HostsAnswer, query=HostsQuery),
-            Route("POST", f"{one}/renew", self.renew, models.AcceptedAnswer, models.RenewRequest),
-            Route("POST", "hosts/{host}/taint", self.taint, models.TaintAnswer, models.TaintRequest),
+            Route("GET", "hosts", self.hosts, models.HostsAnswer, query=HostsQuery, refuses=LIST_REFUSES),
+            Route(
+                "GET", f"{one}/hosts", self.hosts, models.HostsAnswer, query=HostsQuery, refuses=LIST_REFUSES
+            ),
+            Route(
+                "POST",
+                f"{one}/renew",
+                self.renew,
+                models.AcceptedAnswer,
+                models.RenewRequest,
+                refuses=("nothing-to-renew", "rollout-running"),
+            ),
+            Route(
+                "POST",
+                "hosts/{host}/taint",
+                self.taint,
+                models.TaintAnswer,
+                models.TaintRequest,
+                refuses=TAINT_REFUSES,
+            ),
         )
 
     async def hosts(self, request: web.Request) -> web.Response:
+        """The hosts, asked of their regions just now; `unreachable` names regions that could not be."""
         query = query_of(request, HostsQuery)
+        after = query.after or query.cursor
         asked: dict[RegionName, list[ApplicationName]] = {}
         known = self._scheduler.applications()
         names = self._names.all(request)
@@ -54,7 +87,7 @@ class Hosts:
                     asked.setdefault(region, []).append(name)
         items: list[models.HostItem] = []
         unreachable: dict[str, str] = {}
-        left = sorted(region for region in asked if region > query.after)
+        left = sorted(region for region in asked if region > after)
         while left and (not query.limit or len(items) < query.limit):
             now = left[: REGIONS_AT_ONCE if query.limit else None]
             del left[: len(now)]
@@ -65,7 +98,7 @@ class Hosts:
                 unreachable |= dict(missing)
         items.sort(key=_place)
         last = now[-1] if left else ""
-        return answer(models.HostsAnswer(items=items, unreachable=unreachable, next=last))
+        return paged(request, models.HostsAnswer(items=items, unreachable=unreachable, next=last))
 
     async def _hosts_of(
         self, region: RegionName, names: list[ApplicationName], query: HostsQuery
@@ -85,18 +118,25 @@ class Hosts:
         return items, []
 
     async def renew(self, request: web.Request) -> web.Response:
-        asked = await body_of(request, models.RenewRequest)
+        """Replace every host of the group that serves by a fresh one, in place."""
+        asked, expected = await body_of(request, models.RenewRequest), generations_in(request)
         accepted = await self._host_renewal.renew(
-            self._names.one(request), by=asked.by, reason=asked.reason, key=key_of(request)
+            self._names.one(request), by=asked.by, reason=asked.reason, key=key_of(request), expected=expected
         )
         return answer(views.accepted(accepted), status=202)
 
     async def taint(self, request: web.Request) -> web.Response:
+        """Replace one host by a fresh one: the fresh one comes first."""
         asked = await body_of(request, models.TaintRequest)
         host = HostName(request.match_info["host"])
         require(request, Permission.STEER, self._host_renewal.application_of(host))
         accepted, region = await self._host_renewal.taint(
-            host, asked.region, by=asked.by, reason=asked.reason, key=key_of(request)
+            host,
+            asked.region,
+            by=asked.by,
+            reason=asked.reason,
+            key=key_of(request),
+            expected=generations_in(request),
         )
         return answer(views.tainted(accepted, region, host), status=202)
 

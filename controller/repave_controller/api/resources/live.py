@@ -70,6 +70,7 @@ class Live:
         return (Route("GET", "live", self.stream, LiveMessage, query=LiveQuery),)
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
+        """What a browser's tab shows: snapshots of its topics, each sent when it has changed."""
         topics = _topics_of(query_of(request, LiveQuery).topics)
         last = request.headers.get("Last-Event-ID", "")
         is_ours = not last or last.startswith(f"{self._boot}-")

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
@@ -10,15 +11,17 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
 from repave_controller.api.answers.models import Body, Items
+from repave_controller.api.answers.queries import PageQuery
 from repave_controller.api.answers.views import time_of
 from repave_controller.api.resources.accounts import AccountRoutes, NewTokenAnswer, ReasonRequest, TokenItem
 from repave_controller.api.web import cookies
 from repave_controller.api.web.access import Guarded
 from repave_controller.api.web.callers import principal_of
-from repave_controller.api.web.openapi import Route
+from repave_controller.api.web.openapi import Repeats, Route
+from repave_controller.api.web.paging import items, page
 from repave_controller.api.web.problems import Problem
 from repave_controller.api.web.requests import body_of, query_of
-from repave_controller.api.web.responses import answer, items
+from repave_controller.api.web.responses import answer
 from repave_controller.core.domain.instants import Instant
 from repave_controller.core.domain.reasons import Refusal, Refused
 from repave_controller.security.accounts import NotRecognised
@@ -91,11 +94,11 @@ class CallbackQuery(BaseModel):
     """What the issuer sends a browser back with; it may say more."""
 
     model_config = ConfigDict(extra="ignore")
-    code: str = Field("", max_length=PARAMETER_MAX)
-    state: str = Field("", max_length=PARAMETER_MAX)
-    iss: str = Field("", max_length=PARAMETER_MAX)
-    error: str = Field("", max_length=PARAMETER_MAX)
-    error_description: str = Field("", max_length=PARAMETER_MAX)
+    code: str = Field("", max_length=PARAMETER_MAX, description="Of the issuer, for one exchange.")
+    state: str = Field("", max_length=PARAMETER_MAX, description="As the log-in was begun with.")
+    iss: str = Field("", max_length=PARAMETER_MAX, description="The issuer (RFC 9207).")
+    error: str = Field("", max_length=PARAMETER_MAX, description="Why there is no code.")
+    error_description: str = Field("", max_length=PARAMETER_MAX, description="The same in words.")
 
 
 class WaysAnswer(BaseModel):
@@ -145,6 +148,19 @@ class PersonItem(BaseModel):
     at: datetime
 
 
+REFUSES = ("no-accounts", "no-issuer", "issuer", "too-many-log-ins")
+JOB_REFUSES = ("no-accounts", "not-trusted", "issuer", "too-many")
+END_REFUSES = (
+    *REFUSES,
+    "login-expired",
+    "login-denied",
+    "not-trusted",
+    "403 no-role",
+    "403 other-account",
+    "403 too-many",
+)
+
+
 class LoginRoutes:
     """One for an API."""
 
@@ -155,21 +171,61 @@ class LoginRoutes:
         self._denials = Rates(*DENIALS)
 
     def routes(self) -> tuple[Route, ...]:
+        begin = partial(Route, "POST", repeats=Repeats.ANEW, is_open=True)
         return (
-            Route("GET", "login", self.ways, WaysAnswer),
-            Route("POST", "login", self.job, NewTokenAnswer, LoginRequest),
-            Route("POST", "login/session", self.session, TokenItem, SessionRequest),
-            Route("POST", "login/device", self.device, DeviceAnswer, BeginRequest),
-            Route("POST", "login/device/poll", self.poll, PolledAnswer, HandleRequest),
-            Route("POST", "login/browser", self.browser, BrowserAnswer, BrowserRequest),
-            Route("POST", "login/browser/finish", self.finish, PolledAnswer, FinishRequest),
-            Route("GET", "login/oidc", self.to_issuer, None),
-            Route("GET", "login/oidc/callback", self.callback, None, query=CallbackQuery),
-            Route("GET", "people", self.people, Items[PersonItem]),
-            Route("POST", "people/{person}/end", self.end, PersonItem, ReasonRequest),
+            Route("GET", "login", self.ways, WaysAnswer, is_open=True),
+            begin("login", self.job, NewTokenAnswer, LoginRequest, status=201, refuses=JOB_REFUSES),
+            begin(
+                "login/session",
+                self.session,
+                TokenItem,
+                SessionRequest,
+                status=201,
+                refuses=("no-accounts", "not-signed-in", "too-many"),
+            ),
+            begin("login/device", self.device, DeviceAnswer, BeginRequest, refuses=("no-device", *REFUSES)),
+            begin(
+                "login/device/poll",
+                self.poll,
+                PolledAnswer,
+                HandleRequest,
+                status=201,
+                also=(202,),
+                refuses=END_REFUSES,
+            ),
+            begin("login/browser", self.browser, BrowserAnswer, BrowserRequest, refuses=REFUSES),
+            begin(
+                "login/browser/finish",
+                self.finish,
+                PolledAnswer,
+                FinishRequest,
+                status=201,
+                refuses=END_REFUSES,
+            ),
+            Route("GET", "login/oidc", self.to_issuer, None, status=302, is_open=True, refuses=REFUSES),
+            Route(
+                "GET",
+                "login/oidc/callback",
+                self.callback,
+                None,
+                query=CallbackQuery,
+                status=303,
+                is_open=True,
+                refuses=END_REFUSES,
+            ),
+            Route("GET", "people", self.people, Items[PersonItem], query=PageQuery, refuses=("no-accounts",)),
+            Route(
+                "POST",
+                "people/{person}/end",
+                self.end,
+                PersonItem,
+                ReasonRequest,
+                refuses=("no-accounts", "unknown-person"),
+            ),
         )
 
     async def ways(self, _: web.Request) -> web.Response:
+        """How people log in here."""
         logins = self._found.logins if self._found is not None else None
         if logins is None:
             return answer(WaysAnswer(issuer="", device=False, browser=False))
@@ -180,7 +236,7 @@ class LoginRoutes:
     # ---------------------------------------------------------------------------------------------- jobs
 
     async def job(self, request: web.Request) -> web.Response:
-        """Each token of a job is good for one log-in."""
+        """Exchange the token that a CI signed for a job for one of this controller; each is good once."""
         asked, guarded = await body_of(request, LoginRequest), self._guarded
         claims = await self._verified(asked.token)
         trust = match(guarded.accounts.trusts, claims)
@@ -228,6 +284,7 @@ class LoginRoutes:
         return response
 
     async def device(self, request: web.Request) -> web.Response:
+        """Begin a log-in on another device: what to show the person."""
         await body_of(request, BeginRequest)
         logins = self._logins
         if not logins.has_device:
@@ -247,6 +304,7 @@ class LoginRoutes:
         )
 
     async def poll(self, request: web.Request) -> web.Response:
+        """What has come of such a log-in: still pending (202), or a token (201)."""
         asked, logins = await body_of(request, HandleRequest), self._logins
         found = await self._refusing(request, lambda: logins.poll(asked.handle))
         if isinstance(found, Waiting):
@@ -254,23 +312,25 @@ class LoginRoutes:
         return await self._given(request, found)
 
     async def browser(self, request: web.Request) -> web.Response:
+        """Begin a log-in in a browser of the same machine."""
         asked, logins = await body_of(request, BrowserRequest), self._logins
         handle, url = await self._refusing(request, lambda: logins.begin_here(asked.port))
         return _secret(answer(BrowserAnswer(handle=handle, url=url)))
 
     async def finish(self, request: web.Request) -> web.Response:
+        """End it with what the issuer sent the browser back with."""
         asked = await body_of(request, FinishRequest)
         return await self._given(request, await self._finished(request, asked.handle, "browser", asked))
 
     async def to_issuer(self, request: web.Request) -> web.Response:
-        """For a browser: on to the issuer."""
+        """Send a browser on to the issuer."""
         handle, url = await self._refusing(request, self._logins.begin_web)
         response = _secret(web.Response(status=302, headers={"Location": url}))
         cookies.give(response, cookies.LOGIN, handle, BROWSER_SECONDS)
         return response
 
     async def callback(self, request: web.Request) -> web.Response:
-        """The browser is back from the issuer: only the one that began has its cookie."""
+        """The browser is back from the issuer, and gets a session: only the one that began has its cookie."""
         asked, handle = query_of(request, CallbackQuery), request.cookies.get(cookies.LOGIN, "")
         found = await self._refusing(request, lambda: self._finish(handle, "web", asked))
         await self._note_login(request, found)
@@ -344,11 +404,15 @@ class LoginRoutes:
         entry = Entry(self._clock(), who, kind, credential, address, action, outcome=outcome, facts=told)
         await self._guarded.audit.add(entry)
 
-    async def people(self, _: web.Request) -> web.Response:
-        return items(_person(each) for each in self._guarded.accounts.people)
+    async def people(self, request: web.Request) -> web.Response:
+        """Who has logged in with the issuer."""
+        people, following = page(
+            self._guarded.accounts.people, query_of(request, PageQuery), lambda each: (each.name,)
+        )
+        return items(request, map(_person, people), following)
 
     async def end(self, request: web.Request) -> web.Response:
-        """Of one who has left: every log-in ends at once."""
+        """End every log-in of a person who has left."""
         await body_of(request, ReasonRequest)
         name, by = request.match_info["person"], principal_of(request).name
         return answer(_person(await self._guarded.accounts.end_person(name, by)))

@@ -46,9 +46,19 @@ class Logs:
         self._names, self._streams = names, streams
 
     def routes(self) -> tuple[Route, ...]:
-        return (Route("GET", "applications/{application}/logs/stream", self.logs, LogItem, query=LogsQuery),)
+        return (
+            Route(
+                "GET",
+                "applications/{application}/logs/stream",
+                self.logs,
+                LogItem,
+                query=LogsQuery,
+                refuses=("unknown-region",),
+            ),
+        )
 
     async def logs(self, request: web.Request) -> web.StreamResponse:
+        """What hosts print: the last lines, and with `follow` what comes."""
         query, name = query_of(request, LogsQuery), self._names.one(request)
         self._names.check_region(query.region, [name])
         regions = [each for each in self._regions_of(name) if query.region in ("", each)]

@@ -12,7 +12,7 @@ from repave_controller.api.answers.notices import (
     ReplayRequest,
 )
 from repave_controller.api.answers.views import time_of
-from repave_controller.api.web.openapi import Route
+from repave_controller.api.web.openapi import Repeats, Route
 from repave_controller.api.web.requests import body_of
 from repave_controller.api.web.responses import answer
 from repave_controller.core.domain.application import Instant
@@ -33,15 +33,33 @@ class Notices:
         one = "notices/{target}"
         return (
             Route("GET", "notices", self.listed, NoticeTargetsAnswer),
-            Route("POST", f"{one}/replay", self.replay, ReplayAnswer, ReplayRequest),
-            Route("POST", f"{one}/test", self.test, ReplayAnswer, NoticeTestRequest),
+            Route(
+                "POST",
+                f"{one}/replay",
+                self.replay,
+                ReplayAnswer,
+                ReplayRequest,
+                status=202,
+                refuses=("unknown-target",),
+            ),
+            Route(
+                "POST",
+                f"{one}/test",
+                self.test,
+                ReplayAnswer,
+                NoticeTestRequest,
+                repeats=Repeats.ANEW,
+                refuses=("unknown-target",),
+            ),
         )
 
     async def listed(self, _: web.Request) -> web.Response:
+        """Who is told of what happens, and how far each is."""
         standings = await self._outbox.standings() if self._outbox is not None else []
         return answer(NoticeTargetsAnswer(items=[_item(each) for each in standings]))
 
     async def replay(self, request: web.Request) -> web.Response:
+        """Send all notices from an event on again, under the ids that they had."""
         asked = await body_of(request, ReplayRequest)
         name = request.match_info["target"]
         outbox = self._outbox_for(name)
@@ -49,7 +67,7 @@ class Notices:
         return answer(ReplayAnswer(target=name, from_sequence=asked.from_sequence, error=""), status=202)
 
     async def test(self, request: web.Request) -> web.Response:
-        """Answers once the target has the notice, or says why it hasn't."""
+        """Send one notice that tells of nothing; answers once the target has it, or says why it hasn't."""
         await body_of(request, NoticeTestRequest)
         name = request.match_info["target"]
         failure = await self._outbox_for(name).test(name)

@@ -26,9 +26,19 @@ class Orphans:
         self._sessions, self._names = sessions, names
 
     def routes(self) -> tuple[Route, ...]:
-        return (Route("GET", "orphans", self.listed, models.OrphansAnswer, query=RegionQuery),)
+        return (
+            Route(
+                "GET",
+                "orphans",
+                self.listed,
+                models.OrphansAnswer,
+                query=RegionQuery,
+                refuses=("422 unknown-region",),
+            ),
+        )
 
     async def listed(self, request: web.Request) -> web.Response:
+        """Hosts that no desired state names, and what becomes of them; asked of the regions."""
         only = query_of(request, RegionQuery).region
         self._names.check_region(only)
         asked = [RegionName(only)] if only else self._sessions.views()

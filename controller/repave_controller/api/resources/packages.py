@@ -5,11 +5,13 @@ import asyncio
 from aiohttp import web
 
 from repave_controller.api.answers import models, views
+from repave_controller.api.answers.queries import PageQuery
 from repave_controller.api.web.callers import principal_of
-from repave_controller.api.web.openapi import Route
+from repave_controller.api.web.openapi import GZIP, Route
+from repave_controller.api.web.paging import items, page
 from repave_controller.api.web.problems import Problem
-from repave_controller.api.web.requests import body_of, parts_of
-from repave_controller.api.web.responses import answer, items
+from repave_controller.api.web.requests import body_of, parts_of, query_of
+from repave_controller.api.web.responses import answer
 from repave_controller.core.domain.application import ReleaseOrder
 from repave_controller.core.ports import Store
 from repave_controller.fleet.packages import ImageDirectory
@@ -40,6 +42,27 @@ def led_to(where: str) -> web.Response:
     return web.Response(status=307, headers={"Location": where, "Cache-Control": "no-store"})
 
 
+FETCH_REFUSES = ("404 unknown-image", "package-of-another-region", "image-storage")
+ARTIFACT_REFUSES = (
+    "spec",
+    "artifact-bucket",
+    "artifact-changed",
+    "artifact-credential",
+    "artifact-denied",
+    "artifact-not-found",
+    "artifact-private",
+    "artifact-redirect",
+    "artifact-tls",
+    "artifact-too-large",
+    "artifact-too-slow",
+    "artifact-unreachable",
+    "signature",
+    "too-many-fetches",
+    "image",
+    "image-storage",
+)
+
+
 class Packages:
     """One for an API."""
 
@@ -68,12 +91,36 @@ class Packages:
 
     def routes(self) -> tuple[Route, ...]:
         return (
-            Route("POST", "images", self.push_image, models.ImageItem),
-            Route("GET", "images", self.list_images, models.Items[models.ImageItem]),
-            Route("GET", "images/{digest}", self.image, None),
-            Route("HEAD", "images/{digest}", self.image, None),
-            Route("POST", f"{_ONE}/artifacts", self.fetch, models.ArtifactAnswer, models.ArtifactRequest),
-            Route("GET", f"{_ONE}/artifacts/{{artifact}}", self.fetched, models.ArtifactAnswer),
+            Route(
+                "POST",
+                "images",
+                self.push_image,
+                models.ImageItem,
+                status=201,
+                refuses=("image", "image-storage"),
+            ),
+            Route("GET", "images", self.list_images, models.Items[models.ImageItem], query=PageQuery),
+            Route("GET", "images/{digest}", self.image, None, also=(307,), media=GZIP, refuses=FETCH_REFUSES),
+            Route(
+                "HEAD", "images/{digest}", self.image, None, also=(307,), media=GZIP, refuses=FETCH_REFUSES
+            ),
+            Route(
+                "POST",
+                f"{_ONE}/artifacts",
+                self.fetch,
+                models.ArtifactAnswer,
+                models.ArtifactRequest,
+                also=(202,),
+                refuses=ARTIFACT_REFUSES,
+            ),
+            Route(
+                "GET",
+                f"{_ONE}/artifacts/{{artifact}}",
+                self.fetched,
+                models.ArtifactAnswer,
+                also=(202,),
+                refuses=("unknown-artifact", *ARTIFACT_REFUSES),
+            ),
         )
 
     async def sealed(
@@ -96,7 +143,7 @@ class Packages:
         return {name: each.hello.capabilities for name, each in self._sessions.views().items()}
 
     async def fetch(self, request: web.Request) -> web.Response:
-        """Begins to fetch what the spec names, or joins who does."""
+        """Fetch the package that the spec names, or join a fetch under way; 202: ask on for the id."""
         asked = await body_of(request, models.ArtifactRequest)
         spec, _ = await asyncio.to_thread(load, asked.spec, asked.filename)
         application = spec.application
@@ -116,7 +163,7 @@ class Packages:
         return await self._progress(self._artifacts.begin(wanted, principal_of(request).name))
 
     async def fetched(self, request: web.Request) -> web.Response:
-        """How far it is; waits a moment for it to be stored."""
+        """How far a fetch is; waits a moment for it to be stored."""
         assert self._artifacts is not None
         found = self._artifacts.find(request.match_info["application"], request.match_info["artifact"])
         if found is None:
@@ -146,6 +193,7 @@ class Packages:
             await self._artifacts.close()
 
     async def push_image(self, request: web.Request) -> web.Response:
+        """Store a package: a `.tar.gz`, named by its SHA-256. Sending it again changes nothing."""
         name = request.headers.get("X-Repave-Name", "")
         expected = request.headers.get("X-Repave-Digest", "")
         image = await self._images.receive(parts_of(request), name, Digest(expected) if expected else None)
@@ -155,12 +203,17 @@ class Packages:
         return answer(views.image_item(image), status=201)
 
     async def list_images(self, request: web.Request) -> web.Response:
+        """The packages that are stored, oldest first."""
         principal = principal_of(request)
         stored = await self._store.images()
         seen = [each for each in stored if await self._reach.may(principal, Permission.READ, each.digest)]
-        return items(map(views.image_item, seen))
+        shown, following = page(
+            seen, query_of(request, PageQuery), lambda each: (each.pushed_at, each.digest)
+        )
+        return items(request, map(views.image_item, shown), following)
 
     async def image(self, request: web.Request) -> web.StreamResponse:
+        """The package itself."""
         digest, principal = Digest(request.match_info["digest"]), principal_of(request)
         is_allowed = await self._reach.may(principal, Permission.FETCH, digest)
         if not is_allowed and principal.kind is Kind.AGENT:

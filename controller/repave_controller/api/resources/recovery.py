@@ -8,6 +8,14 @@ from repave_controller.api.web.requests import body_of
 from repave_controller.api.web.responses import answer
 from repave_controller.operations.recovery import Recovery
 
+REFUSES = (
+    "recovery-changed",
+    "other-controllers",
+    "regions-disagree",
+    "unknown-group",
+    "unknown-application",
+)
+
 
 class RecoveryRoutes:
     """One for an API."""
@@ -16,9 +24,19 @@ class RecoveryRoutes:
         self._recovery = recovery
 
     def routes(self) -> tuple[Route, ...]:
-        return (Route("POST", "recovery", self.recover, models.RecoveryAnswer, models.RecoveryRequest),)
+        return (
+            Route(
+                "POST",
+                "recovery",
+                self.recover,
+                models.RecoveryAnswer,
+                models.RecoveryRequest,
+                refuses=REFUSES,
+            ),
+        )
 
     async def recover(self, request: web.Request) -> web.Response:
+        """Adopt what regions run that are ahead of a store which was restored or lost."""
         asked = await body_of(request, models.RecoveryRequest)
         if asked.dry_run:
             return answer(views.recovery_answer(await self._recovery.look(asked.application, asked.serving)))

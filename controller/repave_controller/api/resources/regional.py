@@ -20,7 +20,7 @@ from repave_controller.api.answers.regional_models import (
     PoolAnswer,
 )
 from repave_controller.api.resources.packages import Packages
-from repave_controller.api.web.openapi import Route
+from repave_controller.api.web.openapi import Repeats, Route
 from repave_controller.api.web.problems import Problem
 from repave_controller.api.web.requests import body_of, query_of
 from repave_controller.api.web.responses import answer
@@ -57,6 +57,12 @@ WAY_IN_SECONDS = 3.0
 """So long a plan or a release waits for a region's word on where clients come in."""
 POOLED = "ssh_pool"
 VERBS: tuple[PoolVerb, ...] = ("quarantine", "return", "release")
+SAID: dict[PoolVerb, str] = {
+    "quarantine": "Give no more hosts to a machine of a pool.",
+    "return": "Take a machine of a pool back into use.",
+    "release": "Forget the host that a machine of a pool is said to have, once a person has looked.",
+}
+POOL_REFUSES = ("provider", "region")
 
 
 class Regional:
@@ -68,7 +74,14 @@ class Regional:
     def routes(self) -> tuple[Route, ...]:
         one = "regions/{region}/pool/{machine}"
         return (
-            Route("GET", "pool", self.pool, PoolAnswer, query=RegionQuery),
+            Route(
+                "GET",
+                "pool",
+                self.pool,
+                PoolAnswer,
+                query=RegionQuery,
+                refuses=("provider", "region"),
+            ),
             *(
                 Route(
                     "POST",
@@ -76,18 +89,44 @@ class Regional:
                     self._change(verb),
                     DoneAnswer,
                     SignedRequest,
+                    summary=SAID[verb],
+                    refuses=POOL_REFUSES,
                 )
                 for verb in VERBS
             ),
-            Route("POST", "regions/{region}/pool/return", self._change("return"), DoneAnswer, SignedRequest),
-            Route("GET", "baked-images", self.images, BakedAnswer, query=BakedQuery),
-            Route("POST", "baked-images", self.bake, BakedAnswer, BakeRequest),
+            Route(
+                "POST",
+                "regions/{region}/pool/return",
+                self._change("return"),
+                DoneAnswer,
+                SignedRequest,
+                summary="Take all machines of a pool that are in quarantine back into use.",
+                refuses=POOL_REFUSES,
+            ),
+            Route(
+                "GET",
+                "baked-images",
+                self.images,
+                BakedAnswer,
+                query=BakedQuery,
+                refuses=("provider", "region"),
+            ),
+            Route(
+                "POST",
+                "baked-images",
+                self.bake,
+                BakedAnswer,
+                BakeRequest,
+                status=202,
+                repeats=Repeats.ONCE,
+                refuses=("image", "provider", "region", "regions"),
+            ),
         )
 
     # ------------------------------------------------------------------------------------------------ pool
 
     async def pool(self, request: web.Request) -> web.Response:
-        """Regions without a pool are left out, unless one is named."""
+        """The machines of pools, asked of their regions; those without a pool are left out, unless named."""
         only = query_of(request, RegionQuery).region
         views = self._sessions.views()
         regions = [name for name, view in views.items() if view.hello.provider == POOLED]
@@ -173,10 +212,12 @@ class Regional:
     # -------------------------------------------------------------------------------------------- images
 
     async def images(self, request: web.Request) -> web.Response:
+        """The machine images that were baked of packages, asked of their regions."""
         named = [RegionName(name) for name in query_of(request, BakedQuery).region.split(",") if name]
         return answer(await self._baked(named or list(self._sessions.views())))
 
     async def bake(self, request: web.Request) -> web.Response:
+        """Bake a machine image of a package, in some regions or all."""
         asked = await body_of(request, BakeRequest)
         if await self._images.bring(Digest(asked.digest)) is None:
             raise Problem(422, "image", f"no package {asked.digest} is stored: repave image push stores one")

@@ -10,9 +10,10 @@ from repave_controller.api.answers.models import Items, RegionItem, SignedReques
 from repave_controller.api.answers.queries import RegionsQuery
 from repave_controller.api.answers.regional_models import DoneAnswer
 from repave_controller.api.web.openapi import Route
+from repave_controller.api.web.paging import items, page
 from repave_controller.api.web.problems import Problem
 from repave_controller.api.web.requests import body_of, query_of
-from repave_controller.api.web.responses import answer, items
+from repave_controller.api.web.responses import answer
 from repave_controller.core.commands.draining import DrainRegion, UndrainRegion, check_may_drain, has_record
 from repave_controller.core.commands.lifecycle import LeaveRegion, check_may_leave, check_out_of_dns
 from repave_controller.core.domain.application import Application
@@ -30,6 +31,17 @@ class RemoveRequest(SignedRequest):
     )
 
 
+REFUSES = ("404 unknown-region", "last-in-dns", "no-record", "no-owner", "reason-missing", "promise")
+REMOVE_REFUSES = (
+    *REFUSES,
+    "region-connected",
+    "rollout-running",
+    "last-region",
+    "in-dns",
+    "group-in-rollout",
+)
+
+
 class Regions:
     """One for an API."""
 
@@ -40,15 +52,18 @@ class Regions:
         one = "regions/{region}"
         return (
             Route("GET", "regions", self.listed, Items[RegionItem], query=RegionsQuery),
-            Route("POST", f"{one}/remove", self.remove, DoneAnswer, RemoveRequest),
-            Route("POST", f"{one}/drain", self.drain, DoneAnswer, SignedRequest),
-            Route("POST", f"{one}/undrain", self.undrain, DoneAnswer, SignedRequest),
-            Route("POST", f"{one}/take-over", self.take_over, DoneAnswer, SignedRequest),
+            Route("POST", f"{one}/remove", self.remove, DoneAnswer, RemoveRequest, refuses=REMOVE_REFUSES),
+            Route("POST", f"{one}/drain", self.drain, DoneAnswer, SignedRequest, refuses=REFUSES),
+            Route("POST", f"{one}/undrain", self.undrain, DoneAnswer, SignedRequest, refuses=REFUSES),
+            Route("POST", f"{one}/take-over", self.take_over, DoneAnswer, SignedRequest, refuses=REFUSES),
         )
 
     async def listed(self, request: web.Request) -> web.Response:
+        """The regions and their agents; those that applications are in first."""
         asked = query_of(request, RegionsQuery)
-        return items(each for each in self._items() if each.troubles or not asked.troubled)
+        found = (each for each in self._items() if each.troubles or not asked.troubled)
+        shown, following = page(found, asked, lambda each: (each.unused, each.name))
+        return items(request, shown, following)
 
     def _items(self) -> Iterable[RegionItem]:
         """Those that applications are in first."""
@@ -66,7 +81,7 @@ class Regions:
             )
 
     async def remove(self, request: web.Request) -> web.Response:
-        """All of its applications leave it, or none does."""
+        """Take every application out of a region and forget it: all of them leave it, or none does."""
         asked, region = await body_of(request, RemoveRequest), self._region(request)
         view = self._sessions.views().get(region)
         if asked.lost and view is not None and view.is_connected:
@@ -87,7 +102,7 @@ class Regions:
         return answer(DoneAnswer(text=_said(region, there, asked.lost, is_forgotten)))
 
     async def drain(self, request: web.Request) -> web.Response:
-        """All of its applications that have a record there leave DNS, or none does."""
+        """Take a region out of DNS: all applications that have a record there leave it, or none does."""
         asked, region = await body_of(request, SignedRequest), self._region(request)
         observed = self._scheduler.observed
         there = [
@@ -109,7 +124,7 @@ class Regions:
         return answer(DoneAnswer(text=text))
 
     async def undrain(self, request: web.Request) -> web.Response:
-        """All of its applications are led to it again."""
+        """Put a region into DNS again, for all of its applications."""
         asked, region = await body_of(request, SignedRequest), self._region(request)
         there = [each for each in self._applications_in(region) if each.drained_in(region) is not None]
         self._decided_here(there)
@@ -122,6 +137,7 @@ class Regions:
         return answer(DoneAnswer(text=text))
 
     async def take_over(self, request: web.Request) -> web.Response:
+        """Let the next agent of a region take its place within five minutes; the one there now is refused."""
         await body_of(request, SignedRequest)
         region = self._region(request)
         try:

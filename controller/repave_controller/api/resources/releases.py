@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -12,7 +13,7 @@ from repave_controller.api.answers.plan import PlanAnswer, plan_answer
 from repave_controller.api.resources.names import Names
 from repave_controller.api.resources.packages import Packages
 from repave_controller.api.resources.regional import Regional
-from repave_controller.api.resources.steering import BODIES, RollbackRequest, SteeringRequest
+from repave_controller.api.resources.steering import BODIES, REFUSES, RollbackRequest, SteeringRequest
 from repave_controller.api.web.callers import (
     DIFFERENCES,
     explained,
@@ -20,7 +21,8 @@ from repave_controller.api.web.callers import (
     require,
     with_real_roles,
 )
-from repave_controller.api.web.openapi import Route
+from repave_controller.api.web.negotiation import generations_in
+from repave_controller.api.web.openapi import Repeats, Route
 from repave_controller.api.web.problems import Handler, Problem
 from repave_controller.api.web.requests import body_of, key_of
 from repave_controller.api.web.responses import answer
@@ -48,6 +50,39 @@ from repave_controller.spec.spec import Spec, compile_order
 from repave_protos.protocol.capabilities import supports_sticky_split, traffic_precision_bp
 from repave_protos.protocol.values import Digest, RegionName, short_digest
 
+SPEC_REFUSES = (
+    "spec",
+    "disagreement",
+    "size",
+    "steps",
+    "signature",
+    "agents-do-not-verify",
+    "unknown-image",
+    "unknown-region",
+)
+PLAN_REFUSES = (
+    *SPEC_REFUSES,
+    "region-ahead",
+    "port-taken",
+    "frontend-port-changed",
+    "region-dropped",
+    "being-deleted",
+    "image-storage",
+)
+RELEASE_REFUSES = (
+    *PLAN_REFUSES,
+    "rollout-running",
+    "nothing-to-roll-back-to",
+    "queue-full",
+    "plan-changed",
+    "no-room",
+    "no-such-host",
+    "no-way-in",
+    "only-switches",
+    "undoing",
+    "held",
+)
+
 
 class Releases:
     """One for an API."""
@@ -70,14 +105,35 @@ class Releases:
         self._specs = Specs()
 
     def routes(self) -> tuple[Route, ...]:
+        safe = partial(Route, "POST", repeats=Repeats.SAFE)
         one = "applications/{application}"
         return (
-            Route("POST", "outline", self.outline, models.OutlineAnswer, models.OutlineRequest),
-            Route("POST", "plan", self.plan, PlanAnswer, models.ForetellRequest),
-            Route("POST", f"{one}/rollback/plan", self.plan_rollback, RollbackPlanAnswer, RollbackRequest),
-            Route("POST", f"{one}/releases", self.release, models.AcceptedAnswer, models.ReleaseRequest),
+            safe("outline", self.outline, models.OutlineAnswer, models.OutlineRequest, refuses=("spec",)),
+            safe("plan", self.plan, PlanAnswer, models.ForetellRequest, refuses=PLAN_REFUSES),
+            safe(
+                f"{one}/rollback/plan",
+                self.plan_rollback,
+                RollbackPlanAnswer,
+                RollbackRequest,
+                refuses=REFUSES["rollback"],
+            ),
+            Route(
+                "POST",
+                f"{one}/releases",
+                self.release,
+                models.AcceptedAnswer,
+                models.ReleaseRequest,
+                refuses=RELEASE_REFUSES,
+            ),
             *(
-                Route("POST", f"{one}/{name}", self._steering(body), models.AcceptedAnswer, body)
+                Route(
+                    "POST",
+                    f"{one}/{name}",
+                    self._steering(body),
+                    models.AcceptedAnswer,
+                    body,
+                    refuses=REFUSES[name],
+                )
                 for name, body in BODIES.items()
             ),
         )
@@ -87,12 +143,14 @@ class Releases:
         self._scheduler.ask_room_with(self._lacks)
 
     async def outline(self, request: web.Request) -> web.Response:
+        """What a spec says of its release; asks no region."""
         asked = await body_of(request, models.OutlineRequest)
         (name, content), *overrides = [(each.name, each.text) for each in asked.files]
         spec, text = await self._specs.read(content, name, overrides)
         return answer(models.OutlineAnswer.model_validate(asdict(outline(spec, text, asked.version))))
 
     async def plan(self, request: web.Request) -> web.Response:
+        """What a release of this spec would do."""
         asked = await body_of(request, models.ForetellRequest)
         application, order = await self._order(asked)
         require(request, Permission.READ, application.name)
@@ -143,6 +201,7 @@ class Releases:
         return answer(plan_answer(foretold, order.version, str(signer or "")))
 
     async def plan_rollback(self, request: web.Request) -> web.Response:
+        """What a rollback would do."""
         asked = await body_of(request, RollbackRequest)
         name = self._names.one(request)
         return answer(
@@ -158,7 +217,8 @@ class Releases:
         )
 
     async def release(self, request: web.Request) -> web.Response:
-        asked = await body_of(request, models.ReleaseRequest)
+        """Release a spec with a package; while a rollout runs, what `queue`, `latest` and `replace` say."""
+        asked, expected = await body_of(request, models.ReleaseRequest), generations_in(request)
         application, order = await self._order(asked, asked.by, asked.reason, key_of(request))
         if application.name != request.match_info["application"]:
             text = f"the spec is of {application.name}, the address of {request.match_info['application']}"
@@ -179,6 +239,7 @@ class Releases:
             queue=busy,
             plan=asked.plan,
             lacks=misfits_of(lacks) if asked.force else lacks,
+            expected=expected,
         )
         return answer(views.accepted(accepted), status=202)
 
@@ -224,7 +285,8 @@ class Releases:
     def _check_agreement(self, spec: Spec) -> None:
         agents = {name: view.hello for name, view in self._sessions.views().items()}
         for first in disagreements(spec, agents):
-            raise Problem(422, first.field.rpartition(".")[2], f"{first.field}: {first.text}")
+            place = {"field": first.field, "message": first.text}
+            raise Problem(422, "disagreement", f"{first.field}: {first.text}", [place])
 
     def _check_shares(self, order: ReleaseOrder) -> None:
         views = self._sessions.views()
@@ -236,7 +298,7 @@ class Releases:
         """The handler of one of the commands of resources/steering.py."""
 
         async def steer(request: web.Request) -> web.Response:
-            asked = await body_of(request, body)
+            asked, expected = await body_of(request, body), generations_in(request)
             name = self._names.one(request)
             asked = with_real_roles(request, asked, name)
             verb = asked.wanted()
@@ -244,7 +306,7 @@ class Releases:
                 verb = replace(verb, is_recognised=principal_of(request).kind is not Kind.LOCAL)
             try:
                 accepted = await self._scheduler.steer(
-                    name, verb, by=asked.by, reason=asked.reason, key=key_of(request)
+                    name, verb, by=asked.by, reason=asked.reason, key=key_of(request), expected=expected
                 )
             except Refused as refused:
                 raise explained(request, refused, name) from refused

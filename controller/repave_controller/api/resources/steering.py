@@ -244,3 +244,47 @@ BODIES: dict[str, type[SteeringRequest]] = {
     "delete": DeleteRequest,
 }
 """By the last part of their path, below /v1/applications/{application}."""
+
+_NEXT = ("nothing-running", "paused", "undoing", "held", "rollout-running", "hosts-gone", "nothing-to-abort")
+_GATES = (
+    "no-gate",
+    "gate-left",
+    "unknown-gate",
+    "no-objection",
+    "own-release",
+    "role-missing",
+    "reason-missing",
+)
+_STAYS = ("unknown-region", "last-region", "in-dns", "rollout-running", "group-in-rollout")
+REFUSES: dict[str, tuple[str, ...]] = {
+    "rollback": (
+        *_NEXT,
+        "already-back",
+        "serves-already",
+        "group-failed",
+        "nothing-to-roll-back-to",
+        "unhealthy-target",
+        "unknown-group",
+        "unknown-region",
+        "reason-missing",
+    ),
+    "abort": (*_NEXT, "unknown-region", "nothing-to-roll-back-to", "already-back"),
+    "pause": _NEXT,
+    "resume": (*_NEXT, "not-paused"),
+    "retry": (*_NEXT, "not-held", "unknown-region"),
+    "step-back": (*_NEXT, "first-step", "nothing-to-roll-back-to", "steps", "already-back"),
+    "promote": (*_NEXT, *_GATES, "unknown-region", "overridden"),
+    "override": (*_NEXT, *_GATES, "unknown-guard", "overridden"),
+    "object": (*_NEXT, *_GATES),
+    "sizes": (*_NEXT, "size", "steps", "unknown-region"),
+    "queue/resume": ("queue-empty", "queue-goes-on"),
+    "queue/drop": ("queue-empty", "unknown-queued", "ambiguous-queued"),
+    "queue/move": ("queue-empty", "unknown-queued", "ambiguous-queued"),
+    "retire-group": ("group-in-rollout", "group-serves", "unknown-group", "rollout-running"),
+    "leave-region": _STAYS,
+    "drain-region": ("unknown-region", "last-in-dns", "no-record", "reason-missing"),
+    "drain-last-region": ("unknown-region", "no-record", "reason-missing"),
+    "undrain-region": ("unknown-region", "no-record"),
+    "delete": _STAYS,
+}
+"""Kinds of problems, by the same; those that every command may give are in web/openapi.py."""

@@ -10,6 +10,7 @@ import structlog
 from aiohttp import web
 
 from repave_controller.api.answers.reasons import facts_of, remedy_item
+from repave_controller.api.web.kinds import status_of
 from repave_controller.core.domain.reasons import Reason, Refused
 from repave_controller.core.ports import StoreError
 from repave_controller.fleet.packages import ImageError, ImageStorageError
@@ -22,16 +23,6 @@ from repave_controller.wording.render import text_of
 log = structlog.get_logger()
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-UNKNOWN = (
-    "unknown-application",
-    "unknown-freeze",
-    "unknown-host",
-    "unknown-token",
-    "unknown-trust",
-    "unknown-person",
-    "unknown-target",
-)
 
 
 class Problem(Exception):
@@ -86,9 +77,8 @@ async def as_problems(request: web.Request, handler: Handler) -> web.StreamRespo
     except Problem as problem:
         return problem.response()
     except Refused as refused:
-        status = 404 if refused.rule in UNKNOWN else 422 if refused.rule.startswith("unknown-") else 409
         detail = text_of(refused.reason)
-        return Problem(status, refused.rule, detail, reason=refused.reason).response()
+        return Problem(status_of(refused.rule), refused.rule, detail, reason=refused.reason).response()
     except SpecError as error:
         return _of_spec(error).response()
     except OrderError as error:
@@ -165,8 +155,13 @@ def _is_address(request: web.Request) -> bool:
         return False
 
 
-def problem_of(status: int) -> web.Response:
-    """An error that comes before there is a request for the application."""
+def problem_of(status: int, too_long: str = "") -> web.Response:
+    """An error that comes before there is a request for the application. `too_long`: which part of it was."""
+    if too_long == "address":
+        text = "the address has more than 8,000 bytes; put what is long into the body"
+        return Problem(414, "uri-too-long", text).response()
+    if too_long:
+        return Problem(431, "headers-too-long", "a header is too long, or there are too many").response()
     if status == 400:
         text = "the request is no HTTP/1.1, or a header of it is too long"
         return Problem(400, "not-http", text).response()

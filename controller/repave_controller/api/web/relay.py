@@ -34,7 +34,7 @@ SECONDS = 10.0
 LETTER_SECONDS = 5.0
 LOOK_SECONDS = 0.05
 KEY = "Idempotency-Key"
-PASSED_ON = ("Content-Type", KEY, "X-Request-Id")
+PASSED_ON = ("Content-Type", KEY, "X-Request-Id", "If-Match")
 ANSWERED = ("Content-Type", "Location", "Retry-After")
 STAYS = {"POST applications/{application}/artifacts", "POST applications/{application}/rollback/plan"}
 """What every controller does by itself."""

@@ -19,12 +19,15 @@ from typing import Any
 
 import structlog
 from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
 
 from repave_controller.api.web.handshakes import Refusals
 from repave_controller.api.web.problems import Handler, Problem, problem_of
 from repave_protos.daemon.peers import peer_of
 from repave_protos.protocol.channel import join
 
+URL_BYTES_MAX = 8000
+"""Less than a header may have, so that the one can be told from the other."""
 IDLE_SECONDS = 15.0
 """So long a connection may take for its request's header, and be idle after a request."""
 LINGER_SECONDS = 1.0
@@ -117,7 +120,13 @@ class _Connection(web.RequestHandler):
 
     def __init__(self, manager: web.Server, connections: Connections) -> None:
         loop = asyncio.get_running_loop()
-        super().__init__(manager, loop=loop, keepalive_timeout=IDLE_SECONDS, lingering_time=LINGER_SECONDS)
+        super().__init__(
+            manager,
+            loop=loop,
+            keepalive_timeout=IDLE_SECONDS,
+            lingering_time=LINGER_SECONDS,
+            max_line_size=URL_BYTES_MAX,
+        )
         self._connections = connections
         self._beneath: asyncio.Transport | None = None
         self._early = b""
@@ -176,9 +185,16 @@ class _Connection(web.RequestHandler):
             log.error("request.failed", exc_info=exc)
         if request.writer.output_size:
             raise ConnectionError("the answer was begun")
-        response = problem_of(status)
+        response = problem_of(status, _too_long(exc))
         response.force_close()
         return response
+
+
+def _too_long(error: BaseException | None) -> str:
+    """Which part of the request; "" if none is."""
+    if not isinstance(error, LineTooLong):
+        return ""
+    return "address" if URL_BYTES_MAX in error.args else "header"
 
 
 class _Doorman(asyncio.Protocol):

@@ -13,6 +13,7 @@ from repave_controller.api.web.problems import Problem
 from repave_controller.core.domain.application import Event
 from repave_controller.core.domain.reasons import Refused
 from repave_controller.core.ports import StoreError
+from repave_controller.runtime.gaps import DROPPED
 from repave_controller.runtime.scheduler import Scheduler
 
 CLIENTS_MAX = 200
@@ -37,10 +38,19 @@ class Streams:
     async def events(
         self, request: web.Request, after: int, application: str, is_shown: Callable[[Event], bool]
     ) -> web.StreamResponse:
-        """The log from `after` on, each event once, `id` its sequence number; of those that are shown."""
+        """The log from `after` on, each event once, `id` its sequence number; of those that are shown. One
+        called `reset` stands for those that are no longer kept, and for a log that is not the client's: a
+        backup of it was restored."""
 
         async def messages() -> AsyncIterator[tuple[int, BaseModel]]:
-            async for event in self._scheduler.follow(after, application):
+            begin = after
+            newest = await self._scheduler.store.events(limit=1, newest=True) if after else ()
+            end = newest[-1].sequence if newest else 0
+            if after > end:
+                text = f"the log ends at event {end}: what is known after it is of another log"
+                yield end, views.event_item(Event(DROPPED, text, at=self._scheduler.clock(), sequence=end))
+                begin = end
+            async for event in self._scheduler.follow(begin, application):
                 if is_shown(event):
                     yield event.sequence, views.event_item(event)
 
@@ -88,6 +98,9 @@ class Streams:
         response = web.StreamResponse(
             headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
         )
+        if request.method == "HEAD":
+            await response.prepare(request)
+            return response
         self._open += 1
         try:
             await response.prepare(request)
@@ -141,7 +154,8 @@ class Streams:
 
 async def _framed(messages: AsyncIterator[tuple[int, BaseModel]]) -> AsyncIterator[bytes]:
     async for number, message in messages:
-        yield f"id: {number}\ndata: {message.model_dump_json()}\n\n".encode()
+        kind = "event: reset\n" if getattr(message, "kind", "") == DROPPED else ""
+        yield f"id: {number}\n{kind}data: {message.model_dump_json()}\n\n".encode()
 
 
 async def _ended(request: web.Request) -> None:

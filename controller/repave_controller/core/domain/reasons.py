@@ -63,6 +63,7 @@ class Refusal(Kind):
     KEY_REUSED = "key-reused"
     OTHER_CONTROLLERS = "other-controllers"
     LAST_ADMIN = "last-admin"
+    MOVED = "moved"
     NO_OBJECTION = "no-objection"
     NO_GATE = "no-gate"
     NO_GATE_BUT_TIME = "no-gate/time"
