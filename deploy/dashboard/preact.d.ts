@@ -1,5 +1,5 @@
 export { Fragment, h, render } from "preact";
-export type { ComponentChildren, FunctionComponent, VNode } from "preact";
+export type { ComponentChildren, FunctionComponent, Ref, VNode } from "preact";
 export { useCallback, useEffect, useId, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 export { batch, computed, effect, signal, untracked, useComputed, useSignal, useSignalEffect } from "@preact/signals";
 export type { ReadonlySignal, Signal } from "@preact/signals";

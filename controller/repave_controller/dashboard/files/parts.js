@@ -224,8 +224,8 @@ export function Confirm({ title, children, verb, kind = "primary", asks = false,
 // ------------------------------------------------------------------------------------------ tables
 
 /** @template Row
- * @typedef {{key: string, title: string, cell: (row: Row) => Children, sort?: (row: Row) => string | number, align?: "end", wide?: boolean, primary?: boolean}} Column
- * `primary`: what the row is called; `wide`: takes what room is left */
+ * @typedef {{key: string, title: string, cell: (row: Row) => Children, sort?: (row: Row) => string | number, align?: "end", wide?: boolean, primary?: boolean, spare?: boolean}} Column
+ * `primary`: what the row is called; `wide`: takes what room is left; `spare`: left out where there is little */
 
 /** Rows that can be sorted by their headings; the order is in the address. On a phone each row is a card.
  * @template Row
@@ -245,8 +245,8 @@ export function Table({ rows, columns, id, label, initial = "", name = "sort", e
   </table></div>`;
 }
 
-/** @param {{align?: string, wide?: boolean}} column */
-function cell(column) { return `${column.align === "end" ? "end num" : ""}${column.wide ? " wide" : ""}`; }
+/** @param {{align?: string, wide?: boolean, spare?: boolean}} column */
+function cell(column) { return `${column.align === "end" ? "end num" : ""}${column.wide ? " wide" : ""}${column.spare ? " is-spare" : ""}`; }
 
 /** @param {string | number} one
  * @param {string | number} other */
@@ -302,13 +302,35 @@ export function HostGrid({ group, label, size = 9, width = 240 }) {
   const there = counts.reduce((sum, each) => sum + each, 0);
   const missing = Math.max(0, (group.size ?? 0) - there + (Number(group.destroying) || 0));
   const total = there + missing;
-  const across = Math.max(1, Math.floor((width + 2) / (size + 2)));
+  const [place, room] = useRoom(width);
+  const across = Math.max(1, Math.floor((Math.min(width, room) + 2) / (size + 2)));
   const rows = Math.max(1, Math.ceil(total / across));
   const columns = Math.min(across, Math.max(1, total));
   const key = counts.join() + missing;
   useEffect(() => { if (canvas.current) drawHosts(canvas.current, counts, missing, across, size); }, [key, across, size, themed.value]);
   const box = { width: `${columns * (size + 2) - 2}px`, height: `${rows * (size + 2) - 2}px` };
-  return html`<canvas ref=${canvas} class="hosts" role="img" aria-label=${`${label}: ${hostsText(group)}`} title=${hostsText(group)} width=${(columns * (size + 2) - 2) * 2} height=${(rows * (size + 2) - 2) * 2} style=${box}></canvas>`;
+  return html`<span class="hosts-room" ref=${place}><canvas ref=${canvas} class="hosts" role="img" aria-label=${`${label}: ${hostsText(group)}`} title=${hostsText(group)} width=${(columns * (size + 2) - 2) * 2} height=${(rows * (size + 2) - 2) * 2} style=${box}></canvas></span>`;
+}
+
+/** One for all: what each element that is watched does with its new width.
+ * @type {WeakMap<Element, (width: number) => void>} */
+const rooms = new WeakMap();
+const observer = new ResizeObserver((entries) => { for (const each of entries) rooms.get(each.target)?.(each.contentRect.width); });
+
+/** How wide the element is that gets the first of the two; `width` until that is known.
+ * @param {number} width
+ * @returns {[import("./vendor/preact.js").Ref<HTMLElement>, number]} */
+export function useRoom(width) {
+  const place = useRef(/** @type {HTMLElement | null} */ (null));
+  const [room, setRoom] = useState(width);
+  useEffect(() => {
+    const element = place.current;
+    if (!element) return;
+    rooms.set(element, (found) => { if (found > 0) setRoom(Math.floor(found)); });
+    observer.observe(element);
+    return () => observer.unobserve(element);
+  }, []);
+  return [place, room];
 }
 
 /** Grows when light turns to dark or back: canvases are drawn anew. */

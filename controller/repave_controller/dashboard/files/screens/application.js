@@ -62,8 +62,8 @@ function Groups({ app }) {
     { key: "hosts", title: "Healthy", align: "end", cell: (/** @type {App} */ row) => html`${number(row.verified)}<span class="faint"> / ${number(row.size)}</span>` },
     { key: "regions", title: "Regions", align: "end", cell: (/** @type {App} */ row) => row.regions.length },
     { key: "name", title: "Group", cell: (/** @type {App} */ row) => html`<span class="name">${row.name}</span>` },
-    { key: "digest", title: "Package", cell: (/** @type {App} */ row) => html`<${Short} text=${row.digest} />` },
-    { key: "created", title: "Made", align: "end", cell: (/** @type {App} */ row) => html`<${Ago} at=${row.created_at} />` },
+    { key: "digest", title: "Package", spare: true, cell: (/** @type {App} */ row) => html`<${Short} text=${row.digest} />` },
+    { key: "created", title: "Made", spare: true, align: "end", cell: (/** @type {App} */ row) => html`<${Ago} at=${row.created_at} />` },
     { key: "until", title: "Kept until", align: "end", wide: true, cell: (/** @type {App} */ row) => html`<${Ago} at=${row.warm_until ?? row.failed_until} />` },
   ]} />`;
 }
@@ -90,5 +90,5 @@ function WayBack({ app, item, items, back }) {
   if (group?.state === "serving" && item.version === app.version) return items.find((each) => each.group === item.group) === item ? html`<span class="way"><span class="faint">serves now</span></span>` : html`<span class="way"></span>`;
   if (item.phase !== "succeeded" || items.find((each) => each.group === item.group && each.phase === "succeeded") !== item) return html`<span class="way"></span>`;
   const is_warm = group && (group.state === "warm" || group.state === "serving");
-  return html`<span class="way"><span class=${is_warm ? "warm" : "faint"}>${is_warm ? "warm, seconds" : "cold, minutes"}</span><${Button} reason=${reasonAgainst(app, "rollback")} label=${`Roll back to ${item.version}`} onClick=${() => back({ to: item.group, version: item.version })}>Roll back to this<//></span>`;
+  return html`<span class="way"><span class=${is_warm ? "warm" : "faint"}>${is_warm ? "warm, seconds" : "cold, minutes"}</span><${Button} reason=${reasonAgainst(app, "rollback")} label=${`Roll back to this, ${item.version}`} onClick=${() => back({ to: item.group, version: item.version })}>Roll back to this<//></span>`;
 }

@@ -61,8 +61,8 @@ function List({ rows, regions }) {
     { key: "state", title: "Rollout", wide: true, sort: (/** @type {Row} */ row) => `${rank(row)} ${row.name}`, cell: (/** @type {Row} */ row) => html`<${Progress} row=${row} />` },
     { key: "regions", title: "Regions", cell: (/** @type {Row} */ row) => html`<${RegionStrip} row=${row} regions=${regions} />` },
     { key: "healthy", title: "Healthy", align: "end", sort: (/** @type {Row} */ row) => row.verified / (row.hosts || 1), cell: (/** @type {Row} */ row) => html`<span class=${row.verified < row.hosts ? "lacking" : ""}>${number(row.verified)}<span class="faint"> / ${number(row.hosts)}</span></span>` },
-    { key: "oldest", title: "Oldest host", align: "end", sort: (/** @type {Row} */ row) => -Date.parse(row.oldest_at ?? "2100-01-01"), cell: (/** @type {Row} */ row) => html`<${Ago} at=${row.oldest_at} bare=${true} />` },
-    { key: "last", title: "Last release", align: "end", sort: (/** @type {Row} */ row) => Date.parse(row.started_at ?? "1970-01-01"), cell: (/** @type {Row} */ row) => html`<span class="last"><${Ago} at=${row.started_at} />${row.started_by ? html`<span class="faint">${row.started_by}</span>` : null}</span>` },
+    { key: "oldest", title: "Oldest host", align: "end", spare: true, sort: (/** @type {Row} */ row) => -Date.parse(row.oldest_at ?? "2100-01-01"), cell: (/** @type {Row} */ row) => html`<${Ago} at=${row.oldest_at} bare=${true} />` },
+    { key: "last", title: "Last release", align: "end", sort: (/** @type {Row} */ row) => Date.parse(row.started_at ?? "1970-01-01"), cell: (/** @type {Row} */ row) => html`<span class="last"><${Ago} at=${row.started_at} />${row.started_by ? html`<span class="faint is-spare">${row.started_by}</span>` : null}</span>` },
   ]} />`;
 }
 
