@@ -41,6 +41,7 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "commands.accounts": ("tokens", "roles"),
     "commands.people": ("people",),
     "commands.audit": ("audit",),
+    "commands.hooks": ("hooks",),
     "commands.notify": ("notify",),
     "commands.help": ("help",),
 }

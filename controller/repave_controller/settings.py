@@ -1,5 +1,6 @@
 """The settings of a controller: /etc/repave/controller.toml, REPAVE_CONTROLLER_* and their defaults."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -333,6 +334,42 @@ class CloudEventsSettings(Settings):
     allow: Annotated[str, BeforeValidator(_line), AfterValidator(_hosts)] = ""
 
 
+def _template(text: str) -> str:
+    left = re.sub(r"\{(version|tag|commit|short|number|branch)\}", "", text)
+    if "{" in left or "}" in left:
+        raise ValueError("it may have {version}, {tag}, {commit}, {short}, {number} and {branch}")
+    return text
+
+
+class HookSettings(Settings):
+    """A webhook at /hooks/NAME. `from` whom, and `secret`: a file with what shows that, one a line; of Travis
+    PEM of its public key, or none: then it is asked for at `config_url`. What is built of `application`, by
+    these globs, is released: fetched only (`register`), planned (`plan`), or released (`release`), with
+    `spec`, a file, or the spec that serves. Its principal, hook/NAME, has `role` for the application."""
+
+    sender: Literal["github", "gitlab", "circleci", "jenkins", "travis", "generic"] = Field(alias="from")
+    secret: Path | None = None
+    config_url: Annotated[str, AfterValidator(_url)] = "https://api.travis-ci.com/config"
+    application: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$")]
+    policy: Literal["register", "plan", "release"] = "release"
+    spec: Path | None = None
+    events: Words = ()
+    repositories: Words = ()
+    workflows: Words = ()
+    branches: Words = ("main", "master")
+    tags: Words = ()
+    paths: Words = ()
+    environments: Words = ()
+    version: Annotated[str, Field(max_length=200), AfterValidator(_template)] = ""
+    role: Literal["deployer", "viewer"] = "deployer"
+
+    @model_validator(mode="after")
+    def _check(self) -> "HookSettings":
+        if self.secret is None and self.sender != "travis":
+            raise ValueError("secret: name a file with the secret that the sender signs with")
+        return self
+
+
 class ControllerSettings(Settings):
     """`state` holds the store (controller.db), unless that is in PostgreSQL, and the packages (images/).
 
@@ -363,6 +400,7 @@ class ControllerSettings(Settings):
     signatures: Signatures = Field(default={})
     logs: LogSettings = LogSettings()
     oidc: OidcSettings = OidcSettings()
+    hooks: Annotated[dict[Named, HookSettings], BeforeValidator(table)] = Field(default={})
     cloudevents: Annotated[dict[Named, CloudEventsSettings], BeforeValidator(table)] = Field(default={})
 
     @model_validator(mode="after")

@@ -1,6 +1,7 @@
 """The HTTP/JSON API for people and their tools, composed of the routes of every subject (resources/)."""
 
 import json
+import uuid
 from collections.abc import Callable, Sequence
 
 from aiohttp import web
@@ -14,6 +15,7 @@ from repave_controller.api.resources.doctor import Doctor
 from repave_controller.api.resources.drafting import Drafting
 from repave_controller.api.resources.events import Events
 from repave_controller.api.resources.freezes import FreezeRoutes
+from repave_controller.api.resources.hooks import HookRoutes
 from repave_controller.api.resources.hosts import Hosts
 from repave_controller.api.resources.live import Live
 from repave_controller.api.resources.logins import LoginRoutes
@@ -27,13 +29,14 @@ from repave_controller.api.resources.regional import Regional
 from repave_controller.api.resources.regions import Regions
 from repave_controller.api.resources.releases import Releases
 from repave_controller.api.web.access import Access, Guarded
+from repave_controller.api.web.acting import Acting
 from repave_controller.api.web.freshness import Freshness
 from repave_controller.api.web.negotiation import conditional, negotiated
 from repave_controller.api.web.once import Once
 from repave_controller.api.web.openapi import JSON, Repeats, Route, document
 from repave_controller.api.web.policy import check_guarded
 from repave_controller.api.web.problems import Handler, Problem, as_problems, no_foreign_pages, no_strangers
-from repave_controller.api.web.relay import Relay
+from repave_controller.api.web.relay import Owners, Relay
 from repave_controller.api.web.requests import without_query
 from repave_controller.api.web.streams import Streams
 from repave_controller.api.web.tracing import traced
@@ -41,6 +44,7 @@ from repave_controller.core.ports import Store
 from repave_controller.dashboard.serving import Dashboard
 from repave_controller.fleet.packages import ImageDirectory
 from repave_controller.fleet.sessions import Sessions
+from repave_controller.hooks.hooks import Hooks
 from repave_controller.metrics.metrics import Metrics
 from repave_controller.notices.outbox import Outbox
 from repave_controller.operations.artifacts import Artifacts, artifacts_of
@@ -51,7 +55,7 @@ from repave_controller.operations.reach import Reach
 from repave_controller.operations.recovery import Recovery
 from repave_controller.operations.rehearsals import Rehearsals
 from repave_controller.peers.company import Company
-from repave_controller.peers.ports import Member
+from repave_controller.peers.ports import ControllerId, Member
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
 from repave_controller.security.provenance import Provenance
@@ -61,7 +65,13 @@ from repave_protos.daemon.scrape import shows
 from repave_protos.package.signing import Signing
 
 BODY_BYTES_MAX = 4 << 20
-OWN_ROUTES = (("GET", "openapi.json"), ("GET", "healthz"), ("GET", "authority"), ("GET", "metrics"))
+OWN_ROUTES = (
+    ("GET", "openapi.json"),
+    ("GET", "healthz"),
+    ("GET", "authority"),
+    ("GET", "metrics"),
+    ("POST", "hooks/{hook}"),
+)
 """Those that the OpenAPI document does not tell of."""
 
 
@@ -85,6 +95,7 @@ def make_app(
     disk: Disk | None = None,
     relay: Relay | None = None,
     outbox: Outbox | None = None,
+    hooks: Hooks | None = None,
 ) -> web.Application:
     """The whole API as an aiohttp application. `agents`: of a controller that enrols them. `authority` gives
     the certificate, if any, that clients check this controller's with. `relay`: of one among several."""
@@ -94,7 +105,19 @@ def make_app(
     reach = reach if reach is not None else Reach(lambda: scheduler.applications(), provenance)
     packages = Packages(images, store, sessions, signing, provenance, artifacts, reach)
     api = Api(
-        scheduler, store, images, sessions, clock, agents, guarded, packages, prices, disk, company, outbox
+        scheduler,
+        store,
+        images,
+        sessions,
+        clock,
+        agents,
+        guarded,
+        packages,
+        prices,
+        disk,
+        company,
+        outbox,
+        hooks,
     )
     access = Access(guarded, clock, metrics.refused if metrics is not None else None)
     strangers = no_strangers if guarded is None else no_foreign_pages
@@ -105,10 +128,14 @@ def make_app(
         layers.append(access.check)
     app = web.Application(middlewares=layers, client_max_size=BODY_BYTES_MAX)
     routes, once = api.routes(), Once(store, clock)
+    doing = relay if relay is not None else _alone(scheduler)
+    _open_inside(app, doing, routes, once)
+    acting = Acting(doing, guarded)
+    if hooks is not None:
+        hooks.act_with(acting)
+    app.router.add_post("/hooks/{hook}", api.hooks.take)
     check_guarded([*OWN_ROUTES, *((route.method, route.path) for route in routes)])
     _add(app, routes, once)
-    if relay is not None:
-        _open_inside(app, relay, routes, once)
     described = json.dumps(document(routes, __version__)).encode()
 
     async def openapi(_: web.Request) -> web.Response:
@@ -145,6 +172,16 @@ def _pages(dashboard: Dashboard) -> Middleware:
     return page
 
 
+def _alone(scheduler: Scheduler) -> Relay:
+    """Of a controller that decides for all applications: nothing is passed on."""
+
+    async def ask(recipient: ControllerId, kind: str, body: bytes, timeout_seconds: float) -> bytes:
+        raise AssertionError("there is no other controller")
+
+    owners = Owners("", lambda name: scheduler.tenure_of(name), lambda _: None)
+    return Relay(ask, owners, lambda: str(uuid.uuid4()))
+
+
 def _add(app: web.Application, routes: Sequence[Route], once: Once) -> None:
     """What all routes have in common is put around their handlers here. Every GET is a HEAD as well."""
     named = {(route.method, route.path) for route in routes}
@@ -159,7 +196,7 @@ def _add(app: web.Application, routes: Sequence[Route], once: Once) -> None:
 
 
 def _open_inside(app: web.Application, relay: Relay, routes: Sequence[Route], once: Once) -> None:
-    """The commands that other controllers pass on."""
+    """The commands that other controllers pass on, and what this one does by itself."""
     within = relay.inside.app(BODY_BYTES_MAX)
     _add(within, routes, once)
 
@@ -187,6 +224,7 @@ class Api:
         disk: Disk | None = None,
         company: Company | None = None,
         outbox: Outbox | None = None,
+        hooks: Hooks | None = None,
     ) -> None:
         packages = packages if packages is not None else Packages(images, store, sessions)
         names, regional = Names(scheduler, sessions), Regional(sessions, images, packages)
@@ -202,6 +240,7 @@ class Api:
         company = company if company is not None else Company(Member("", "", "", "", __version__, 0.0))
         controllers = Controllers(company, scheduler, sessions, clock)
         notices = Notices(outbox, clock)
+        self.hooks = HookRoutes(hooks, clock)
         self._subjects = (
             Applications(scheduler, store, sessions, clock, names, self.streams),
             self._releases,
@@ -217,6 +256,7 @@ class Api:
             regional,
             controllers,
             notices,
+            self.hooks,
             agents,
             accounts,
             LoginRoutes(guarded, accounts, clock),

@@ -70,6 +70,7 @@ class Kind(StrEnum):
     LOCAL = "local"  # whoever reaches a controller without accounts, on its loopback address
     TOKEN = "token"  # noqa: S105  # a kind
     AGENT = "agent"
+    AUTOMATIC = "automatic"  # the controller itself, for a webhook, a commit or a promotion
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,29 +5,20 @@ import random
 from repave_controller.core.ports import Store
 from repave_controller.notices.outbox import Outbox
 from repave_controller.notices.targets import targets_of
-from repave_controller.peers.ports import NotOwner
 from repave_controller.runtime.scheduler import Scheduler
+from repave_controller.serving.hooks import turns
 from repave_controller.settings import ControllerSettings
-from repave_protos.protocol.values import ApplicationName
 
 
 def outbox_of(settings: ControllerSettings, store: Store, installation: str, scheduler: Scheduler) -> Outbox:
     """Each target is told by the controller that has its shard. Raises OSError, ValueError."""
-
-    def is_mine(target: str) -> bool:
-        try:
-            scheduler.tenure_of(ApplicationName(f"notices/{target}"))
-        except NotOwner:
-            return False
-        return True
-
     return Outbox(
         store,
         targets_of(settings),
         installation,
         scheduler.clock,
         scheduler.event_log.news,
-        is_mine,
+        turns(scheduler, "notices"),
         scheduler.note,
         random.Random().random,  # noqa: S311  # spreads tries over time; nothing hangs on it
     )

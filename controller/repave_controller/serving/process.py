@@ -23,6 +23,8 @@ from repave_controller.fleet.holder_records import HolderRecords
 from repave_controller.fleet.listening import start_server, stop_server
 from repave_controller.fleet.packages import ImageDirectory
 from repave_controller.fleet.sessions import Sessions
+from repave_controller.hooks import deliveries
+from repave_controller.hooks.hooks import Hooks
 from repave_controller.metrics.metrics import Metrics
 from repave_controller.notices.outbox import Outbox
 from repave_controller.operations.artifacts import Artifacts, artifacts_of
@@ -49,6 +51,7 @@ from repave_controller.serving.addresses import (
     url_of,
 )
 from repave_controller.serving.admission import guarded_by
+from repave_controller.serving.hooks import hooks_of
 from repave_controller.serving.notices import outbox_of
 from repave_controller.serving.opening import Opened, open_store
 from repave_controller.serving.packages import images_of
@@ -95,6 +98,7 @@ async def run(settings: ControllerSettings, is_new: bool = False) -> None:
                 parts.retention.run(),
                 images.share(),
                 parts.outbox.run(),
+                parts.hooks.run(),
             )
             if sharing is not None:
                 beside = (*beside, *sharing.work())
@@ -150,6 +154,7 @@ class Parts:
     retention: Retention
     company: Company
     outbox: Outbox
+    hooks: Hooks
 
 
 async def _put_together(
@@ -186,8 +191,10 @@ async def _put_together(
     provenance = Provenance(store)
     artifacts = artifacts_of(settings.artifacts, images, store, provenance, scheduler, clock)
     enrolment = await _enrolment(settings, loaded.installation, store, scheduler, sessions)
+    hooks = hooks_of(settings, store, scheduler)
     if sharing is not None:
         sharing.hear(guarded.accounts if guarded is not None else None, enrolment, provenance)
+        sharing.mirror.hear(deliveries.KIND, hooks.take_in)
     metrics.read(
         scheduler,
         sessions,
@@ -223,6 +230,7 @@ async def _put_together(
         retention,
         company,
         outbox_of(settings, store, loaded.installation, scheduler),
+        hooks,
     )
 
 
@@ -254,6 +262,7 @@ async def _served(
         prices=PriceFile(settings.prices),
         company=parts.company,
         outbox=parts.outbox,
+        hooks=parts.hooks,
         relay=sharing.relay if sharing is not None else None,
         disk=Disk(settings.state, parts.store, parts.scheduler.all_applications, parts.retention),
     )

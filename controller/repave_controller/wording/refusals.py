@@ -448,6 +448,15 @@ TEXTS: Mapping[Kind, Template] = {
     Refusal.UNKNOWN_PERSON: (
         lambda name: f"no person {_quoted(name)} has logged in; repave people list shows them"
     ),
+    Refusal.UNKNOWN_HOOK: lambda name: (
+        f"no hook is called {_quoted(name)}; the controller's settings name them: [hooks.NAME]"
+    ),
+    Refusal.UNKNOWN_DELIVERY: lambda hook, id: (
+        f"hook {hook} has no delivery {_quoted(id)}; repave hooks deliveries {hook} shows them"
+    ),
+    Refusal.DELIVERY_WITHOUT_VERSION: (
+        "delivery {id} of hook {hook} led to no version ({why}); let its sender send it anew"
+    ),
     Refusal.UNKNOWN_NOTICE_TARGET: lambda name, known: (
         f"no target of notices is called {_quoted(name)}; the controller's settings have: "
         f"{', '.join(known) or 'none'}"

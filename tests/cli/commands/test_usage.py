@@ -164,4 +164,4 @@ def test_help_is_there_in_every_way_one_asks_for_it(run: CommandLine) -> None:
     assert run("--version").out.startswith("repave 0.")
     ran = run("queue")
     assert ran.code == 2
-    assert "required: VERB (list, drop, resume)" in ran.err
+    assert "required: VERB (list, drop, move, resume)" in ran.err

@@ -6,7 +6,7 @@ from repave_controller.api.web.policy import LOG_INS, POLICY, UnguardedRoute, ch
 from repave_controller.security.principals import Permission
 from tests.controller.api.conftest import Asked
 
-UNTOLD = {"GET healthz", "GET authority"}
+UNTOLD = {"GET healthz", "GET authority", "POST hooks/{hook}"}
 OPEN = UNTOLD | LOG_INS | {"GET login", "POST login/device/poll"}
 
 

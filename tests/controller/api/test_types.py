@@ -26,7 +26,15 @@ def bodies() -> list[type[BaseModel]]:
 def paths(body: type[BaseModel]) -> list[str]:
     routes = Api(None, None, None, None, None).routes()  # type: ignore[arg-type]  # the table alone
     values = {"application": "hello", "region": "paris", "machine": "m1", "host": "h1", "freeze": "f1"}
-    values |= {"token": "0" * 12, "team": "sre", "trust": "t1", "person": "oidc:anna", "target": "audit"}
+    values |= {
+        "token": "0" * 12,
+        "team": "sre",
+        "trust": "t1",
+        "person": "oidc:anna",
+        "target": "audit",
+        "hook": "ci",
+        "delivery": "b-1",
+    }
     return [each.path.format(**values) for each in routes if each.body is body]
 
 

@@ -40,7 +40,7 @@ async def join(real: RealController) -> None:
     await real.enrolment.join(word.secret, request_for(new_key()), "192.0.2.7")
 
 
-EMPTY = ("applications/{application}/queue", "notices", "plans")
+EMPTY = ("applications/{application}/queue", "notices", "plans", "hooks", "deliveries")
 """Lists in which nothing is while all is well."""
 READS = [
     route
@@ -49,7 +49,7 @@ READS = [
     if route.path
     not in ("tokens", "roles", "audit", "trusts", "people")  # those of accounts: test_accounts.py
     and not route.path.endswith(
-        ("{plan}", "{artifact}")
+        ("{plan}", "{artifact}", "{delivery}")
     )  # what is being fetched: tests/cli/commands/test_artifacts.py
 ]
 
@@ -85,12 +85,12 @@ async def test_every_command_answers_as_described(real: RealController) -> None:
         agent.hold()
     posts = {route.path: route for route in routes() if route.method == "POST"}
 
-    async def refused(path: str, rule: str, **sent: Any) -> None:
-        async with real.client.post(
-            path.format(application="hello", token="0" * 12, team="sre", trust="t1", person="p1"), **sent
-        ) as answer:
+    async def refused(path: str, rule: str, status: int = 409, **sent: Any) -> None:
+        named = {"application": "hello", "token": "0" * 12, "team": "sre", "trust": "t1", "person": "p1"}
+        named |= {"target": "audit", "hook": "ci", "delivery": "d1"}
+        async with real.client.post(path.format(**named), **sent) as answer:
             told = await answer.json()
-            assert (answer.status, told["rule"]) == (409, rule), told
+            assert (answer.status, told["rule"]) == (status, rule), told
             posts.pop(path)
 
     async def post(path: str, **sent: Any) -> None:
@@ -169,6 +169,7 @@ async def test_every_command_answers_as_described(real: RealController) -> None:
         await refused(f"roles/{verb}", "no-accounts", json={"to": "ann", "role": "viewer"})
     for verb in ("join", "leave"):
         await refused(f"teams/{{team}}/{verb}", "no-accounts", json={"name": "ann"})
+    await refused("hooks/{hook}/deliveries/{delivery}/redeliver", "unknown-hook", 404, json={})
     await refused("login/session", "no-accounts", json={"token": "x"})
     assert posts.keys() == ELSEWHERE, "a command that nobody has asked"
 

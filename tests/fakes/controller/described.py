@@ -7,7 +7,7 @@ from aiohttp import web
 from repave_controller.api.app import Api
 from repave_controller.api.web.openapi import document
 
-OWN = ("/v1/authority", "/v1/openapi.json", "/healthz", "/metrics")
+OWN = ("/v1/authority", "/v1/openapi.json", "/healthz", "/metrics", "/hooks/{hook}")
 
 
 class Described:

@@ -15,8 +15,10 @@ regions: [{name: paris, size: 2}, {name: oslo, size: 3}]
 VALUES: Final = {
     "application": "hello",
     "artifact": "5f1c",
+    "delivery": "b-5b1f4d0c7e2a9d3f6c8b1a0e4d7f2c95",
     "digest": DIGEST,
     "freeze": "f1",
+    "hook": "ci",
     "host": "hello-v001-1a2b3c4d",
     "machine": "m1",
     "person": "oidc:anna",

@@ -15,6 +15,8 @@ UNKNOWN: Final = (
     "unknown-trust",
     "unknown-person",
     "unknown-target",
+    "unknown-hook",
+    "unknown-delivery",
 )
 """What the path names, and is not there. What a body names so is 422."""
 

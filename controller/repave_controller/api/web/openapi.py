@@ -31,6 +31,8 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "person": "Their name, as people lists it.",
     "plan": "Its id, as the plan shows it.",
     "region": "Its name.",
+    "hook": "A hook of the settings.",
+    "delivery": "A webhook that came, by its id.",
     "target": "Its name in the settings.",
     "team": "Its name.",
     "token": "Its id.",

@@ -137,6 +137,19 @@ class Relay:
         self._commands: dict[str, Command] = {}  # under way inside, by their tickets
         self.inside = Inside(self._carried_out)
 
+    async def act(self, command: Command, application: ApplicationName | None) -> Outcome:
+        """What the controller itself asks. None: of no application, or every controller does it by itself.
+        Raises TimeoutError, TooLong, ConnectionError."""
+        if application is None:
+            return await self._carry_out(command)
+        owner: ControllerId | None = self._owners.me
+        try:
+            self._owners.tenure_of(application)
+        except NotOwner as error:
+            owner = error.owner
+        async with asyncio.timeout(self.seconds):
+            return await self._ask_owners(command, application, owner)
+
     # ------------------------------------------------------------------------------------ passed on
 
     @web.middleware

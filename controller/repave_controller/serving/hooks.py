@@ -1,0 +1,50 @@
+"""The hooks of a controller, as the settings have them."""
+
+from collections.abc import Callable
+
+from repave_controller.core.ports import Store
+from repave_controller.hooks.hooks import Hooks, SpecOf
+from repave_controller.peers.ports import NotOwner
+from repave_controller.runtime.scheduler import Scheduler
+from repave_controller.security.outbound import HttpOutbound, Outbound
+from repave_controller.settings import ControllerSettings
+from repave_protos.protocol.values import ApplicationName
+
+
+def hooks_of(
+    settings: ControllerSettings, store: Store, scheduler: Scheduler, outbound: Outbound | None = None
+) -> Hooks:
+    """What comes for a hook is carried out by the controller that has its shard."""
+    return Hooks(
+        settings.hooks,
+        store,
+        scheduler.clock,
+        turns(scheduler, "hooks"),
+        scheduler.note,
+        specs_of(store, scheduler),
+        outbound if outbound is not None else HttpOutbound(),
+    )
+
+
+def turns(scheduler: Scheduler, what: str) -> Callable[[str], bool]:
+    """Whether it is this controller's turn, for each name: several share them as they share applications."""
+
+    def is_mine(name: str) -> bool:
+        try:
+            scheduler.tenure_of(ApplicationName(f"{what}/{name}"))
+        except NotOwner:
+            return False
+        return True
+
+    return is_mine
+
+
+def specs_of(store: Store, scheduler: Scheduler) -> SpecOf:
+    async def spec_of(name: str) -> str | None:
+        application = scheduler.saved(ApplicationName(name))
+        serving = application.group(application.serving) if application is not None else None
+        if application is None or serving is None:
+            return None
+        return await store.spec(application.name, serving.name)
+
+    return spec_of
