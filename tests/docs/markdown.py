@@ -17,6 +17,7 @@ DOCUMENTS = (
 PACKAGES = (
     "controller/repave_controller",
     "controller/repave_cli",
+    "controller/repave_client",
     "agent/repave_agent",
     "protos/repave_protos",
     "simulation/repave_simulation",

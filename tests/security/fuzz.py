@@ -1,6 +1,7 @@
 """`make fuzz`: each boundary for minutes, with other draws each time. A failure prints what was drawn."""
 
 import argparse
+import random
 import sys
 import tempfile
 import time
@@ -13,8 +14,11 @@ from hypothesis import strategies as st
 from tests.fakes.controller.asking import Asking
 from tests.fakes.controller.scheduler import served
 from tests.security.boundaries import BOUNDARIES, is_answered, requests_of
+from tests.security.generated import faults_of
 
 ROUND = 500
+OF_EACH = 10
+"""Requests of each operation in a round."""
 
 
 def rounds(
@@ -47,6 +51,11 @@ def rounds(
     return True
 
 
+def _faults(directory: Path, *, has_accounts: bool) -> list[str]:
+    with served(directory, has_accounts=has_accounts) as api:
+        return faults_of(api.url, api.admin, OF_EACH, random.randrange(1 << 30))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=2.0, help="of each boundary")
@@ -64,7 +73,23 @@ def main() -> int:
             held.append(
                 rounds("the HTTP API", requests, lambda drawn: is_answered(api, drawn), chosen.minutes)  # type: ignore[arg-type]
             )
+    if chosen.only in "the API's description":
+        held.append(generated(chosen.minutes))
     return 0 if held and all(held) else 1
+
+
+def generated(minutes: float) -> bool:
+    """Requests from the API's description, with accounts and without; whether all were answered so."""
+    began, asked = time.monotonic(), 0
+    while time.monotonic() - began < minutes * 60:
+        with tempfile.TemporaryDirectory() as folder:
+            faults = _faults(Path(folder), has_accounts=bool(asked % 2))
+        asked += 1
+        if faults:
+            print("the API's description:", *faults, sep="\n")
+            return False
+    print(f"the API's description: {asked} rounds in {time.monotonic() - began:.0f} s, all held", flush=True)
+    return True
 
 
 if __name__ == "__main__":

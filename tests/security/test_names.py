@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from repave_agent.providers.ssh_pool.inventory import Listed
 from repave_agent.settings import AgentSettings
-from repave_cli.transport.paths import quoted, with_query
+from repave_client.places import quoted, with_query
 from repave_controller.core.domain.reasons import Refused
 from repave_controller.fleet.packages import ImageDirectory
 from repave_controller.security.roster import check_region

@@ -6,8 +6,8 @@ from typing import Any
 from repave_cli.commands.login import AUDIENCE, scopes_of
 from repave_cli.render.output import Column, ago, column, show, show_whole, tell
 from repave_cli.transport.exit_codes import DONE
-from repave_cli.transport.paths import quoted
 from repave_cli.transport.terminal import Terminal, seconds
+from repave_client.places import quoted
 
 TOKENS = (
     column("ID"),

@@ -4,8 +4,8 @@ from typing import Any
 
 from repave_cli.render.output import tell
 from repave_cli.transport.identity import who
-from repave_cli.transport.paths import quoted
 from repave_cli.transport.terminal import Terminal
+from repave_client.places import quoted
 
 
 def add_who_and_why(command: Any) -> None:

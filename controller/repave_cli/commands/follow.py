@@ -18,9 +18,9 @@ from repave_cli.render.progress import (
 from repave_cli.render.remains import tell_failed_hosts
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DETACHED, DONE, ENDS, REFUSED, ROLLED_BACK, TIMED_OUT, WAITS
-from repave_cli.transport.paths import quoted
 from repave_cli.transport.streaming import lasting, summed
 from repave_cli.transport.terminal import Terminal
+from repave_client.places import quoted
 
 BECAUSE_SHOWN_MAX = 3
 
@@ -88,7 +88,7 @@ def newest_rollouts(
 ) -> list[dict[str, Any]]:
     """The newest first, without what each region did. Raises CliError."""
     path = f"applications/{quoted(app)}/history"
-    page = next(terminal.client.pages(path, "before", count, start=before, brief="1"))
+    page = next(terminal.client.pages_of(path, "before", count, start=before, brief="1"))
     return list(page["items"])
 
 

@@ -10,8 +10,8 @@ from repave_cli.render.output import Column, ago, clock, column, show, tell
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DONE, USAGE
 from repave_cli.transport.identity import who
-from repave_cli.transport.paths import quoted
 from repave_cli.transport.terminal import Terminal
+from repave_client.places import quoted
 
 FREEZES = (
     column("ID"),

@@ -5,8 +5,8 @@ from typing import Any
 from repave_cli.render.output import Column, ago, column, show, show_whole
 from repave_cli.transport.exit_codes import DONE
 from repave_cli.transport.identity import who
-from repave_cli.transport.paths import quoted
 from repave_cli.transport.terminal import Terminal
+from repave_client.places import quoted
 
 HOOKS = (
     column("HOOK", "name"),

@@ -15,11 +15,11 @@ from repave_cli.transport.credentials import (
     forget,
     keep,
     read_authority,
-    urls_in,
 )
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DENIED, DONE, USAGE
 from repave_cli.transport.terminal import Terminal
+from repave_client.places import urls_in
 
 if TYPE_CHECKING:
     from repave_cli.transport.client import Client

@@ -7,8 +7,8 @@ from typing import Any
 from repave_cli.render.output import show_line, show_pages
 from repave_cli.transport.errors import UnreachableError
 from repave_cli.transport.exit_codes import DONE, ERROR
-from repave_cli.transport.paths import quoted
 from repave_cli.transport.terminal import Terminal, seconds, whole
+from repave_client.places import quoted
 
 LINES = 50
 

@@ -6,8 +6,8 @@ from repave_cli.render.output import Column, ago, column, show, tell
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DONE, ERROR
 from repave_cli.transport.identity import who
-from repave_cli.transport.paths import quoted
 from repave_cli.transport.terminal import Terminal, whole
+from repave_client.places import quoted
 
 TARGETS = (
     column("TARGET", "name"),

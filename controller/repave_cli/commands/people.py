@@ -4,8 +4,8 @@ from typing import Any
 
 from repave_cli.render.output import Column, ago, column, show, tell
 from repave_cli.transport.exit_codes import DONE
-from repave_cli.transport.paths import quoted
 from repave_cli.transport.terminal import Terminal
+from repave_client.places import quoted
 
 PEOPLE = (
     column("NAME"),

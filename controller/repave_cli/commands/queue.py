@@ -7,8 +7,8 @@ from repave_cli.commands.asking import add_who_and_why, ask
 from repave_cli.render.output import Column, ago, column, show, tell
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DONE, USAGE
-from repave_cli.transport.paths import quoted
 from repave_cli.transport.terminal import Terminal
+from repave_client.places import quoted
 
 PLACE_MAX = 1000
 

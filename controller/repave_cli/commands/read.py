@@ -17,9 +17,9 @@ from repave_cli.render.progress import NOTE, RECOVER, awaited, person_awaited, s
 from repave_cli.render.remains import tell_failed_hosts
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DONE, ENDS, ERROR, TIMED_OUT, WAITS
-from repave_cli.transport.paths import quoted
 from repave_cli.transport.streaming import lasting, summed
 from repave_cli.transport.terminal import Terminal, seconds, whole
+from repave_client.places import quoted
 from repave_protos.daemon.endpoint import endpoint
 
 HISTORY_PAGE, HOSTS_PAGE, EVENTS_PAGE = 100, 1000, 1000
@@ -263,7 +263,7 @@ def run_apps(terminal: Terminal) -> int:
 def run_history(terminal: Terminal) -> int:
     path = f"applications/{quoted(terminal.arguments.app)}/history"
     is_brief = "1" if terminal.is_for_people or terminal.format == "name" else None
-    pages = terminal.client.pages(path, "before", HISTORY_PAGE, brief=is_brief)
+    pages = terminal.client.pages_of(path, "before", HISTORY_PAGE, brief=is_brief)
     first = next(pages)
     rest = show_pages(terminal, chain([first], pages), HISTORY)
     last = rest.get("dropped_through", 0)  # a controller of before has none
@@ -287,7 +287,7 @@ def run_groups(terminal: Terminal) -> int:
 
 def run_hosts(terminal: Terminal) -> int:
     arguments = terminal.arguments
-    pages: Iterable[dict[str, Any]] = terminal.client.pages(
+    pages: Iterable[dict[str, Any]] = terminal.client.pages_of(
         _of_application(terminal, "hosts"),
         "after",
         HOSTS_PAGE,

@@ -11,8 +11,8 @@ from repave_cli.specs.arguments import add_keep_sizes, add_spec_arguments, given
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DONE, REFUSED
 from repave_cli.transport.identity import who
-from repave_cli.transport.paths import quoted
 from repave_cli.transport.terminal import Terminal, seconds
+from repave_client.places import quoted
 
 
 def register(commands: Any) -> None:

@@ -6,8 +6,8 @@ from repave_cli.render import output
 from repave_cli.render.output import Column, column, show, tell
 from repave_cli.transport.exit_codes import DONE
 from repave_cli.transport.identity import who
-from repave_cli.transport.paths import quoted
 from repave_cli.transport.terminal import Terminal
+from repave_client.places import quoted
 
 AGES = (
     Column("APP", lambda item: item["application"]),

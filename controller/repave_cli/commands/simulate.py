@@ -14,8 +14,8 @@ from repave_cli.specs.arguments import add_file_arguments, given_files
 from repave_cli.specs.specs import read_spec
 from repave_cli.transport.errors import CliError, UnreachableError
 from repave_cli.transport.exit_codes import DONE, ERROR, USAGE
-from repave_cli.transport.paths import quoted
 from repave_cli.transport.terminal import Terminal, seconds
+from repave_client.places import quoted
 
 if TYPE_CHECKING:
     from repave_controller.spec.spec import Spec

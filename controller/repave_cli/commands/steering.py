@@ -12,8 +12,8 @@ from repave_cli.commands.asking import add_who_and_why, ask, tell_accepted
 from repave_cli.specs.arguments import add_files
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DONE, USAGE
-from repave_cli.transport.paths import quoted
 from repave_cli.transport.terminal import Terminal
+from repave_client.places import quoted
 
 VERBS = (
     (

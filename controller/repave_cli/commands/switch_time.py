@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from repave_cli.transport.errors import CliError
-from repave_cli.transport.paths import quoted
 from repave_cli.transport.terminal import Terminal
+from repave_client.places import quoted
 
 BEGIN, END = "rollback.started", "traffic.moved"
 OVER = frozenset({"rollback.succeeded", "rollback.held"})

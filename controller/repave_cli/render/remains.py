@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from repave_cli.transport.errors import CliError
-from repave_cli.transport.paths import quoted
 from repave_cli.transport.terminal import Terminal
+from repave_client.places import quoted
 
 HOSTS_SHOWN_MAX = 3
 LINES_SHOWN = 10

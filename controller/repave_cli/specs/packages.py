@@ -9,8 +9,8 @@ from pathlib import Path
 from repave_cli.specs.secrets import tell_secrets
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import USAGE
-from repave_cli.transport.paths import quoted
 from repave_cli.transport.terminal import Terminal
+from repave_client.places import quoted
 from repave_controller.spec.outline import Outline
 from repave_controller.spec.places import is_remote
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import USAGE
+from repave_client.places import urls_in
 
 MODE = 0o600
 FOLDER_MODE = 0o700
@@ -37,11 +38,6 @@ def credentials_for(url: str) -> Credentials:
     if file:
         known = replace(known, authority=read_authority(Path(file)))
     return replace(known, token=token) if token else known
-
-
-def urls_in(text: str) -> list[str]:
-    """Of one controller, or of several, with commas or spaces between."""
-    return text.replace(",", " ").split()
 
 
 def keep(url: str, credentials: Credentials) -> Path:

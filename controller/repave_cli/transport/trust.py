@@ -1,6 +1,4 @@
-"""Which certificate of a controller is believed: by the machine's authorities, by one that is given, or by
-the fingerprint of one that the controller itself offers.
-"""
+"""The authority that a controller itself offers, believed by its fingerprint."""
 
 import base64
 import contextlib
@@ -18,16 +16,6 @@ SHORT_PIN = re.compile(r"[A-Za-z0-9_-]{43}")
 CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----")
 PEM_BYTES_MAX = 64 * 1024
 TIMEOUT_SECONDS = 30.0
-
-
-def context_with(authority: str) -> ssl.SSLContext:
-    """Names are checked; without `authority` (PEM) the machine's count. Raises CliError."""
-    try:
-        context = ssl.create_default_context(cadata=authority or None)
-    except (ssl.SSLError, ValueError) as error:
-        raise CliError(f"the authority's certificate can't be used: {error}", USAGE) from error
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
 
 
 def fetched_authority(host: str, port: int, pin: str) -> str:

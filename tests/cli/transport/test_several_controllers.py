@@ -11,13 +11,15 @@ from pathlib import Path
 import pytest
 
 from repave_cli.main import main
-from repave_cli.transport import credentials, streaming
+from repave_cli.transport import credentials
 from repave_cli.transport.client import Client
-from repave_cli.transport.credentials import Credentials, urls_in
+from repave_cli.transport.credentials import Credentials
 from repave_cli.transport.errors import CliError, UnreachableError
 from repave_cli.transport.exit_codes import USAGE
 from repave_cli.transport.streaming import lasting
 from repave_cli.transport.terminal import Terminal
+from repave_client import connection
+from repave_client.places import urls_in
 from tests.fakes.agent.haproxy_rig import free_port
 from tests.fakes.controller.api import BROKEN, fake_api
 
@@ -92,11 +94,11 @@ def test_what_may_have_been_done_is_asked_of_another_one_only_with_a_key() -> No
 
 
 def test_a_stream_goes_on_at_another_controller(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streaming, "NEXT_SECONDS", 0.0)
+    monkeypatch.setattr(connection, "NEXT_SECONDS", 0.0)
     with fake_api() as first, fake_api() as second:
         first.answers["GET", "events/stream"] = [[{"n": 1}], BROKEN]
         second.answers["GET", "events/stream"] = [[{"n": 2}], [{"n": 3}]]
-        monkeypatch.setattr(streaming, "RECONNECT_SECONDS", 0.0)
+        monkeypatch.setattr(connection, "RECONNECT_SECONDS", 0.0)
         terminal = Terminal(argparse.Namespace(url=f"{first.url},{second.url}", output="json"))
         found = list(islice(lasting(terminal, "events/stream"), 2))
         assert found == [{"n": 1}, {"n": 2}]

@@ -105,7 +105,7 @@ def test_every_write_says_what_a_repeat_does(described: dict[str, Any]) -> None:
 
 
 def test_every_kind_of_problem_of_the_api_is_described_by_a_route(described: dict[str, Any]) -> None:
-    before_routes = {"not-http", "not-found", "method-not-allowed", "uri-too-long", "headers-too-long"}
+    before_routes = {"not-http", "not-found", "method-not-allowed"}
     elsewhere = {"no-authority", "not-for-agents", "expectation-failed"}
     found = {
         kind

@@ -144,6 +144,8 @@ def _kinds_of(route: Route) -> Iterable[str]:
         "bad-host",
         "foreign-host",
         "foreign-origin",
+        "uri-too-long",
+        "headers-too-long",
         "too-many-requests",
         "bug",
         "store",
