@@ -1,7 +1,7 @@
 // @ts-check
 // What people do to an application, each with what it will do shown first. Used by its page and its rollout's.
 
-import { part, post } from "./api.js";
+import { newKey, part, post } from "./api.js";
 import { who, whyNot } from "./may.js";
 import { Button, Confirm, Loading, Problem, useKeys, useLoaded } from "./parts.js";
 import { html, useState } from "./vendor/preact.js";
@@ -11,8 +11,9 @@ import { counted, duration } from "./words.js";
 
 /** @param {App} app
  * @param {string} verb
- * @param {Record<string, unknown>} body */
-const tell = (app, verb, body) => post(`applications/${part(app.name)}/${verb}`, body);
+ * @param {Record<string, unknown>} body
+ * @param {string} [generation] that the plan was made for */
+const tell = (app, verb, body, generation) => post(`applications/${part(app.name)}/${verb}`, body, newKey(), generation);
 
 const RUNS = ["running", "undoing", "paused"];
 
@@ -69,12 +70,13 @@ function Promote({ app, close }) {
   <//>`;
 }
 
-/** A rollback or an abort, with its plan.
+/** A rollback or an abort, with its plan. From rest it is done only as it was shown; a rollout that moves on is turned round anyway.
  * @param {{app: App, verb: "abort" | "rollback", to?: string, version?: string, close: () => void}} props */
 export function Back({ app, verb, to = "", version = "", close }) {
-  const { data, problem } = useLoaded(() => tell(app, "rollback/plan", to ? { to } : {}), [app.name, to]);
+  const { data: planned, problem } = useLoaded(async () => ({ generation: app.generation, plan: await tell(app, "rollback/plan", to ? { to } : {}) }), [app.name, app.generation, to]);
+  const data = planned?.plan;
   const is_ill = data?.regions.some((/** @type {any} */ each) => each.is_ill) ?? false;
-  const act = (/** @type {string} */ reason) => tell(app, verb, verb === "abort" ? { reason } : { reason, to, force: is_ill });
+  const act = (/** @type {string} */ reason) => tell(app, verb, verb === "abort" ? { reason } : { reason, to, force: is_ill }, data?.turns_round ? "" : planned?.generation);
   const refused = data?.problems.length && !is_ill ? data.problems[0] : "";
   return html`<${Confirm} title=${verb === "abort" ? `Abort the rollout of ${app.name}?` : `Roll ${app.name} back${version ? ` to ${version}` : ""}?`} verb=${verb === "abort" ? "Abort" : "Roll back"} kind="danger" needs=${is_ill || verb === "abort"} asks=${true} reason=${verb === "rollback" ? refused || (data || problem ? "" : "the plan is being made") : ""} close=${close} act=${act}>
     ${data?.turns_round ? html`<${TurnsRound} app=${app} />` : data ? html`<${BackPlan} plan=${data} />` : problem ? html`<${Problem} problem=${problem} />` : html`<${Loading} />`}

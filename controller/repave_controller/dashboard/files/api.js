@@ -38,9 +38,12 @@ export function get(path, query = {}) {
  * @param {string} path below /v1
  * @param {Record<string, unknown>} [body]
  * @param {string} [key]
+ * @param {string} [generation] of the application that the person saw: refused if it has changed since
  * @returns {Promise<any>} */
-export function post(path, body = {}, key = newKey()) {
-  return ask("POST", path, JSON.stringify(body), { "Content-Type": "application/json", "Idempotency-Key": key });
+export function post(path, body = {}, key = newKey(), generation = "") {
+  /** @type {Record<string, string>} */
+  const seen = generation ? { "If-Match": `"${generation}"` } : {};
+  return ask("POST", path, JSON.stringify(body), { "Content-Type": "application/json", "Idempotency-Key": key, ...seen });
 }
 
 /** @param {string} method
