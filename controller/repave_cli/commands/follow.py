@@ -1,9 +1,11 @@
 """Follows a rollout: a live tree where a person looks on, one line for each change everywhere else."""
 
 import json
+import signal
+import threading
 import time
-from collections.abc import Generator
-from contextlib import closing
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from typing import Any
 
 from repave_cli.render.progress import (
@@ -17,7 +19,16 @@ from repave_cli.render.progress import (
 )
 from repave_cli.render.remains import tell_failed_hosts
 from repave_cli.transport.errors import CliError
-from repave_cli.transport.exit_codes import DETACHED, DONE, ENDS, REFUSED, ROLLED_BACK, TIMED_OUT, WAITS
+from repave_cli.transport.exit_codes import (
+    DETACHED,
+    DONE,
+    ENDS,
+    REFUSED,
+    ROLLED_BACK,
+    TERMINATED,
+    TIMED_OUT,
+    WAITS,
+)
 from repave_cli.transport.streaming import lasting, summed
 from repave_cli.transport.terminal import Terminal
 from repave_client.places import quoted
@@ -37,7 +48,10 @@ def follow(terminal: Terminal, app: str, number: int, wanted: frozenset[str] = S
     deadline = None if timeout is None else time.monotonic() + timeout
     ended = None
     try:
-        with closing(_watched(terminal, app, deadline, was_accepted=number > 0)) as snapshots:
+        with (
+            on_termination(),
+            closing(_watched(terminal, app, deadline, was_accepted=number > 0)) as snapshots,
+        ):
             for status in snapshots:
                 number = number or _number(status)
                 if _is_over(status, number):
@@ -49,9 +63,37 @@ def follow(terminal: Terminal, app: str, number: int, wanted: frozenset[str] = S
     except KeyboardInterrupt:
         terminal.say(f"\nleft; the rollout goes on. Come back with: repave watch {app}")
         return DETACHED
+    except Terminated as ended:
+        raise CliError(
+            f"ended by {ended}; the rollout of {app} goes on: repave watch {app} follows it, and "
+            f"repave abort {app} ends it",
+            TERMINATED,
+        ) from ended
     if ended is not None:
         return _finish(terminal, ended, _rollout(terminal, ended, number), wanted)
     raise CliError(f"not done after {timeout:g} s; the rollout goes on: repave watch {app}", TIMED_OUT)
+
+
+class Terminated(BaseException):
+    """A signal has ended this command: of a CI whose job was cancelled."""
+
+
+@contextmanager
+def on_termination() -> Iterator[None]:
+    """SIGTERM and SIGHUP raise Terminated, where this is the program's main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def raised(number: int, _: object) -> None:
+        raise Terminated(signal.Signals(number).name)
+
+    before = {each: signal.signal(each, raised) for each in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def _leaves_at_gate(terminal: Terminal) -> bool:

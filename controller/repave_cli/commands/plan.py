@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
+from repave_cli.render import markdown
 from repave_cli.render.output import show_whole, span
 from repave_cli.specs.arguments import add_keep_sizes, add_spec_arguments, given_files
 from repave_cli.specs.packages import package_for
@@ -43,7 +44,10 @@ def run_plan(terminal: Terminal) -> int:
 
 def show_plan(terminal: Terminal, plan: dict[str, Any], *, is_wide: bool = False) -> int:
     """Raises CliError where the release would be refused."""
-    if terminal.is_for_people:
+    if terminal.format == "markdown":
+        for line in plan_markdown(plan, _command(terminal.arguments, plan)):
+            terminal.out(line)
+    elif terminal.is_for_people:
         for line in plan_lines(plan, is_wide=is_wide or terminal.format == "wide"):
             terminal.out(line)
         if not plan["problems"]:
@@ -82,6 +86,34 @@ def plan_lines(plan: dict[str, Any], *, is_wide: bool = False) -> list[str]:
         *_labelled("cost", _costs(plan)),
         *_labelled("guards", _guards(plan["guards"], is_wide)),
         _sum(plan),
+    ]
+
+
+def plan_markdown(plan: dict[str, Any], command: str) -> list[str]:
+    """As a comment on a change, or a job's summary: the sum first, tables folded."""
+    title, _, rest = _title(plan).partition("  ")
+    heads, *steps = _step_rows(plan)
+    against = [each for each in plan["guards"] if each["refuses"]]
+    return [
+        f"### repave plan: {markdown.code(title)}",
+        "",
+        markdown.escaped(rest),
+        "",
+        *(f"- **against it now:** {markdown.escaped(text)}" for text in plan["problems"]),
+        *(f"- **against it now:** {markdown.escaped(_with_way(each))}" for each in against),
+        *(f"- changes {markdown.escaped(text)}" for text in plan["changes"]),
+        "",
+        f"**{markdown.escaped(_sum(plan))}**",
+        "",
+        "<details><summary>Steps and regions</summary>",
+        "",
+        *markdown.table(heads, ([*map(markdown.escaped, row)] for row in steps)),
+        "",
+        *(f"- {markdown.escaped(line.strip())}" for line in (*_waves(plan), _floor(plan))),
+        "",
+        "</details>",
+        "",
+        f"To run exactly this: {markdown.code(command)}",
     ]
 
 
@@ -139,8 +171,12 @@ def _clipped(names: Sequence[str]) -> str:
 
 
 def _steps(plan: dict[str, Any]) -> list[str]:
-    """Every step with the share of the traffic, and the hosts of both groups: a column for each kind of
-    region, or their sum."""
+    return [f"  {line}" for line in _aligned(_step_rows(plan))]
+
+
+def _step_rows(plan: dict[str, Any]) -> list[list[str]]:
+    """Titles, then every step with the share of the traffic, and the hosts of both groups: a column for each
+    kind of region, or their sum."""
     columns = _columns(plan)
     heads = ["STEP", "", "TRAFFIC", *(title for title, _ in columns), "TIME", ""]
     rows = [heads]
@@ -151,7 +187,7 @@ def _steps(plan: dict[str, Any]) -> list[str]:
         text = step["text"].removeprefix(f"{step['kind']}: ")
         time = span(seconds) if seconds >= 1 else ""
         rows.append([str(number + 1), step["kind"], f"{share / 100:g} %", *cells, time, text])
-    return [f"  {line}" for line in _aligned(rows)]
+    return rows
 
 
 def _columns(plan: dict[str, Any]) -> list[tuple[str, list[dict[str, Any]]]]:

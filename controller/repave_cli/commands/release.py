@@ -5,6 +5,7 @@ from typing import Any
 
 from repave_cli.commands.asking import add_who_and_why, ask
 from repave_cli.commands.follow import SUCCEEDED, UNDONE, follow, newest_rollouts, rollout_numbered
+from repave_cli.commands.reporting import add_reports, reported
 from repave_cli.commands.switch_time import tell_switch
 from repave_cli.render.output import show_line, show_whole, tell
 from repave_cli.specs.arguments import add_keep_sizes, add_spec_arguments, given_files
@@ -38,7 +39,7 @@ def register(commands: Any) -> None:
     release.add_argument("--dry-run", action="store_true", help="show the plan, change nothing")
     release.add_argument("--key", default="", help="idempotency key (default: derived from what is released)")
     _add_following(release)
-    release.set_defaults(run=run_release)
+    release.set_defaults(run=reported(run_release))
     rollback = commands.add_parser(
         "rollback", help="Bring back what served before, in every region (--to, --region, --now)"
     )
@@ -69,7 +70,7 @@ def register(commands: Any) -> None:
     for command, run in ((rollback, run_rollback), (abort, run_abort)):
         add_who_and_why(command)
         _add_following(command)
-        command.set_defaults(run=run)
+        command.set_defaults(run=reported(run))
     watch = commands.add_parser("watch", help="Follow a rollout live")
     watch.add_argument("app", metavar="APP")
     add_patience(watch)
@@ -79,6 +80,7 @@ def register(commands: Any) -> None:
 def _add_following(command: Any) -> None:
     command.add_argument("--detach", action="store_true", help="print the group's name and leave")
     add_patience(command)
+    add_reports(command)
 
 
 def add_patience(command: Any) -> None:
@@ -132,7 +134,7 @@ def _number_running(terminal: Terminal, application: str) -> int:
 
 def _follow_both(terminal: Terminal, accepted: dict[str, Any], replaced: int) -> int:
     """What runs on its way back, then the release that takes its place."""
-    app = accepted["application"]
+    app, terminal.arguments.accepted = accepted["application"], accepted
     terminal.say(f"what runs of {app} goes back first; then this release begins")
     if terminal.arguments.detach or terminal.format in ("jsonl", "name"):
         _show_accepted(terminal, accepted)
@@ -140,9 +142,10 @@ def _follow_both(terminal: Terminal, accepted: dict[str, Any], replaced: int) ->
         return DONE
     code = follow(terminal, app, replaced, UNDONE)
     if code == DONE:
-        accepted = {**accepted, "rollout": replaced + 1}
+        accepted = {**accepted, "rollout": replaced + 1, "is_queued": False}
+        terminal.arguments.accepted = accepted
         code = follow(terminal, app, replaced + 1)
-    _show_end(terminal, accepted)
+    _show_end(terminal, accepted, code)
     return code
 
 
@@ -152,12 +155,13 @@ def _show_accepted(terminal: Terminal, accepted: dict[str, Any]) -> None:
         show_whole(terminal, accepted)
 
 
-def _show_end(terminal: Terminal, accepted: dict[str, Any]) -> None:
-    """For programs, as one document: what was accepted, with the phase that it has come to and why."""
-    if terminal.format not in ("json", "yaml"):
+def _show_end(terminal: Terminal, accepted: dict[str, Any], code: int) -> None:
+    """For programs, as one document, or the last line: what was accepted, with the phase that it has come to,
+    why, and the exit code."""
+    if terminal.format not in ("json", "yaml", "jsonl"):
         return
     rollout = rollout_numbered(terminal, accepted["application"], accepted["rollout"]) or {}
-    end = {"phase": rollout.get("phase", ""), "outcome": rollout.get("outcome", "")}
+    end = {"phase": rollout.get("phase", ""), "outcome": rollout.get("outcome", ""), "exit_code": code}
     show_whole(terminal, {**accepted, **end})
 
 
@@ -235,6 +239,7 @@ def run_watch(terminal: Terminal) -> int:
 def _go_on(terminal: Terminal, accepted: dict[str, Any], wanted: frozenset[str] = SUCCEEDED) -> int:
     """Says what was accepted; follows it, unless --detach is given, to an end that may be a `wanted` one."""
     arguments, app = terminal.arguments, accepted["application"]
+    arguments.accepted = accepted
     if accepted["is_queued"]:
         _say_queued(terminal, app)
     elif accepted["is_joined"] and arguments.command in ("abort", "rollback"):
@@ -249,5 +254,5 @@ def _go_on(terminal: Terminal, accepted: dict[str, Any], wanted: frozenset[str] 
     if is_left:
         return DONE
     code = follow(terminal, app, accepted["rollout"], wanted)
-    _show_end(terminal, accepted)
+    _show_end(terminal, accepted, code)
     return code

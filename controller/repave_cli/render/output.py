@@ -40,7 +40,13 @@ def show(terminal: Terminal, answer: dict[str, Any], columns: Sequence[Column], 
                 terminal.out(json.dumps(item))
         case "name":
             _names_out(terminal, items)
-        case "table" | "wide":
+        case "markdown" if items:
+            from repave_cli.render import markdown  # few ask for it
+
+            chosen = [each for each in columns if not each.is_wide]
+            rows = ([markdown.escaped(each.value(item)) for each in chosen] for item in items)
+            terminal.out("\n".join(markdown.table([each.title for each in chosen], rows)))
+        case "table" | "wide" | "markdown":
             chosen = [each for each in columns if terminal.format == "wide" or not each.is_wide]
             if items:
                 terminal.out(table(chosen, items))
@@ -70,6 +76,8 @@ def show_pages(
             terminal.write("".join(_in_list(item, count + place) for place, item in enumerate(items)))
         elif terminal.format == "yaml":
             listed.extend(items)
+        elif terminal.format == "markdown" and items:
+            show(terminal, page, columns)
         elif terminal.is_for_people and items:
             widths = _rows_out(terminal, columns, items, widths)
         elif not terminal.is_for_people:

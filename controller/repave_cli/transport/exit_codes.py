@@ -14,6 +14,7 @@ TIMED_OUT: Final = 7
 HELD: Final = 8
 CHANGES: Final = 10
 DETACHED: Final = 130
+TERMINATED: Final = 143
 
 ENDS: Final[Mapping[str, int]] = {
     "succeeded": DONE,

@@ -14,7 +14,7 @@ from repave_protos.daemon.printable import printable
 if TYPE_CHECKING:
     from repave_cli.transport.client import Client
 
-FORMATS = ("table", "wide", "json", "jsonl", "yaml", "name")
+FORMATS = ("table", "wide", "json", "jsonl", "yaml", "name", "markdown")
 
 
 class Terminal:
@@ -45,7 +45,7 @@ class Terminal:
 
     @property
     def is_for_people(self) -> bool:
-        return self.format in ("table", "wide")
+        return self.format in ("table", "wide", "markdown")
 
     def out(self, text: str) -> None:
         self.has_answered = True

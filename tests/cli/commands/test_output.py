@@ -26,7 +26,7 @@ from tests.fakes.controller.command_line import SPEC, CommandLine, Ran, build
 from tests.fakes.controller.scheduler import ServedController, served
 from tests.fakes.issuer import Issuer, an_issuer
 
-FORMATS = ("table", "wide", "json", "jsonl", "yaml", "name")
+FORMATS = ("table", "wide", "json", "jsonl", "yaml", "name", "markdown")
 KEPT = SPEC + "rollback: {keep: {for: 24h, groups: 3}}\n"
 CANARY = KEPT.replace("{blue_green: {warm: 0s}}", "{canary: {steps: [{traffic: 50%, hold: 1h}]}}")
 FOREGROUND = {"dev": "runs until Ctrl-C; tests/e2e starts it"}
@@ -277,7 +277,7 @@ def check_all(stage: Stage, rows: Sequence[Row], form: str) -> None:
 def faults_of(row: Row, ran: Ran, form: str) -> Iterator[str]:
     if ran.code != row.code:
         yield f"ends with {ran.code}, not {row.code}"
-    if form in ("table", "wide"):
+    if form in ("table", "wide", "markdown"):
         if not (ran.out + ran.err).strip():
             yield "says nothing"
         told = ran.out + ran.err

@@ -262,6 +262,7 @@ def test_json_of_a_release_is_one_document_with_how_it_ended(
         "is_joined": False,
         "phase": "succeeded",
         "outcome": "",
+        "exit_code": 0,
     }
 
 
