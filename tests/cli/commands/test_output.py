@@ -120,6 +120,9 @@ ROWS = (
     Row("pool return paris m1", "m1"),
     Row("pool release paris m1", "m1"),
     Row("controllers"),
+    Row("hooks list"),
+    Row("hooks deliveries"),
+    Row("hooks redeliver ci d1", code=2),
     Row("notify list"),
     Row("notify replay shop --from 1", code=2),
     Row("notify test shop", code=2),
@@ -149,6 +152,7 @@ ROWS = (
     Row("release --version 4 --queue", "hello", before=spec(KEPT, "v4")),
     Row("queue list", "hello"),
     Row("queue list hello", "4"),
+    Row("queue move hello 1 last", "hello"),
     Row("queue drop hello 1", "hello"),
     Row("queue resume hello", code=5),
     Row("promote hello --full", "hello-v003"),
@@ -295,6 +299,7 @@ def faults_of(row: Row, ran: Ran, form: str) -> Iterator[str]:
         if not all(isinstance(each, dict) for each in documents):
             yield "is no document"
         told = json.dumps(documents, default=str)
+    told = told.replace("\u200b", "")  # which keeps Markdown from calling people
     if row.tells not in told:
         yield f"does not tell of {row.tells}"
 
