@@ -19,7 +19,9 @@ from repave_controller.security.principals import LOCAL, Grant, Kind, Principal,
 from repave_protos.protocol.values import RegionName
 from tests.controller.api.conftest import SPEC, Asked, release
 from tests.controller.api.test_accounts import UNBOUNDED, Signed, made
+from tests.controller.api.test_relay import begun, released
 from tests.fakes.controller.api_rig import RealController
+from tests.fakes.controller.plural_api import peers
 from tests.fakes.controller.scheduler import ServedController, served
 from tests.fakes.waiting import until
 
@@ -159,6 +161,25 @@ async def test_a_region_s_letter_says_how_an_application_is_there(real: RealCont
         ("xu", "00", ["v1"])
     ]
     await tab.close()
+
+
+async def test_each_of_several_controllers_tells_the_same(tmp_path: Path) -> None:
+    async with peers(tmp_path, "ann", "ben") as (ann, ben):
+        await begun(ann, ben)
+        tabs = []
+        for peer in (ann, ben):
+            hub = Live(peer.scheduler, peer.sessions, peer.clock, Streams(peer.scheduler), peer.name)
+            tabs.append(Tab(hub, "fleet", "app:hello"))
+        await released(ben)
+        told = {("v1", "succeeded", "uu")}
+        await until(lambda: all(set(map(_row, tab.of("fleet"))) >= told for tab in tabs))
+        await until(lambda: all(tab.of("app:hello")[-1].get("version") == "v1" for tab in tabs))
+        for tab in tabs:
+            await tab.close()
+
+
+def _row(fleet: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(row[name] for row in fleet["items"] for name in ("version", "phase", "states"))
 
 
 def test_the_stream_names_its_events_and_refuses_what_is_no_topic(api: Asked) -> None:
