@@ -8,7 +8,7 @@ import { post } from "./api.js";
 import { Ago, Button, Confirm, Loading, Problem, themeChanged, useKeys } from "./parts.js";
 import { begin, match, navigate, path, query } from "./router.js";
 import { routes } from "./routes.js";
-import { effect, html, render, signal, useEffect, useState } from "./vendor/preact.js";
+import { effect, html, render, signal, useEffect, useRef, useState } from "./vendor/preact.js";
 
 /** @typedef {import("./routes.js").Route} Route */
 
@@ -49,12 +49,26 @@ effect(() => {
   if (module) follow(["shell", ...(module.topics?.(params, query.value) ?? [])]);
 });
 
+/** Who reads with their ears, or goes by keyboard, begins at the heading of a new page.
+ * @param {string} at
+ * @param {unknown} module */
+function useHeading(at, module) {
+  const before = useRef(at);
+  useEffect(() => {
+    if (!module || before.current === at) return;
+    before.current = at;
+    /** @type {HTMLElement | null} */ (document.querySelector("main h1"))?.focus();
+  }, [at, module]);
+}
+
 function App() {
   const { route, module, params, problem } = shown.value;
+  useHeading(path.value, module);
   if (route?.open) return html`<main id="main" class="alone">${module ? html`<${module.default} params=${params} query=${query.value} />` : html`<${Loading} />`}</main>`;
   return html`<a class="skip" href="#main">Skip to the page</a>
     <${Navigation} />
     <div class="body">
+      <${Lost} />
       <${Frozen} />
       <main id="main" tabindex="-1">
         ${startProblem.value ? html`<${Problem} problem=${startProblem.value} again=${start} />` : null}
@@ -110,6 +124,12 @@ function Theme() {
     themeChanged();
   };
   return html`<button type="button" class="quiet theme" onClick=${turn} aria-label=${is_dark ? "Use light colours" : "Use dark colours"}><${Icon} name=${is_dark ? "light" : "dark"} /></button>`;
+}
+
+/** Said aloud only if it lasts: most losses are over in a second. */
+function Lost() {
+  if (connection.value !== "lost") return null;
+  return html`<div class="banner is-late tone-calm" role="status"><span><strong>No connection to the controller.</strong> What you see may be old; it goes on by itself.</span></div>`;
 }
 
 function Frozen() {

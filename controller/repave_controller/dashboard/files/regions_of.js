@@ -1,6 +1,7 @@
 // @ts-check
 // An application's regions as rows: how each is, its groups with their share of the traffic, their hosts.
 
+import { part } from "./api.js";
 import { Chip, Filter, HOST_KINDS, HostGrid, Weight, hostsText } from "./parts.js";
 import { query } from "./router.js";
 import { html } from "./vendor/preact.js";
@@ -33,7 +34,7 @@ function RegionRow({ column, target }) {
   const shown = column.groups.filter((/** @type {Column} */ each) => isInUse(each, target));
   const kept = column.groups.filter((/** @type {Column} */ each) => !shown.includes(each) && presentIn(each));
   return html`<li class="region-row">
-    <div class="region-name"><a href=${`/regions/${column.name}`}>${column.name}</a><${StateSign} letter=${column.state} /></div>
+    <div class="region-name"><a href=${`/regions/${part(column.name)}`}>${column.name}</a><${StateSign} letter=${column.state} /></div>
     <div class="region-groups">${shown.length ? shown.map((/** @type {Column} */ group) => html`<${GroupLine} key=${group.name} group=${group} target=${target} place=${column.name} />`) : html`<span class="faint">No hosts yet</span>`}</div>
     <span class="faint kept">${kept.map((/** @type {Column} */ group) => `${group.version || group.name} ${group.state}, ${counted(group.verified, "host")}`).join("; ")}</span>
     ${troubles.length ? html`<p class="trouble">${troubles[0]}</p>` : null}

@@ -1,6 +1,7 @@
 // @ts-check
 // How an application is in each region: one cell a region, on a canvas, and all of them as a matrix.
 
+import { part } from "./api.js";
 import { colour, themed } from "./parts.js";
 import { html, useEffect, useRef } from "./vendor/preact.js";
 import { STATES } from "./words.js";
@@ -78,8 +79,8 @@ export function paint(context, letter, x, y, width, height) {
 export function FleetMap({ rows, regions }) {
   const few = regions.length <= 8;
   return html`<div class="matrix-wrap" tabindex="0" role="region" aria-label="Versions by application and region"><table class=${`matrix ${few ? "is-few" : "is-many"}`}>
-    <thead><tr><th scope="col">Application</th>${regions.map((name) => html`<th key=${name} scope="col"><a href=${`/regions/${name}`}><span>${name}</span></a></th>`)}</tr></thead>
-    <tbody>${rows.map((row) => html`<tr key=${row.name}><th scope="row"><a href=${`/apps/${row.name}`}>${row.name}</a><code class="faint">${row.version}</code></th>${regions.map((name, index) => html`<${Cell} key=${name} row=${row} index=${index} few=${few} />`)}</tr>`)}</tbody>
+    <thead><tr><th scope="col">Application</th>${regions.map((name) => html`<th key=${name} scope="col"><a href=${`/regions/${part(name)}`}><span>${name}</span></a></th>`)}</tr></thead>
+    <tbody>${rows.map((row) => html`<tr key=${row.name}><th scope="row"><a href=${`/apps/${part(row.name)}`}>${row.name}</a><code class="faint">${row.version}</code></th>${regions.map((name, index) => html`<${Cell} key=${name} row=${row} index=${index} few=${few} />`)}</tr>`)}</tbody>
   </table></div>
   <${Legend} />`;
 }

@@ -47,7 +47,7 @@ function Running({ app, rollout }) {
   const tracks = rollout.waves.flatMap((/** @type {App} */ wave) => wave.regions);
   const done = tracks.filter((/** @type {App} */ each) => each.phase === "done").length;
   const moving = tracks.filter((/** @type {App} */ each) => each.phase === "running" || each.phase === "undoing").length;
-  return html`<a class="panel running" href=${`/apps/${app.name}/rollouts/${rollout.number}`}>
+  return html`<a class="panel running" href=${`/apps/${part(app.name)}/rollouts/${rollout.number}`}>
     <span class="running-head"><${Chip} phase=${app.phase} /><strong>${rollout.kind} to <code>${rollout.version}</code></strong><span class="faint num">${done} of ${counted(tracks.length, "region")}</span></span>
     <${Bar} of=${tracks.length} height=${10} label="Regions" parts=${[{ value: done, tone: "live", text: `${done} done` }, { value: moving, tone: "dim", text: `${moving} moving` }]} />
     <span class="soft">${sentence((app.because.find((/** @type {App} */ each) => each.count) ?? app.because[0])?.text ?? "")} <span class="more">See the rollout</span></span>
@@ -76,7 +76,7 @@ function History({ app, back }) {
   if (!data) return html`<${Loading} />`;
   return html`<ol class="history">${data.items.map((/** @type {App} */ each) => html`<li key=${each.number}>
     <span class="num faint number">#${each.number}</span>
-    <a class="what" href=${`/apps/${app.name}/rollouts/${each.number}`}><code>${each.version}</code>${each.kind === "release" ? null : html` <span class="faint">${each.kind}</span>`}</a>
+    <a class="what" href=${`/apps/${part(app.name)}/rollouts/${each.number}`}><code>${each.version}</code>${each.kind === "release" ? null : html` <span class="faint">${each.kind}</span>`}</a>
     <${Chip} phase=${each.phase} />
     <span class="said">${each.outcome || each.reason}</span>
     <span class="when faint"><${Ago} at=${each.started_at} />${each.started_by ? `, ${each.started_by}` : ""}${each.ended_at ? html`, took <span class="num">${duration((Date.parse(each.ended_at) - Date.parse(each.started_at)) / 1000)}</span>` : ""}</span>

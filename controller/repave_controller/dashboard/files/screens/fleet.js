@@ -4,7 +4,7 @@
 import { First } from "../first.js";
 import { topic } from "../live.js";
 import { whyNot } from "../may.js";
-import { post } from "../api.js";
+import { post, part } from "../api.js";
 import { Ago, Bar, Button, Chip, Confirm, Filter, Loading, Page, Search, Table, Tabs } from "../parts.js";
 import { FleetMap, RegionStrip } from "../strip.js";
 import { html, useState } from "../vendor/preact.js";
@@ -56,7 +56,7 @@ function lead(rows, fleet) {
 function List({ rows, regions }) {
   const rank = (/** @type {Row} */ row) => (row.needs ? 0 : row.target ? 1 : /[fx]/.test(row.states) ? 2 : 3);
   return html`<${Table} label="Applications" rows=${rows} id=${(/** @type {Row} */ row) => row.name} initial="state" columns=${[
-    { key: "name", title: "Application", primary: true, sort: (/** @type {Row} */ row) => row.name, cell: (/** @type {Row} */ row) => html`<a href=${`/apps/${row.name}`}>${row.name}</a>` },
+    { key: "name", title: "Application", primary: true, sort: (/** @type {Row} */ row) => row.name, cell: (/** @type {Row} */ row) => html`<a href=${`/apps/${part(row.name)}`}>${row.name}</a>` },
     { key: "version", title: "Version", sort: (/** @type {Row} */ row) => row.version, cell: (/** @type {Row} */ row) => html`<${Version} row=${row} />` },
     { key: "state", title: "Rollout", wide: true, sort: (/** @type {Row} */ row) => `${rank(row)} ${row.name}`, cell: (/** @type {Row} */ row) => html`<${Progress} row=${row} />` },
     { key: "regions", title: "Regions", cell: (/** @type {Row} */ row) => html`<${RegionStrip} row=${row} regions=${regions} />` },
@@ -78,7 +78,7 @@ function Progress({ row }) {
     return html`<span class="progress">${row.phase && row.phase !== "succeeded" ? html`<${Chip} phase=${row.phase} />` : row.frozen ? html`<${Chip} phase="waiting" text="frozen" />` : html`<span class="faint">At rest</span>`}${row.needs ? html`<span class="needs">${row.needs}</span>` : row.queued ? html`<span class="faint">${row.queued} queued</span>` : null}</span>`;
   }
   const moving = [...row.states].filter((letter) => letter === "m").length;
-  return html`<a class="progress" href=${`/apps/${row.name}/rollouts/${row.number}`}>
+  return html`<a class="progress" href=${`/apps/${part(row.name)}/rollouts/${row.number}`}>
     <${Chip} phase=${row.phase} />
     <${Bar} of=${row.of} label="Regions" parts=${[{ value: row.done, tone: "live", text: `${row.done} done` }, { value: Math.min(moving, row.of - row.done), tone: "dim", text: `${moving} moving` }]} />
     <span class="num faint">${row.done}/${row.of}</span>

@@ -19,7 +19,7 @@ export const topics = (params) => [`app:${params.app}`];
 export default function Rollout({ params }) {
   const name = params.app ?? "", number = Number(params.id);
   const app = topic(`app:${name}`).value;
-  const crumbs = /** @type {[string, string][]} */ ([["Fleet", "/"], [name, `/apps/${name}`]]);
+  const crumbs = /** @type {[string, string][]} */ ([["Fleet", "/"], [name, `/apps/${part(name)}`]]);
   const is_current = app && !app.problem && app.current_rollout?.number === number;
   if (!app) return html`<${Page} title=${`Rollout ${number}`} crumbs=${crumbs}><${Loading} /><//>`;
   if (app.problem && app.problem.status !== 404) return html`<${Page} title=${`Rollout ${number}`} crumbs=${crumbs}><${Problem} problem=${app.problem} /><//>`;
@@ -33,7 +33,7 @@ function Past({ app, name, number, crumbs }) {
   if (problem) return html`<${Page} title=${`Rollout ${number}`} crumbs=${crumbs}><${Problem} problem=${problem} again=${again} /><//>`;
   if (!data) return html`<${Page} title=${`Rollout ${number}`} crumbs=${crumbs}><${Loading} /><//>`;
   const found = data.items.find((/** @type {App} */ each) => each.number === number);
-  if (!found) return html`<${Page} title=${`Rollout ${number}`} crumbs=${crumbs}><${Empty} title="It is not kept any more, or never was">The history of <a href=${`/apps/${name}`}>${name}</a> has those that are.<//><//>`;
+  if (!found) return html`<${Page} title=${`Rollout ${number}`} crumbs=${crumbs}><${Empty} title="It is not kept any more, or never was">The history of <a href=${`/apps/${part(name)}`}>${name}</a> has those that are.<//><//>`;
   return html`<${Shown} app=${app} rollout=${found} crumbs=${crumbs} is_live=${false} />`;
 }
 
@@ -103,7 +103,7 @@ function TrackRow({ track, rollout, column }) {
   const said = track.phase === "running" ? track.kind : "";
   return html`<li class=${`track is-${track.phase}`}>
     <div class="track-head">
-      <a class="track-name" href=${`/regions/${track.region}`}>${track.region}</a>
+      <a class="track-name" href=${`/regions/${part(track.region)}`}>${track.region}</a>
       <span class="lane" role="img" aria-label=${`${track.region}: ${track.phase}, step ${Math.min(at + 1, total)} of ${total}`}>${Array.from({ length: total }, (_, index) => html`<span key=${index} class=${index < at ? "past" : index === at && is_open ? "here" : ""}></span>`)}</span>
       <${Chip} phase=${track.phase} text=${said || undefined} />
       <span class="faint track-since">${track.since && is_open ? html`<${Ago} at=${track.since} bare=${true} />` : null}</span>
