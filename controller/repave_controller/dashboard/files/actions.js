@@ -114,7 +114,7 @@ export function BackPlan({ plan }) {
   const kinds = ["switch", "grow", "build"].map((how) => ({ how, regions: regions.filter((each) => each.how === how) })).filter((each) => each.regions.length);
   const ill = regions.filter((each) => each.is_ill), away = regions.filter((each) => each.is_away);
   return html`<div class="plan-back">
-    <p>${versions.length ? html`To <code>${versions.join(", ")}</code> in ${counted(regions.length, "region")}` : "Nothing would change"}${plan.at_least_seconds > 0 ? `, ${duration(plan.at_least_seconds)} at least` : versions.length ? ", within seconds" : ""}.</p>
+    ${regions.length || !plan.problems.length ? html`<p>${versions.length ? html`To <code>${versions.join(", ")}</code> in ${counted(regions.length, "region")}` : "Nothing would change"}${plan.at_least_seconds > 0 ? `, ${duration(plan.at_least_seconds)} at least` : versions.length ? ", within seconds" : ""}.</p>` : null}
     <ul class="plan-list">${kinds.map((each) => html`<li key=${each.how}><strong class="num">${each.regions.length}</strong> ${HOW[each.how]}<span class="where">${places(each.regions.map((region) => region.name))}</span></li>`)}
       ${away.length ? html`<li>${counted(away.length, "region")} unreachable: they follow when they return<span class="where">${places(away.map((each) => each.name))}</span></li>` : null}
       ${Object.keys(plan.stays).length ? html`<li>${counted(Object.keys(plan.stays).length, "region")} stay as they are<span class="where">${places(Object.keys(plan.stays))}</span></li>` : null}</ul>
