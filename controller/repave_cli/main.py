@@ -42,6 +42,7 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "commands.people": ("people",),
     "commands.audit": ("audit",),
     "commands.hooks": ("hooks",),
+    "commands.gitops": ("gitops",),
     "commands.notify": ("notify",),
     "commands.help": ("help",),
 }

@@ -482,6 +482,40 @@ class GateItem(TypedDict):
     command: str
 
 
+class GitOpsAnswer(TypedDict):
+    """All of them, by name."""
+
+    items: list[GitOpsItem]
+
+
+class GitOpsFile(TypedDict):
+    """A spec of the folder, beside what runs."""
+
+    path: str
+    application: str
+    state: str
+    text: str
+    version: str
+    digest: str
+    runs_version: str
+    runs_digest: str
+    at: str
+
+
+class GitOpsItem(TypedDict):
+    """A repository of the settings."""
+
+    name: str
+    repository: str
+    branch: str
+    path: str
+    policy: str
+    commit: str
+    looked_at: str | None
+    error: str
+    files: list[GitOpsFile]
+
+
 class GroupItem(TypedDict):
     """A server group over all its regions."""
 

@@ -370,6 +370,22 @@ class HookSettings(Settings):
         return self
 
 
+class GitOpsSettings(Settings):
+    """A branch of a git repository whose specs, *.yaml in the folder `path`, are released (`release`), or
+    only planned (`plan`), each time that they change. `token` is a file, for https://; `ssh_key` and
+    `known_hosts` for ssh. `apps`: the applications that it may release, by globs."""
+
+    repository: Annotated[str, Field(pattern=r"^(https://|ssh://|file://|/|[A-Za-z0-9._-]+@)[^\s]+$")]
+    branch: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,200}$")] = "main"
+    path: Annotated[str, Field(pattern=r"^([A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*)?$")] = "apps"
+    every_seconds: Annotated[float, Field(ge=5, le=86_400)] = 60.0
+    policy: Literal["plan", "release"] = "release"
+    apps: Globs
+    token: Path | None = None
+    ssh_key: Path | None = None
+    known_hosts: Path | None = None
+
+
 class ControllerSettings(Settings):
     """`state` holds the store (controller.db), unless that is in PostgreSQL, and the packages (images/).
 
@@ -401,6 +417,7 @@ class ControllerSettings(Settings):
     logs: LogSettings = LogSettings()
     oidc: OidcSettings = OidcSettings()
     hooks: Annotated[dict[Named, HookSettings], BeforeValidator(table)] = Field(default={})
+    gitops: Annotated[dict[Named, GitOpsSettings], BeforeValidator(table)] = Field(default={})
     cloudevents: Annotated[dict[Named, CloudEventsSettings], BeforeValidator(table)] = Field(default={})
 
     @model_validator(mode="after")

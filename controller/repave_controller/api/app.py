@@ -15,6 +15,7 @@ from repave_controller.api.resources.doctor import Doctor
 from repave_controller.api.resources.drafting import Drafting
 from repave_controller.api.resources.events import Events
 from repave_controller.api.resources.freezes import FreezeRoutes
+from repave_controller.api.resources.gitops import GitOpsRoutes
 from repave_controller.api.resources.hooks import HookRoutes
 from repave_controller.api.resources.hosts import Hosts
 from repave_controller.api.resources.live import Live
@@ -44,6 +45,7 @@ from repave_controller.core.ports import Store
 from repave_controller.dashboard.serving import Dashboard
 from repave_controller.fleet.packages import ImageDirectory
 from repave_controller.fleet.sessions import Sessions
+from repave_controller.gitops.watching import GitOps
 from repave_controller.hooks.hooks import Hooks
 from repave_controller.metrics.metrics import Metrics
 from repave_controller.notices.outbox import Outbox
@@ -96,6 +98,7 @@ def make_app(
     relay: Relay | None = None,
     outbox: Outbox | None = None,
     hooks: Hooks | None = None,
+    gitops: GitOps | None = None,
 ) -> web.Application:
     """The whole API as an aiohttp application. `agents`: of a controller that enrols them. `authority` gives
     the certificate, if any, that clients check this controller's with. `relay`: of one among several."""
@@ -118,6 +121,7 @@ def make_app(
         company,
         outbox,
         hooks,
+        gitops,
     )
     access = Access(guarded, clock, metrics.refused if metrics is not None else None)
     strangers = no_strangers if guarded is None else no_foreign_pages
@@ -131,8 +135,9 @@ def make_app(
     doing = relay if relay is not None else _alone(scheduler)
     _open_inside(app, doing, routes, once)
     acting = Acting(doing, guarded)
-    if hooks is not None:
-        hooks.act_with(acting)
+    for each in (hooks, gitops):
+        if each is not None:
+            each.act_with(acting)
     app.router.add_post("/hooks/{hook}", api.hooks.take)
     check_guarded([*OWN_ROUTES, *((route.method, route.path) for route in routes)])
     _add(app, routes, once)
@@ -225,6 +230,7 @@ class Api:
         company: Company | None = None,
         outbox: Outbox | None = None,
         hooks: Hooks | None = None,
+        gitops: GitOps | None = None,
     ) -> None:
         packages = packages if packages is not None else Packages(images, store, sessions)
         names, regional = Names(scheduler, sessions), Regional(sessions, images, packages)
@@ -257,6 +263,7 @@ class Api:
             controllers,
             notices,
             self.hooks,
+            GitOpsRoutes(gitops),
             agents,
             accounts,
             LoginRoutes(guarded, accounts, clock),

@@ -64,6 +64,13 @@ class Releasing:
     def __init__(self, act: Act) -> None:
         self._act = act
 
+    async def application_of(self, principal: Principal, spec: str, filename: str, version: str) -> str:
+        """Whose the spec is. Raises Failed."""
+        asked = Release(principal, "", spec, filename, version)
+        files = [{"name": filename, "text": spec}]
+        outline = await self._ask(asked, "outline", {"files": files, "version": version})
+        return str(outline["application"])
+
     async def bring(self, release: Release) -> str:
         """The digest of its package, which is stored after it. Raises Failed."""
         files = [{"name": release.filename, "text": release.spec}]

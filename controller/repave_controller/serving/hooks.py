@@ -1,8 +1,10 @@
-"""The hooks of a controller, as the settings have them."""
+"""What leads to releases by itself, as the settings have it: hooks, and repositories that are followed."""
 
 from collections.abc import Callable
 
 from repave_controller.core.ports import Store
+from repave_controller.gitops.deciding import Runs
+from repave_controller.gitops.watching import GitOps
 from repave_controller.hooks.hooks import Hooks, SpecOf
 from repave_controller.peers.ports import NotOwner
 from repave_controller.runtime.scheduler import Scheduler
@@ -23,6 +25,28 @@ def hooks_of(
         scheduler.note,
         specs_of(store, scheduler),
         outbound if outbound is not None else HttpOutbound(),
+    )
+
+
+def gitops_of(settings: ControllerSettings, store: Store, scheduler: Scheduler) -> GitOps:
+    """Each repository is followed by the controller that has its shard."""
+
+    def runs_of(name: str) -> Runs | None:
+        application = scheduler.saved(ApplicationName(name))
+        if application is None:
+            return None
+        serving = application.group(application.serving)
+        is_moving = application.running is not None or bool(application.queue)
+        return Runs(serving.version, serving.digest, is_moving) if serving is not None else None
+
+    return GitOps(
+        settings.gitops,
+        settings.state / "gitops",
+        store,
+        scheduler.clock,
+        turns(scheduler, "gitops"),
+        scheduler.note,
+        runs_of,
     )
 
 

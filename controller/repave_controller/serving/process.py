@@ -23,6 +23,7 @@ from repave_controller.fleet.holder_records import HolderRecords
 from repave_controller.fleet.listening import start_server, stop_server
 from repave_controller.fleet.packages import ImageDirectory
 from repave_controller.fleet.sessions import Sessions
+from repave_controller.gitops.watching import GitOps
 from repave_controller.hooks import deliveries
 from repave_controller.hooks.hooks import Hooks
 from repave_controller.metrics.metrics import Metrics
@@ -51,7 +52,7 @@ from repave_controller.serving.addresses import (
     url_of,
 )
 from repave_controller.serving.admission import guarded_by
-from repave_controller.serving.hooks import hooks_of
+from repave_controller.serving.hooks import gitops_of, hooks_of
 from repave_controller.serving.notices import outbox_of
 from repave_controller.serving.opening import Opened, open_store
 from repave_controller.serving.packages import images_of
@@ -99,6 +100,7 @@ async def run(settings: ControllerSettings, is_new: bool = False) -> None:
                 images.share(),
                 parts.outbox.run(),
                 parts.hooks.run(),
+                parts.gitops.run(),
             )
             if sharing is not None:
                 beside = (*beside, *sharing.work())
@@ -155,6 +157,7 @@ class Parts:
     company: Company
     outbox: Outbox
     hooks: Hooks
+    gitops: GitOps
 
 
 async def _put_together(
@@ -231,6 +234,7 @@ async def _put_together(
         company,
         outbox_of(settings, store, loaded.installation, scheduler),
         hooks,
+        gitops_of(settings, store, scheduler),
     )
 
 
@@ -263,6 +267,7 @@ async def _served(
         company=parts.company,
         outbox=parts.outbox,
         hooks=parts.hooks,
+        gitops=parts.gitops,
         relay=sharing.relay if sharing is not None else None,
         disk=Disk(settings.state, parts.store, parts.scheduler.all_applications, parts.retention),
     )

@@ -40,7 +40,7 @@ async def join(real: RealController) -> None:
     await real.enrolment.join(word.secret, request_for(new_key()), "192.0.2.7")
 
 
-EMPTY = ("applications/{application}/queue", "notices", "plans", "hooks", "deliveries")
+EMPTY = ("applications/{application}/queue", "notices", "plans", "hooks", "deliveries", "gitops")
 """Lists in which nothing is while all is well."""
 READS = [
     route

@@ -139,6 +139,7 @@ POLICY: Final[Mapping[str, Rule]] = {
     "GET deliveries": _READ_SOME,
     "GET hooks/{hook}/deliveries/{delivery}": _READ_SOME,
     "POST hooks/{hook}/deliveries/{delivery}/redeliver": Rule(Permission.RELEASE, Scope.SOME),
+    "GET gitops": _READ_SOME,
     "GET notices": _OPERATE,
     "POST notices/{target}/replay": _OPERATE,
     "POST notices/{target}/test": _OPERATE,
