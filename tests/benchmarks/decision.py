@@ -35,12 +35,12 @@ from repave_protos.protocol.values import (
 from tests.benchmarks.fleet import names, spec
 from tests.benchmarks.table import Line
 
-REGIONS = (10, 100, 1_000)
+REGIONS = (10, 100, 1_000, 5_000)
 HOSTS = 10
 STEPS = "{canary: {steps: [{traffic: 1%, hold: 1m}, {traffic: 50%, hold: 1m}]}}"
 LOOKS, REPEATS = 20, 3
 DEARER_MAX = 1.5
-"""What a region of 1,000 may cost, in times what one of ten costs; with more, growth is not linear."""
+"""What a region of 5,000 may cost, in times what one of ten costs; with more, growth is not linear."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -315,7 +315,7 @@ async def test_a_step_that_would_leave_nobody_serving_never_gets_out(monkeypatch
                 (name, replace(state, epoch=replace(state.epoch, rev=99), groups=()))
                 for name, state in application.desired
             )
-            return Decision(replace(application, desired=desired), desired, (), None, ())
+            return Decision(replace(application, desired=desired), tuple(desired), (), None, ())
 
         told = len(world.published)
         monkeypatch.setattr(module, "step", mistaken)

@@ -33,7 +33,7 @@ def finite(value: Any) -> Any:
     """The same value with 0 for what no clock and no duration is."""
     if isinstance(value, float):
         return value if math.isfinite(value) else 0.0
-    if isinstance(value, tuple):
+    if isinstance(value, (tuple, ByRegion)):
         return type(value)(map(finite, value))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         changed = {each.name: finite(getattr(value, each.name)) for each in dataclasses.fields(value)}

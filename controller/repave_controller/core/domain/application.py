@@ -148,9 +148,9 @@ class ServerGroup:
 
     def with_part(self, part: Part) -> "ServerGroup":
         """Replaces the part of that region, or adds it."""
-        parts = self.parts.put(part)
-        is_new = len(parts) > len(self.parts)
-        return replace(self, parts=parts.sorted() if is_new else parts)
+        known, parts = self.parts, self.parts.put(part)
+        is_within = len(parts) > len(known) > 0 and part.region < known[-1].region
+        return replace(self, parts=parts.sorted() if is_within else parts)
 
     def with_parts(self, parts: Iterable[Part]) -> "ServerGroup":
         """The same for many regions, at the price of one."""
@@ -158,7 +158,7 @@ class ServerGroup:
         return replace(self, parts=ByRegion(known.values()).sorted())
 
     def without(self, *regions: RegionName) -> "ServerGroup":
-        return replace(self, parts=self.parts.without(regions))
+        return replace(self, parts=self.parts.without(frozenset(regions)))
 
     def size(self, region: RegionName) -> int:
         part = self.part(region)

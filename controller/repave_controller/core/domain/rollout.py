@@ -153,9 +153,9 @@ class Track:
 
     def healing(self, is_healing: bool, now: Instant) -> "Track":
         """Whether hosts are missing that its region replaces."""
-        if not is_healing:
-            return replace(self, ill_at=None)
-        return self if self.ill_at is not None else replace(self, ill_at=now)
+        if is_healing == (self.ill_at is not None):
+            return self
+        return replace(self, ill_at=now if is_healing else None)
 
     def seen_until(self, seconds: float, now: Instant) -> Instant:
         """When its region has been seen for `seconds` in the present step or phase, if it is from now on."""
@@ -241,8 +241,8 @@ class Rollout:
         return self.tracks.find(region)
 
     def with_track(self, track: Track) -> "Rollout":
-        """Replaces the track of that region."""
-        return replace(self, tracks=self.tracks.put(track))
+        """Replaces the track of that region; itself where the track is as it was."""
+        return self if self.track(track.region) == track else replace(self, tracks=self.tracks.put(track))
 
     def target_of(self, track: Track) -> GroupNumber:
         """The group that the rollout brings to the track's region."""

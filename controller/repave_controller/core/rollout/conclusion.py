@@ -102,12 +102,11 @@ def _end(turn: Turn, phase: Phase, reason: Reason | None) -> None:
     assert rollout is not None, "a running rollout ends"
     ended = replace(rollout, phase=phase, undo_reason=reason, ended_at=turn.now)
     missed = _skipped(turn.application, rollout, phase)
-    served = list(_served(rollout))
     for track in rollout.tracks:
-        if track in served:
+        if _has_served(track):
             _take_over(turn, rollout, track)
-        else:
-            turn.application = never_begun(turn.application, rollout, track)
+    others = (track for track in rollout.tracks if not _has_served(track))
+    turn.application = never_begun(turn.application, rollout, others)
     earlier = _still_missed(turn.application, rollout, missed)
     turn.application = replace(turn.application, missed=(*earlier, *missed))
     turn.put(ended)
@@ -141,7 +140,11 @@ def _still_missed(application: Application, rollout: Rollout, missed: tuple[Miss
 
 
 def _served(rollout: Rollout) -> Iterator[Track]:
-    return (track for track in rollout.tracks if track.phase in (TrackPhase.DONE, TrackPhase.HELD))
+    return filter(_has_served, rollout.tracks)
+
+
+def _has_served(track: Track) -> bool:
+    return track.phase in (TrackPhase.DONE, TrackPhase.HELD)
 
 
 def _take_over(turn: Turn, rollout: Rollout, track: Track) -> None:
@@ -294,17 +297,18 @@ def forget_gone_groups(turn: Turn) -> None:
     for group in turn.application.groups:
         if running is not None and group.number in running.targets:
             continue
-        left = []
+        left, gone = [], []
         for part in group.parts:
             if part.state is not GroupState.RETIRING:
                 continue
             if _is_gone(turn, group, part.region):
-                known = next(each for each in turn.application.groups if each.number == group.number)
-                turn.application = turn.application.with_group(known.without(part.region))
+                gone.append(part.region)
             else:
                 left.append(part.region)
                 if turn.application.deletion is not None:
                     turn.because.append(_because_deleting(turn, group, part.region))
+        if gone:
+            turn.application = turn.application.with_group(group.without(*gone))
         _say_who_is_away(turn, group, left)
     for group in turn.application.groups:
         is_target = running is not None and group.number in running.targets

@@ -61,7 +61,8 @@ class Turn:
     def put_track(self, track: Track) -> None:
         rollout = self.application.rollout
         assert rollout is not None, "a track belongs to a rollout"
-        self.put(rollout.with_track(track))
+        if (changed := rollout.with_track(track)) is not rollout:
+            self.put(changed)
 
     def wait(self, waiting: Waiting) -> None:
         because = waiting.because

@@ -371,7 +371,8 @@ def _run(turn: Turn, rollout: Rollout, track: Track, verdict: Verdict, together:
 
 def _looked_at(turn: Turn, track: Track, verdict: Verdict) -> Track:
     """The track with the clock of each of its waits: what it waits for no longer has none."""
-    looked = track if isinstance(verdict, Done) else replace(track, blocked_at=None)
+    is_guarded = isinstance(verdict, Done) or track.blocked_at is None
+    looked = track if is_guarded else replace(track, blocked_at=None)
     if isinstance(verdict, Waiting) and verdict.is_unseen:
         looked = looked.looked_for(turn.now)
     else:

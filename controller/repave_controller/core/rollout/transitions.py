@@ -1,5 +1,6 @@
 """Says what going back or ending makes of the groups in one region. Pure."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from repave_controller.core.domain.application import (
@@ -14,8 +15,8 @@ from repave_controller.core.domain.application import (
 from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.place import origin_in, put_part, target_in
 from repave_controller.core.domain.reasons import Why
-from repave_controller.core.domain.rollout import Rollout, RolloutKind, Track
-from repave_protos.protocol.values import FULL_WEIGHT_BP
+from repave_controller.core.domain.rollout import GroupNumber, Rollout, RolloutKind, Track
+from repave_protos.protocol.values import FULL_WEIGHT_BP, RegionName
 
 
 def with_way_back(application: Application, track: Track) -> Application:
@@ -80,17 +81,24 @@ def taken_over(application: Application, rollout: Rollout, track: Track, now: In
     return application
 
 
-def never_begun(application: Application, rollout: Rollout, track: Track) -> Application:
-    """Nothing of a new target is wanted in a region that it never came to; one that was kept is again as it
+def never_begun(application: Application, rollout: Rollout, tracks: Iterable[Track]) -> Application:
+    """Nothing of a new target is wanted in regions that it never came to; one that was kept is again as it
     was, with the hosts that it had."""
-    target = target_in(application, rollout, track)
-    if target is not None and target.part.state is GroupState.WARM and track.kept is not None:
-        kept = track.kept
-        part = replace(target.part, size=kept.size, percent=kept.percent, proven=kept.proven)
-        return put_part(application, target.group, part)
-    if target is None or target.part.state is not GroupState.NEW or target.part.count > 0:
-        return application
-    return application.with_group(target.group.without(track.region))
+    left: dict[GroupNumber, list[RegionName]] = {}
+    for track in tracks:
+        target = target_in(application, rollout, track)
+        if target is None:
+            continue
+        if target.part.state is GroupState.WARM and track.kept is not None:
+            kept = track.kept
+            part = replace(target.part, size=kept.size, percent=kept.percent, proven=kept.proven)
+            application = put_part(application, target.group, part)
+        elif target.part.state is GroupState.NEW and target.part.count == 0:
+            left.setdefault(target.group.number, []).append(track.region)
+    for group in application.groups:
+        if group.number in left:
+            application = application.with_group(group.without(*left[group.number]))
+    return application
 
 
 def remembered(application: Application, group: ServerGroup, part: Part) -> Application:

@@ -60,3 +60,36 @@ def test_it_is_stored_as_a_list_and_read_back() -> None:
     assert read == shop
     assert read.places.find(OSLO) == Place(OSLO, 2)
     assert pickle.loads(pickle.dumps(shop)) == shop
+
+
+def test_replacing_an_entry_copies_few_of_many() -> None:
+    many = ByRegion(Place(RegionName(f"r{number:04}")) for number in range(5_000))
+    changed = many.put(Place(RegionName("r2500"), 9))
+    assert changed.find(RegionName("r2500")) == Place(RegionName("r2500"), 9)
+    assert len(changed) == len(many) == 5_000
+    assert sum(now is not was for now, was in zip(changed._chunks, many._chunks, strict=True)) == 1
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 200), st.integers()), max_size=30))
+def test_what_comes_of_a_sequence_changes_none_that_it_came_of(steps: list[tuple[int, int, int]]) -> None:
+    """Each is put into any of those that there are, which share what they have in common."""
+    made: list[ByRegion[tuple[RegionName, int]]] = [ByRegion((RegionName(f"r{n}"), n) for n in range(100))]
+    expected = [dict(made[0])]
+    for base, region, size in steps:
+        name = RegionName(f"r{region}")
+        made.append(made[base % len(made)].put((name, size)))
+        expected.append({**expected[base % len(expected)], name: size})
+    for each, known in zip(made, expected, strict=True):
+        assert each == tuple(known.items())
+        assert [each.find(name) for name in (*known, RegionName("r201"))] == [*known.items(), None]
+
+
+def test_it_is_read_as_a_tuple_is() -> None:
+    plain = tuple((RegionName(f"r{number}"), number) for number in range(130))
+    places = ByRegion(plain)
+    assert (places[0], places[-1], places[64], places[2:70]) == (plain[0], plain[-1], plain[64], plain[2:70])
+    assert plain[129] in places
+    assert (RegionName("r129"), 0) not in places
+    assert (hash(places), repr(places), list(reversed(places))) == (hash(plain), repr(plain), [*plain[::-1]])
+    assert places != plain[1:]
+    assert ByRegion(plain[:64]) != ByRegion(plain[:65])
