@@ -21,6 +21,7 @@ import structlog
 from repave_agent.clients.controller import plainly, trusting_also
 from repave_agent.clock import SystemClock
 from repave_agent.core.fence import foreign
+from repave_agent.core.figures import Figures
 from repave_agent.core.observation import Limits
 from repave_agent.core.ports import BalancerError, ProviderError, TransientError
 from repave_agent.core.records import Wanted
@@ -82,6 +83,7 @@ from repave_protos.protocol.queries import (
     Orphans,
     Query,
     ReadOutput,
+    TrafficOf,
     UnknownQuestion,
 )
 from repave_protos.protocol.values import (
@@ -158,7 +160,13 @@ class Agent:
             heard=counted_probes(measures),
         )
         measured = MeasuredProvider(self.provider, measures, clock.monotonic)
-        self.measured_balancer = MeasuredBalancer(self.balancer, measures, clock.monotonic)
+        self.figures = Figures(clock.wall())
+        self.measured_balancer = MeasuredBalancer(
+            self.balancer,
+            measures,
+            clock.monotonic,
+            seen=lambda view: self.figures.note(view, clock.wall()),
+        )
         self.worker = Worker(
             provider=measured,
             balancer=self.measured_balancer,
@@ -304,6 +312,8 @@ class Agent:
                 content = await self.worker.read_output(question)
             case FindWayIn() as question:
                 content = await answer_way_in(BalancerWithTimeouts(self.balancer).way_in, question)
+            case TrafficOf(application, since):
+                content = self.figures.of(application, since, self.site.clock.wall())
             case question:
                 content = await self.desk.answer(question)
         return Answer(query.query_id, content)

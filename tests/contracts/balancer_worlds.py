@@ -25,6 +25,7 @@ from repave_agent.clients.openstack.api import Api
 from repave_agent.clients.openstack.login import Cloud
 from repave_agent.clock import SystemClock
 from repave_agent.core.ports import Backend, Balancer, Clock, Frontend
+from repave_protos.protocol.capabilities import BalancerAbilities
 from repave_protos.protocol.values import GroupName
 from tests.contracts.alb_worlds import AlbRig, StandInAlbRig
 from tests.contracts.balancer_rig import Rig
@@ -52,6 +53,8 @@ from tests.support.rigs import (
 
 class FakeRig(Rig):
     """The world around fake balancers."""
+
+    abilities = BalancerAbilities(counts_requests=True)
 
     def __init__(self) -> None:
         self.machine = FakeMachine()

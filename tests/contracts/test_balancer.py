@@ -103,6 +103,30 @@ async def test_a_backend_that_takes_traffic_cannot_be_removed(rig: Rig, shop: Fr
     assert (await balancer.observe()).routes == (TO_BLUE,)
 
 
+async def test_requests_of_each_group_are_counted_where_the_kind_says_so(rig: Rig, shop: Frontend) -> None:
+    balancer = rig.balancer()
+    await balancer.start()
+    blue, green = await rig.backend(BLUE), await rig.backend(GREEN)
+    await balancer.arrange(Structure((shop,), (blue, green)))
+    await balancer.route((TO_BLUE,))
+    before = (await balancer.observe()).backend(BLUE)
+    assert before is not None
+    if not rig.abilities.counts_requests:
+        assert before.counted is None
+        return
+    await until_async(lambda: _servers_up(balancer))
+    await rig.sides(shop, ["X-Any: 1"] * 5)
+    await balancer.route((TO_GREEN,))
+    await rig.sides(shop, ["X-Any: 1"] * 3)
+    await balancer.arrange(Structure((shop,), (blue, green, await rig.backend("shop-v003"))))
+    await rig.sides(shop, ["X-Any: 1"] * 2)
+    assert before.counted is not None
+    counted = {each.group: each.counted for each in (await balancer.observe()).backends}
+    requests = {group: each.requests if each is not None else None for group, each in counted.items()}
+    assert requests == {BLUE: before.counted.requests + 5, GREEN: 5, "shop-v003": 0}
+    assert all(each is not None and each.errors == 0 for each in counted.values())
+
+
 UNFIT = {
     "path": {"path": '/"a b'},
     "host": {"host": "a b"},

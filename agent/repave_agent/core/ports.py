@@ -279,6 +279,16 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class Counted:
+    """What a balancer has counted of one group since the agent began. `errors`: answers of 500 and above, its
+    own among them. `response_seconds`: until a host begins to answer, the mean of its last some hundred."""
+
+    requests: int = 0
+    errors: int = 0
+    response_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class BackendView:
     """What the balancer says of one backend, over all of its workers, old ones included."""
 
@@ -290,6 +300,8 @@ class BackendView:
     """Of balancers whose check is the probe's: enabled hosts that pass it in each of its processes."""
     failing: tuple[tuple[HostName, str], ...] = field(default=(), compare=False)
     """Those that it calls down in each of them, and why."""
+    counted: Counted | None = field(default=None, compare=False)
+    """None where it counts no requests of a group."""
 
 
 @dataclass(frozen=True, slots=True)

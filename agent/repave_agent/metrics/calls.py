@@ -128,10 +128,16 @@ class MeasuredProvider:
 
 
 class MeasuredBalancer:
-    """Implements ports.Balancer over another one. `view`: what it said last."""
+    """Implements ports.Balancer over another one. `view`: what it said last; `seen` hears all of that."""
 
-    def __init__(self, balancer: Balancer, registry: CollectorRegistry, seconds: Callable[[], float]) -> None:
-        self._balancer = balancer
+    def __init__(
+        self,
+        balancer: Balancer,
+        registry: CollectorRegistry,
+        seconds: Callable[[], float],
+        seen: Callable[[BalancerView], object] = lambda _: None,
+    ) -> None:
+        self._balancer, self._seen = balancer, seen
         self.name, self.traffic_address = balancer.name, balancer.traffic_address
         self.view: BalancerView | None = None
         text = "How long the balancer took; `arrange` may reload it, `route` moves traffic."
@@ -157,6 +163,7 @@ class MeasuredBalancer:
     async def observe(self) -> BalancerView:
         async with self._calls.timed("observe"):
             self.view = await self._balancer.observe()
+        self._seen(self.view)
         return self.view
 
     def on_change(self, callback: Callable[[], None]) -> None:

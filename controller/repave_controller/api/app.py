@@ -29,6 +29,7 @@ from repave_controller.api.resources.recovery import RecoveryRoutes
 from repave_controller.api.resources.regional import Regional
 from repave_controller.api.resources.regions import Regions
 from repave_controller.api.resources.releases import Releases
+from repave_controller.api.resources.traffic import TrafficRoutes
 from repave_controller.api.web.access import Access, Guarded
 from repave_controller.api.web.acting import Acting
 from repave_controller.api.web.freshness import Freshness
@@ -56,6 +57,7 @@ from repave_controller.operations.prices import PriceFile
 from repave_controller.operations.reach import Reach
 from repave_controller.operations.recovery import Recovery
 from repave_controller.operations.rehearsals import Rehearsals
+from repave_controller.operations.traffic import TrafficReader
 from repave_controller.peers.company import Company
 from repave_controller.peers.ports import ControllerId, Member
 from repave_controller.runtime.clock import SteadyClock
@@ -253,6 +255,7 @@ class Api:
             Drafting(scheduler, store, names, drafts, Rehearsals()),
             Hosts(scheduler, sessions, names),
             Logs(scheduler, sessions, clock, names, self.streams),
+            TrafficRoutes(scheduler, TrafficReader(sessions, clock), clock, names),
             FreezeRoutes(scheduler, clock),
             Events(scheduler, store, self.streams),
             Live(scheduler, sessions, clock, self.streams, company.me.instance),

@@ -31,6 +31,8 @@ _NO_OUTPUT = "output=none"
 _TAKE_OVER = "take_over"
 _SECRETS = "secrets"
 _DNS = "dns"
+_REQUESTS = "requests"
+_COUNTED, _NOT_COUNTED = "counted", "not_counted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class BalancerAbilities:
     the traffic for a moment while it moves. `takes_timeouts`: a spec may set those of connections;
     `has_tunnel_timeout`: among them one of upgraded ones. `can_be_taken_over`: an agent on another machine
     reaches all of it, and goes on with what it finds. `tells_health`: its checks send what the agent's prober
-    sends, by HTTP and TCP, and it says what they found of each host.
+    sends, by HTTP and TCP, and it says what they found of each host. `counts_requests`: of each group.
     """
 
     share_step_bp: int = 1
@@ -52,6 +54,7 @@ class BalancerAbilities:
     has_tunnel_timeout: bool = True
     can_be_taken_over: bool = False
     tells_health: bool = False
+    counts_requests: bool = False
 
     def __post_init__(self) -> None:
         assert 1 <= self.share_step_bp <= 10_000
@@ -104,6 +107,7 @@ def capability_words(
     words += [_SIZES] * provider.takes_sizes
     words += [_SPOT] * provider.takes_spot
     words += [_HEALTH_BY_BALANCER] * balancer.tells_health
+    words.append(f"{_REQUESTS}={_COUNTED if balancer.counts_requests else _NOT_COUNTED}")
     words += [_NO_COMMANDS] * (not provider.runs_commands)
     words += [_NO_OUTPUT] * (not provider.keeps_output)
     words += [_TAKE_OVER] * (provider.can_be_taken_over and balancer.can_be_taken_over)
@@ -177,6 +181,13 @@ def takes_spot(capabilities: tuple[str, ...]) -> bool:
 def tells_health(capabilities: tuple[str, ...]) -> bool:
     """Whether its balancer can be the source of hosts' health. Only of agents that say so."""
     return _HEALTH_BY_BALANCER in capabilities
+
+
+def counts_requests(capabilities: tuple[str, ...]) -> bool | None:
+    """Whether its balancer counts those of each group; None of an agent that can't be asked for them."""
+    if f"{_REQUESTS}={_COUNTED}" in capabilities:
+        return True
+    return False if f"{_REQUESTS}={_NOT_COUNTED}" in capabilities else None
 
 
 def runs_commands(capabilities: tuple[str, ...]) -> bool:

@@ -118,6 +118,14 @@ class BakeOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class TrafficOf:
+    """What the balancer has counted of an application's groups since then (Unix time). Traffic."""
+
+    application: ApplicationName
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
 class UnknownQuestion:
     """One of a newer controller. `kind` is its field in fleet.proto."""
 
@@ -126,7 +134,7 @@ class UnknownQuestion:
 
 OfHosts = HostsOf | Orphans
 OfProvider = ListMachines | ChangeMachine | FindRoom | ListBakes | BakeOrder
-Question = OfHosts | ReadOutput | AcceptedOf | OfProvider | FindWayIn | UnknownQuestion
+Question = OfHosts | ReadOutput | AcceptedOf | OfProvider | FindWayIn | TrafficOf | UnknownQuestion
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +256,36 @@ class Bakes:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupTraffic:
+    """Columns of equal length, of the slots in which there were requests. A slot's number times the seconds
+    of a slot is the Unix time at which it begins. `errors`: answers of 500 and above, among the requests."""
+
+    group: GroupName
+    slots: tuple[int, ...] = ()
+    requests: tuple[int, ...] = ()
+    errors: tuple[int, ...] = ()
+    response_us: tuple[int, ...] = ()  # microseconds, the mean of the last some hundred requests
+
+
+@dataclass(frozen=True, slots=True)
+class Flip:
+    """From then on the balancer split requests so, in basis points; groups without any are left out."""
+
+    at: float  # Unix time
+    shares: tuple[tuple[GroupName, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """`kept_since`: nothing is known of what was before (Unix time)."""
+
+    step_seconds: int
+    groups: tuple[GroupTraffic, ...] = ()
+    flips: tuple[Flip, ...] = ()
+    kept_since: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Refusal:
     """The agent or its provider will not do it; `why` is for people."""
 
@@ -261,7 +299,7 @@ class Failure:
     why: str
 
 
-Content = Hosts | Output | Accepted | Machines | Done | Room | WayIn | Bakes | Refusal | Failure
+Content = Hosts | Output | Accepted | Machines | Done | Room | WayIn | Bakes | Traffic | Refusal | Failure
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,9 @@ from repave_protos.protocol.queries import (
     Failure,
     FindRoom,
     FindWayIn,
+    Flip,
     Front,
+    GroupTraffic,
     HostOutput,
     Hosts,
     HostsOf,
@@ -36,6 +38,8 @@ from repave_protos.protocol.queries import (
     ReadOutput,
     Refusal,
     Room,
+    Traffic,
+    TrafficOf,
     UnknownQuestion,
     WayIn,
 )
@@ -115,6 +119,8 @@ def _question_message(question: Question) -> pb.Query:
         case FindWayIn(application, port, by):
             asked = pb.FindWayIn(application=application, port=port, split=split_message(by))
             return pb.Query(find_way_in=asked)
+        case TrafficOf(application, since):
+            return pb.Query(traffic_of=pb.TrafficOf(application=application, since=since))
         case ListBakes():
             return pb.Query(list_bakes=pb.ListBakes())
         case BakeOrder(digest, name, check, by):
@@ -160,6 +166,12 @@ def _question(message: pb.Query) -> Question:
                 ApplicationName(bounds.name(asked.application, "FindWayIn.application")),
                 bounds.between(1, asked.port, 65_535, "FindWayIn.port"),
                 split(asked.split),
+            )
+        case "traffic_of":
+            of = message.traffic_of
+            return TrafficOf(
+                ApplicationName(bounds.name(of.application, "TrafficOf.application")),
+                bounds.instant(of.since, "TrafficOf.since"),
             )
         case "list_bakes":
             return ListBakes()
@@ -268,6 +280,8 @@ def _content_message(content: Content) -> pb.Answer:
             return pb.Answer(
                 bakes=pb.Bakes(images=map(_image_message, images), bakes=map(_bake_message, bakes))
             )
+        case Traffic():
+            return pb.Answer(traffic=_traffic_message(content))
         case Refusal(why):
             return pb.Answer(refusal=pb.Refusal(why=bounds.sendable(why)))
         case Failure(why):
@@ -313,6 +327,8 @@ def _content(message: pb.Answer) -> Content:
             bounds.few(message.bakes.images, bounds.IMAGES_MAX, "Bakes.images")
             bounds.few(message.bakes.bakes, bounds.IMAGES_MAX, "Bakes.bakes")
             return Bakes(tuple(map(_image, message.bakes.images)), tuple(map(_bake, message.bakes.bakes)))
+        case "traffic":
+            return _traffic(message.traffic)
         case "refusal":
             return Refusal(bounds.text(message.refusal.why, "Refusal.why"))
         case "failure":
@@ -361,6 +377,60 @@ def _host(message: pb.HostDetail) -> HostDetail:
         gone_at=bounds.instant(message.gone_at, "HostDetail.gone_at"),
         public_address=bounds.text(message.public_address, "HostDetail.public_address"),
     )
+
+
+def _traffic_message(traffic: Traffic) -> pb.Traffic:
+    return pb.Traffic(
+        step_seconds=traffic.step_seconds,
+        groups=[
+            pb.Traffic.OfGroup(
+                group=each.group,
+                slots=each.slots,
+                requests=each.requests,
+                errors=each.errors,
+                response_us=each.response_us,
+            )
+            for each in traffic.groups
+        ],
+        flips=[
+            pb.Traffic.Flip(
+                at=flip.at, shares=[pb.Traffic.Share(group=name, weight_bp=bp) for name, bp in flip.shares]
+            )
+            for flip in traffic.flips
+        ],
+        kept_since=traffic.kept_since,
+    )
+
+
+def _traffic(message: pb.Traffic) -> Traffic:
+    bounds.few(message.groups, bounds.GROUPS_MAX, "Traffic.groups")
+    bounds.few(message.flips, bounds.FLIPS_MAX, "Traffic.flips")
+    return Traffic(
+        bounds.between(1, message.step_seconds, 86_400, "Traffic.step_seconds"),
+        tuple(map(_group_traffic, message.groups)),
+        tuple(map(_flip, message.flips)),
+        bounds.instant(message.kept_since, "Traffic.kept_since"),
+    )
+
+
+def _group_traffic(message: pb.Traffic.OfGroup) -> GroupTraffic:
+    bounds.few(message.slots, bounds.SLOTS_MAX, "Traffic.slots")
+    columns = (message.slots, message.requests, message.errors, message.response_us)
+    if len({len(each) for each in columns}) > 1:
+        raise WireError("Traffic.groups: its columns are of unequal length")
+    return GroupTraffic(GroupName(bounds.name(message.group, "Traffic.group")), *map(tuple, columns))
+
+
+def _flip(message: pb.Traffic.Flip) -> Flip:
+    bounds.few(message.shares, bounds.GROUPS_MAX, "Traffic.shares")
+    shares = tuple(
+        (
+            GroupName(bounds.name(each.group, "Traffic.shares.group")),
+            bounds.between(0, each.weight_bp, 10_000, "Traffic.shares.weight_bp"),
+        )
+        for each in message.shares
+    )
+    return Flip(bounds.instant(message.at, "Traffic.flips.at"), shares)
 
 
 def _machine_message(machine: Machine) -> pb.Machine:

@@ -13,6 +13,7 @@ from repave_agent.core.ports import (
     BackendView,
     BalancerError,
     BalancerView,
+    Counted,
     Frontend,
     Route,
     Structure,
@@ -30,6 +31,7 @@ class FakeMachine:
     routes: tuple[Route, ...] = ()
     down: set[HostName] = field(default_factory=set)
     in_flight: Counter[GroupName] = field(default_factory=Counter)
+    counted: dict[GroupName, Counted] = field(default_factory=dict)
     trouble: str = ""
     taken_ports: set[int] = field(default_factory=set)  # by other programs
     owner: str = ""
@@ -42,13 +44,19 @@ class FakeMachine:
         frontend = self.structure.frontend(application)
         if route is None or frontend is None:
             return None
-        split = frontend.split
+        group = self._chosen(route, frontend.split, headers)
+        before = self.counted.get(group, Counted())
+        self.counted[group] = Counted(before.requests + 1, before.errors, 0.01)
+        return group
+
+    def _chosen(self, route: Route, split: Split, headers: Mapping[str, str]) -> GroupName:
         is_tester = bool(split.tester_by) and (
             _mark(split.tester_by, split.tester_name, headers) == split.tester_value
         )
         if is_tester and route.testers is not None:
             return route.testers
-        return route.second if _roll(split, headers, route.second) < route.second_bp else route.first
+        is_second = _roll(split, headers, route.second) < route.second_bp
+        return route.second if is_second and route.second is not None else route.first
 
     def die(self) -> None:
         self.is_running = False
@@ -117,6 +125,7 @@ class FakeBalancer:
                 backend.group,
                 servers_up=sum(server.is_enabled and server.host not in down for server in backend.servers),
                 in_flight=in_flight[backend.group],
+                counted=self.machine.counted.get(backend.group, Counted()),
             )
             for backend in self.machine.structure.backends
         )

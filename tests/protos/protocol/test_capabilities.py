@@ -9,6 +9,7 @@ from repave_protos.protocol.capabilities import (
     ProviderAbilities,
     can_verify_bundles,
     capability_words,
+    counts_requests,
     keeps_output,
     nearest_shares,
     runs_commands,
@@ -33,7 +34,12 @@ from repave_protos.protocol.capabilities import (
         takes_spot=st.booleans(),
     ),
     st.builds(
-        BalancerAbilities, st.integers(1, 10_000), st.booleans(), st.booleans(), tells_health=st.booleans()
+        BalancerAbilities,
+        st.integers(1, 10_000),
+        st.booleans(),
+        st.booleans(),
+        tells_health=st.booleans(),
+        counts_requests=st.booleans(),
     ),
 )
 def test_what_kinds_can_do_arrives_as_they_declare_it(
@@ -53,6 +59,7 @@ def test_what_kinds_can_do_arrives_as_they_declare_it(
         supports_sticky_split(words),
         supports_testers(words),
         tells_health=tells_health(words),
+        counts_requests=bool(counts_requests(words)),
     )
 
 
@@ -67,6 +74,7 @@ def test_an_agent_of_version_0_1_is_understood() -> None:
     assert not takes_sizes(words)
     assert not takes_spot(words)
     assert not tells_health(words)
+    assert counts_requests(words) is None
 
 
 def test_an_agent_that_looks_at_signatures_need_not_look_at_bundles() -> None:

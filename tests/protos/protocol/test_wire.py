@@ -25,9 +25,11 @@ from repave_protos.protocol.queries import (
     Failure,
     FindRoom,
     FindWayIn,
+    Flip,
     FromAgent,
     FromController,
     Front,
+    GroupTraffic,
     HostOutput,
     Hosts,
     HostsOf,
@@ -42,6 +44,8 @@ from repave_protos.protocol.queries import (
     ReadOutput,
     Refusal,
     Room,
+    Traffic,
+    TrafficOf,
     UnknownQuestion,
     WayIn,
 )
@@ -249,6 +253,19 @@ contents: st.SearchStrategy[Content] = st.one_of(
     st.builds(
         Output, tuples(st.builds(HostOutput, names.map(HostName), groups, texts, names)), st.integers(0, 9)
     ),
+    st.builds(
+        Traffic,
+        st.integers(1, 86_400),
+        tuples(
+            st.integers(0, 5).flatmap(
+                lambda length: st.builds(
+                    GroupTraffic, groups, *[st.tuples(*[st.integers(0, 2**32 - 1)] * length)] * 4
+                )
+            )
+        ),
+        tuples(st.builds(Flip, instants, tuples(st.tuples(groups, st.integers(0, 10_000))))),
+        instants,
+    ),
     st.builds(WayIn, texts, tuples(st.builds(Front, applications, st.integers(0, 65_535)))),
     st.builds(Bakes, tuples(images), tuples(bakes)),
     st.builds(Refusal, texts),
@@ -271,6 +288,7 @@ questions: st.SearchStrategy[Question] = st.one_of(
     st.just(ListMachines()),
     st.builds(ChangeMachine, st.sampled_from(["quarantine", "return", "release"]), short, texts),
     st.builds(FindRoom, st.integers(0, bounds.HOSTS_MAX), machine_sizes, st.just("debian"), st.booleans()),
+    st.builds(TrafficOf, applications, instants),
     st.builds(FindWayIn, applications, ports, splits),
     st.just(ListBakes()),
     st.builds(BakeOrder, digests, short, tuples(texts), texts),

@@ -20,6 +20,7 @@ from repave_agent.balancers.haproxy.instance import HaproxyDeadError, HaproxyIns
 from repave_agent.balancers.haproxy.options import HaproxyOptions
 from repave_agent.balancers.haproxy.process import HaproxyProcess
 from repave_agent.balancers.haproxy.side import HaproxySide
+from repave_agent.balancers.haproxy.traffic import added_up as counted_by
 from repave_agent.core.ports import (
     BackendView,
     BalancerError,
@@ -248,4 +249,5 @@ def _backend_view(group: GroupName, views: list[BalancerView]) -> BackendView:
         failing=tuple(
             (host, why) for host, why in of_group[0].failing if all(host in failing for failing in of_others)
         ),
+        counted=counted_by(each.counted for each in of_group if each.counted is not None),
     )

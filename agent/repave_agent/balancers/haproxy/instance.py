@@ -30,6 +30,7 @@ from repave_agent.balancers.haproxy.host import conditions, make_directory, read
 from repave_agent.balancers.haproxy.options import HaproxyOptions
 from repave_agent.balancers.haproxy.process import HaproxyProcess
 from repave_agent.balancers.haproxy.socket import ServerState, WorkerGoneError, Workers, WorkerState
+from repave_agent.balancers.haproxy.traffic import Traffic
 from repave_agent.balancers.haproxy.up import Key, placed, untouched, up, why_down, with_traffic
 from repave_agent.balancers.parts import changed, only, unfit
 from repave_agent.core.ports import BackendView, BalancerError, BalancerView, Route, Server, Structure
@@ -73,6 +74,7 @@ class HaproxyInstance:
         self.why_silent = ""  # why it did not run, or answer, when it was last used; "": it did
         self._up: frozenset[Key] = frozenset()  # at the last look
         self._fallen_back = Tally()
+        self._traffic = Traffic()
 
     # -------------------------------------------------------------------------------------------- start
 
@@ -321,15 +323,21 @@ class HaproxyInstance:
     def _view(self, workers: Workers) -> BalancerView:
         assert workers.newest is not None
         newest = self.process.socket.worker_state(workers.newest)
-        old = [state for worker in workers.old if (state := self._state_of_old(worker)) is not None]
+        of_old = {
+            worker: state for worker in workers.old if (state := self._state_of_old(worker)) is not None
+        }
+        old = list(of_old.values())
         structure = self._running_structure(newest)
         self._up = up((each for each in newest.servers if each.takes_requests), self._up)
         self._fallen_back.note(workers.newest, newest.fallen_back)
+        self._traffic.note(
+            {workers.newest: newest.counted, **{pid: state.counted for pid, state in of_old.items()}}
+        )
         return BalancerView(
             is_running=True,
             structure=structure,
             routes=routes_of(self._agreed(newest, old)),
-            backends=_backend_views(structure, self._up, (newest, *old)),
+            backends=_backend_views(structure, self._up, (newest, *old), self._traffic),
             old_workers=len(old),
             restarts=self.restarts,
             falls_back=True,
@@ -383,7 +391,7 @@ def _enabling(name: str, wanted: Server, present: ServerState | None) -> Iterato
 
 
 def _backend_views(
-    structure: Structure, servers_up: frozenset[Key], workers: tuple[WorkerState, ...]
+    structure: Structure, servers_up: frozenset[Key], workers: tuple[WorkerState, ...], traffic: Traffic
 ) -> tuple[BackendView, ...]:
     passing: defaultdict[str, set[HostName]] = defaultdict(set)
     for group, host in servers_up:
@@ -402,6 +410,7 @@ def _backend_views(
             in_flight=sum(worker.in_flight.get(backend.group, 0) for worker in workers),
             passing=frozenset(passing[backend.group]),
             failing=tuple(failing[backend.group]),
+            counted=traffic.of(backend.group),
         )
         for backend in structure.backends
     )

@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from repave_agent.balancers.haproxy.fallback import Counts, counts_in
+from repave_agent.balancers.haproxy.traffic import COLUMNS, Row, row_of
 from repave_agent.core.ports import BalancerError
 from repave_protos.protocol.values import ApplicationName
 
@@ -66,6 +67,7 @@ class WorkerState:
     servers: tuple[ServerState, ...]
     in_flight: dict[str, int]  # by backend: requests at a server or queued for one
     fallen_back: Counts = field(default_factory=dict)
+    counted: dict[str, Row] = field(default_factory=dict)  # by backend
 
 
 class WorkerGoneError(OSError):
@@ -173,9 +175,9 @@ def parse_worker(answer: str) -> WorkerState:
     """Takes apart the answers to `worker_state`'s questions, one after the other."""
     facts, _, table = answer.partition(_TABLE_START)
     description = _DESCRIPTION.search(facts)
-    servers, in_flight = _parse_table((_TABLE_START + table).splitlines())
+    servers, in_flight, counted = _parse_table((_TABLE_START + table).splitlines())
     name = description[1] if description else ""
-    return WorkerState(name, parse_entries(facts), servers, in_flight, counts_in(facts))
+    return WorkerState(name, parse_entries(facts), servers, in_flight, counts_in(facts), counted)
 
 
 def parse_entries(answer: str) -> dict[str, str]:
@@ -183,13 +185,16 @@ def parse_entries(answer: str) -> dict[str, str]:
     return {match[1]: match[2] for match in matches if match}
 
 
-def _parse_table(lines: Iterable[str]) -> tuple[tuple[ServerState, ...], dict[str, int]]:
-    """Splits rows only as far as the columns that matter: there are a hundred more."""
+def _parse_table(
+    lines: Iterable[str],
+) -> tuple[tuple[ServerState, ...], dict[str, int], dict[str, Row]]:
+    """Splits rows of servers only as far as the columns that matter: there are a hundred more."""
     rows = iter(lines)
     columns = next(rows).removeprefix("# ").split(",")
     queued, current, status = columns.index("qcur"), columns.index("scur"), columns.index("status")
     weight, checked = columns.index("weight"), columns.index("check_status")
-    servers, in_flight = [], {}
+    places = [columns.index(each) for each in COLUMNS]
+    servers, in_flight, counted = [], {}, {}
     for row in rows:
         cells = row.split(",", checked + 2)
         if len(cells) <= checked + 1:
@@ -197,13 +202,14 @@ def _parse_table(lines: Iterable[str]) -> tuple[tuple[ServerState, ...], dict[st
         requests = int(cells[queued] or 0) + int(cells[current] or 0)
         if cells[1] == "BACKEND":
             in_flight[cells[0]] = requests
+            counted[cells[0]] = row_of(row.split(",", places[-1] + 1), *places)
         else:
             servers.append(
                 _server(
                     cells[0], cells[1], cells[status], cells[weight], requests, *cells[checked : checked + 2]
                 )
             )
-    return tuple(servers), in_flight
+    return tuple(servers), in_flight, counted
 
 
 @lru_cache(maxsize=SERVERS_REMEMBERED)

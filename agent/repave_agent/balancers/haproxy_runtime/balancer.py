@@ -24,6 +24,8 @@ import structlog
 from repave_agent.balancers.checks import check_routes, check_structure, frontend_fault
 from repave_agent.balancers.haproxy.config import structure_from
 from repave_agent.balancers.haproxy.fallback import Tally, added_up
+from repave_agent.balancers.haproxy.traffic import Traffic
+from repave_agent.balancers.haproxy.traffic import added_up as counted_by
 from repave_agent.balancers.haproxy.up import Key, placed, untouched, up, with_traffic
 from repave_agent.balancers.haproxy_runtime.kept import KeptFiles
 from repave_agent.balancers.haproxy_runtime.layout import PASTE, Layout, SlotLayout, Wanted, lacking
@@ -102,6 +104,7 @@ class RuntimeBalancer:
         self._restarts = 0
         self._up: dict[str, frozenset[Key]] = {}  # by side, at the last look
         self._fallen_back = {str(side): Tally() for side in self._sides}
+        self._traffic = {str(side): Traffic() for side in self._sides}
         directory.mkdir(parents=True, exist_ok=True)
         self._wanted = _read(self._file) or Wanted(f"{region}-{secrets.token_hex(6)}")
 
@@ -210,6 +213,7 @@ class RuntimeBalancer:
         for side, state in states:
             self._up[str(side)] = up(state.worker.servers, self._up.get(str(side), frozenset()))
             self._fallen_back[str(side)].note(state.pid, state.worker.fallen_back, groups)
+            self._traffic[str(side)].note({state.pid: state.worker.counted})
         routes = [self._layout.routes(self._wanted, state) for _, state in states]
         agreed = tuple(route for route in routes[0] if all(route in others for others in routes[1:]))
         backends = tuple(self._view(backend.group, states) for backend in self._wanted.structure.backends)
@@ -287,7 +291,8 @@ class RuntimeBalancer:
             sum(group == place and host in hosts for group, host in self._up[str(side)]) for side, _ in states
         )
         in_flight = sum(self._layout.in_flight(group, self._wanted, state) for _, state in states)
-        return BackendView(group, servers_up, in_flight)
+        counted = counted_by(each.of(place) for each in self._traffic.values())
+        return BackendView(group, servers_up, in_flight, counted=counted if self._layout.counts else None)
 
     # ---------------------------------------------------------------------------------------- changing
 

@@ -48,6 +48,8 @@ class Layout(Protocol):
     """What a server that joins is told of its weight; "" where weights mean nothing."""
     falls_back: bool
     """Whether a route's spare answers while the group that a request is for has no server up."""
+    counts: bool
+    """Whether each group has a backend, whose requests HAProxy counts, for itself."""
 
     def is_ours(self, backend: str) -> bool:
         """Whether the servers of this backend are repave's."""
@@ -93,7 +95,7 @@ class SlotLayout:
     """Implements Layout with a map."""
 
     first_weight = ""
-    falls_back = True
+    falls_back, counts = True, True
 
     def __init__(self, map_path: str) -> None:
         self._map = map_path

@@ -23,7 +23,7 @@ class WeightLayout:
     """Implements Layout without a map."""
 
     first_weight = " weight 0"
-    falls_back = False
+    falls_back, counts = False, False
 
     def is_ours(self, backend: str) -> bool:
         return backend.startswith(POOL)

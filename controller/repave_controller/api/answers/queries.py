@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
-from repave_protos.protocol.bounds import NAME_LENGTH_MAX, name_or_none
+from repave_protos.protocol.bounds import INSTANT_MAX, NAME_LENGTH_MAX, name_or_none
 
 NUMBER_MAX = 1 << 53
 EVENTS_MAX = 1000
@@ -15,6 +15,7 @@ LOG_LINES_MAX = 1000
 LIVE_TOPICS_MAX = 20
 ITEMS_MAX = 10_000
 CURSOR_LENGTH_MAX = 1000
+HALF_HOUR_SECONDS, DAY_SECONDS = 1800, 86_400
 FLAGS = {"1": True, "true": True, "0": False, "false": False}
 
 
@@ -131,6 +132,18 @@ class LogsQuery(RegionQuery):
     gone: Flag = Field(False, description="Also of hosts that failed and are gone, for a day.")
     since: Number = Field(0, description="Of gone ones, those that went in these seconds; 0: all.")
     follow: Flag = Field(False, description="Goes on with what hosts print.")
+
+
+class TrafficQuery(RegionQuery):
+    """From when on, and where."""
+
+    last: Annotated[Number, Field(ge=1, le=DAY_SECONDS)] = Field(
+        HALF_HOUR_SECONDS,
+        description="Seconds, up to now. Half an hour is kept by five seconds, a day by minutes.",
+    )
+    since: Annotated[Number, Field(le=INSTANT_MAX)] = Field(
+        0, description="Unix time, instead: to go on after what is known."
+    )
 
 
 class EventStreamQuery(Query):

@@ -70,6 +70,7 @@ POLICY: Final[Mapping[str, Rule]] = {
     f"GET {_ONE}/queue": _READ,
     f"GET {_ONE}/spec": _READ,
     f"GET {_ONE}/stream": _READ,
+    f"GET {_ONE}/traffic": _READ,
     f"GET {_ONE}/logs/stream": _READ,
     f"POST {_ONE}/releases": Rule(Permission.RELEASE),
     f"POST {_ONE}/artifacts": Rule(Permission.RELEASE),
