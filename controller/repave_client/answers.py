@@ -155,6 +155,18 @@ class ApplicationSummary(TypedDict):
     waits_left: int
 
 
+class ApplicationTimes(TypedDict):
+    """When an application's releases may move."""
+
+    application: str
+    windows: list[str]
+    open: list[SpanItem]
+    freezes: list[SpecFreezeItem]
+    held: str
+    opens_at: str | None
+    guards: list[BecauseItem]
+
+
 class ArtifactAnswer(TypedDict):
     """A package that is being fetched; once `is_stored`, with its digest."""
 
@@ -252,6 +264,14 @@ class BrowserAnswer(TypedDict):
 
     handle: str
     url: str
+
+
+class CalendarAnswer(TypedDict):
+    """`items`: applications with windows or freezes of their own, or that are held back now."""
+
+    begins_at: str
+    ends_at: str
+    items: list[ApplicationTimes]
 
 
 class CheckItem(TypedDict):
@@ -433,6 +453,14 @@ class EventItems(TypedDict):
     next: NotRequired[str]
 
 
+class FlipItem(TypedDict):
+    """From then on a region's balancer split requests so."""
+
+    at: float
+    region: str
+    weights_bp: dict[str, int]
+
+
 class FreedItem(TypedDict):
     """What the next removal takes; with `at_least` there is more."""
 
@@ -542,6 +570,17 @@ class GroupItems(TypedDict):
 
     items: list[GroupItem]
     next: NotRequired[str]
+
+
+class GroupTrafficItem(TypedDict):
+    """One server group, over all regions that were asked. Each column has a number for each slot."""
+
+    name: str
+    version: str
+    requests: list[int]
+    errors: list[int]
+    share: list[float | None]
+    response_ms: list[float | None]
 
 
 class GuardItem(TypedDict):
@@ -1151,6 +1190,14 @@ class RolloutSummary(TypedDict):
     waves: list[WaveSummary]
 
 
+class RoomAnswer(TypedDict):
+    """What a region's provider says of its room."""
+
+    region: str
+    hosts: int
+    lack: str
+
+
 class ScopeItem(TypedDict):
     """A role for applications."""
 
@@ -1168,6 +1215,13 @@ class SecretItem(TypedDict):
     as_file: bool
 
 
+class SpanItem(TypedDict):
+    """A time."""
+
+    begins_at: str
+    ends_at: str
+
+
 class SpecAnswer(TypedDict):
     """The spec that a server group was made of."""
 
@@ -1176,6 +1230,15 @@ class SpecAnswer(TypedDict):
     version: str
     digest: str
     text: str
+
+
+class SpecFreezeItem(TypedDict):
+    """A freeze of an application's spec."""
+
+    begins_at: str
+    ends_at: str
+    zone: str
+    reason: str
 
 
 class StepItem(TypedDict):
@@ -1272,6 +1335,18 @@ class TracksAlike(TypedDict):
     reason: str
     group: str
     origin: str
+
+
+class TrafficAnswer(TypedDict):
+    """What the balancers have counted. Slots without any request before the first are left out."""
+
+    application: str
+    step_seconds: int
+    at: list[int]
+    items: list[GroupTrafficItem]
+    flips: list[FlipItem]
+    kept_since: dict[str, str]
+    unknown: dict[str, str]
 
 
 class TrustItem(TypedDict):

@@ -31,6 +31,7 @@ from repave_protos.protocol.queries import (
     Question,
     ReadOutput,
     Refusal,
+    TrafficOf,
     UnknownQuestion,
 )
 from repave_protos.protocol.values import Digest, Welcome
@@ -46,6 +47,7 @@ QUESTIONS: tuple[tuple[Question, type[Content], str], ...] = (
     (FindRoom(2), Failure, NOT_BEGUN),
     (FindWayIn(SHOP, 8000), Failure, NOT_BEGUN),
     (ReadOutput(SHOP), Failure, NOT_BEGUN),
+    (TrafficOf(SHOP, 0.0), Failure, NOT_BEGUN),
     (ListBakes(), Failure, NOT_BEGUN),
     (BakeOrder(Digest("d" * 64), "shop"), Failure, NOT_BEGUN),
     (AcceptedOf(SHOP), Accepted, "None"),

@@ -23,13 +23,18 @@ from playwright.sync_api import (
     Page,
     Request,
     Response,
+    ViewportSize,
+    expect,
     sync_playwright,
 )
 
 PATIENCE_MILLISECONDS = 60_000
 """Of every wait: long, for a slow machine shall not fail a test."""
-DESK = {"width": 1440, "height": 900}
-PHONE = {"width": 390, "height": 844}
+DESK = ViewportSize(width=1440, height=900)
+PHONE = ViewportSize(width=390, height=844)
+LOST = ("ERR_CONNECTION", "ERR_EMPTY_RESPONSE", "ERR_INCOMPLETE", "ERR_NETWORK", "Failed to load", "answer 5")
+"""What a tab says while its controller is away."""
+expect.set_options(timeout=PATIENCE_MILLISECONDS)
 VENDOR = Path(__file__).parent / "vendor"
 
 _TELL_VIOLATIONS = """

@@ -39,6 +39,7 @@ def expected(abilities: BalancerAbilities) -> list[str]:
         _yes(abilities.switches_at_once),
         _yes(abilities.can_be_taken_over),
         _yes(abilities.tells_health),
+        _yes(abilities.counts_requests),
     ]
 
 

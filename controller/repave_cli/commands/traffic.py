@@ -5,8 +5,8 @@ from typing import Any
 
 from repave_cli.render.output import column, percent, show, table
 from repave_cli.transport.exit_codes import DONE
-from repave_cli.transport.paths import quoted
 from repave_cli.transport.terminal import Terminal, seconds
+from repave_client.places import quoted
 
 MINUTES = 5
 BARS = "▁▂▃▄▅▆▇█"
@@ -14,7 +14,7 @@ WIDTH = 24
 FLIPS = 5
 
 COLUMNS = (
-    column("GROUP"),
+    column("GROUP", "name"),
     column("VERSION"),
     column("SHARE"),
     column("REQUESTS/S", "rate"),
@@ -87,7 +87,7 @@ def _item(group: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
 def bars(numbers: list[int], width: int = WIDTH) -> str:
     """One character for so many numbers after each other, the highest as high as can be.
 
-    [0, 1, 8], 3: "▁▁█"
+    [0, 1, 8], 3: "▁▂█"
     """
     each = max(1, -(-len(numbers) // width))
     sums = [sum(numbers[begin : begin + each]) for begin in range(0, len(numbers), each)]

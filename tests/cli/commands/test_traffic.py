@@ -50,6 +50,6 @@ def test_no_requests_are_said_to_be_none(repave: Run) -> None:
 
 
 def test_bars_are_as_many_as_fit_and_the_highest_is_full() -> None:
-    assert bars([0, 1, 8], 3) == "▁▁█"
+    assert bars([0, 1, 8], 3) == "▁▂█"
     assert bars([]) == ""
     assert len(bars([1] * 360)) <= 24

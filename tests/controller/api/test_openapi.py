@@ -198,6 +198,8 @@ def test_lists_have_one_way_of_pages(described: dict[str, Any]) -> None:
         "doctor",
         "queue",
         "freezes",
+        "calendar",
+        "traffic",
         "roles",
         "notices",
         "hooks",

@@ -40,7 +40,8 @@ def test_what_balancers_have_counted_is_added_up(api: Asked, controller: ServedC
     counting(controller)
     answer = api.get("applications/hello/traffic").json
     first, second, *rest = answer["at"]
-    assert (second - first, len(rest)) == (5, 9)
+    assert second - first == 5
+    assert len(rest) >= 9
     groups = {each["name"]: each for each in answer["items"]}
     assert groups[GROUP]["version"] == "v1"
     assert (groups[GROUP]["requests"][:3], groups[GROUP]["errors"][:2]) == ([60, 20, 0], [0, 10])

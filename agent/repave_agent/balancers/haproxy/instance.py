@@ -172,6 +172,7 @@ class HaproxyInstance:
         assert workers.newest is not None
         self._up &= untouched(placed(self._structure), placed(structure))
         state = self.process.socket.worker_state(workers.newest)
+        self._traffic.note({workers.newest: state.counted}, are_all=False)
         if state.fingerprint == fingerprint(structure, self._conditions):
             self._enable(structure, workers.newest, state)
         else:

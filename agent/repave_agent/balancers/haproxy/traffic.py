@@ -31,9 +31,9 @@ class Traffic:
         self._total: dict[str, tuple[int, int]] = {}
         self._response_ms: dict[str, int] = {}
 
-    def note(self, processes: Mapping[int, Mapping[str, Row]]) -> None:
-        """`processes`: all that answer. What one counts between its last look and its end is lost: old ones
-        only finish what they had begun."""
+    def note(self, processes: Mapping[int, Mapping[str, Row]], *, are_all: bool = True) -> None:
+        """`processes`: that answer. What one counts between its last look and its end is lost: old ones only
+        finish what they had begun."""
         now = {(pid, name): row for pid, rows in processes.items() for name, row in rows.items()}
         known = now if self._last is None else self._last
         for key, row in now.items():
@@ -47,8 +47,8 @@ class Traffic:
                 more = (all_requests + row.requests - requests, all_errors + row.errors - errors)
                 self._total[name] = more
                 self._response_ms[name] = row.response_ms
-        self._last = now
-        present = {name for _, name in now}
+        self._last = now if are_all else {**known, **now}
+        present = {name for _, name in self._last}
         for name in self._total.keys() - present:
             del self._total[name], self._response_ms[name]
 

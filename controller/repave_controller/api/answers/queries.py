@@ -15,6 +15,7 @@ LOG_LINES_MAX = 1000
 LIVE_TOPICS_MAX = 20
 ITEMS_MAX = 10_000
 CURSOR_LENGTH_MAX = 1000
+CALENDAR_DAYS_MAX = 31
 HALF_HOUR_SECONDS, DAY_SECONDS = 1800, 86_400
 FLAGS = {"1": True, "true": True, "0": False, "false": False}
 
@@ -120,6 +121,7 @@ class HostsQuery(RegionQuery):
     log_lines: Annotated[Number, Field(le=LOG_LINES_MAX)] = Field(
         0, description="Of each host's log, the last."
     )
+    host: Name = Field("", description="Only the one of this name; empty: all.")
     gone: Flag = Field(False, description="Also what is kept of hosts that failed and are gone.")
 
 
@@ -161,6 +163,20 @@ class EventsQuery(EventStreamQuery):
     kind: Name = Field("", description="Those alone of this kind, such as rollout.ended; empty: all.")
     region: Name = Field("", description="Those alone of this region; empty: all.")
     newest: Flag = Field(False, description="The last ones instead of those that follow `after`.")
+
+
+class RoomQuery(Query):
+    """For how many."""
+
+    hosts: Annotated[Number, Field(ge=1, le=HOSTS_MAX)] = Field(1, description="How many more.")
+
+
+class CalendarQuery(Query):
+    """How far it looks ahead."""
+
+    days: Annotated[Number, Field(ge=1, le=CALENDAR_DAYS_MAX)] = Field(
+        14, description="From today on, by UTC."
+    )
 
 
 class LiveQuery(Query):

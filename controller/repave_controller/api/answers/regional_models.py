@@ -36,6 +36,14 @@ class PoolAnswer(Items[MachineItem]):
     unreachable: dict[str, str] = Field(description="Region to reason.")
 
 
+class RoomAnswer(BaseModel):
+    """What a region's provider says of its room."""
+
+    region: str
+    hosts: int
+    lack: str = Field(description="Why so many more don't fit; empty: they do, as far as can be known.")
+
+
 class DoneAnswer(BaseModel):
     """What was done."""
 

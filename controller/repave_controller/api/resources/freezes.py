@@ -7,14 +7,18 @@ from typing import Annotated
 from aiohttp import web
 from pydantic import BaseModel, Field
 
+from repave_controller.api.answers.calendar import CalendarAnswer, times_of
 from repave_controller.api.answers.models import REASON_LENGTH_MAX, Body
+from repave_controller.api.answers.queries import CalendarQuery
 from repave_controller.api.answers.views import time_of
+from repave_controller.api.web.callers import may_read
 from repave_controller.api.web.openapi import Repeats, Route
-from repave_controller.api.web.requests import body_of
+from repave_controller.api.web.requests import body_of, query_of
 from repave_controller.api.web.responses import answer
 from repave_controller.core.domain import freezes
 from repave_controller.core.domain.application import Instant
 from repave_controller.core.domain.freezes import Freezes, NamedFreeze
+from repave_controller.core.domain.instants import DAY_SECONDS
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
 from repave_controller.spec.calendar import FreezeSection
@@ -104,11 +108,36 @@ class FreezeRoutes:
                 FreezeChange,
                 refuses=("unknown-freeze",),
             ),
+            Route("GET", "calendar", self.calendar, CalendarAnswer, query=CalendarQuery),
         )
 
     async def listed(self, _: web.Request) -> web.Response:
         """What is frozen now, and the freezes to come."""
         return answer(freezes_answer(self._scheduler.freezes, self._clock()))
+
+    async def calendar(self, request: web.Request) -> web.Response:
+        """When releases may move: windows and freezes as times, from today on, by UTC."""
+        days, scheduler, now = query_of(request, CalendarQuery).days, self._scheduler, self._clock()
+        known = scheduler.applications()
+        found = (
+            times_of(
+                known[name],
+                scheduler.freezes,
+                scheduler.because(name),
+                scheduler.observed(name),
+                now,
+                days,
+            )
+            for name in may_read(request, sorted(known))
+        )
+        today = now - now % DAY_SECONDS
+        return answer(
+            CalendarAnswer(
+                begins_at=time_of(today),
+                ends_at=time_of(today + days * DAY_SECONDS),
+                items=[each for each in found if each is not None],
+            )
+        )
 
     async def freeze_all(self, request: web.Request) -> web.Response:
         """Freeze everything at once: no rollout moves until it is lifted."""

@@ -96,6 +96,7 @@ class Hosts:
             ):
                 items += found
                 unreachable |= dict(missing)
+        items = [each for each in items if query.host in ("", each.name)]
         items.sort(key=_place)
         last = now[-1] if left else ""
         return paged(request, models.HostsAnswer(items=items, unreachable=unreachable, next=last))

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from aiohttp import web
 from pydantic import BaseModel
 
-from repave_controller.api.answers.live import TOPICS, FleetRows, Parts, World
+from repave_controller.api.answers.live import FleetRows, Parts, World
+from repave_controller.api.answers.live_regions import TOPICS
 from repave_controller.api.answers.queries import LIVE_TOPICS_MAX, LiveQuery
 from repave_controller.api.web.callers import denied, principal_of
 from repave_controller.api.web.openapi import Route

@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from repave_controller.api.answers.models import SignedRequest
-from repave_controller.api.answers.queries import BakedQuery, RegionQuery
+from repave_controller.api.answers.queries import BakedQuery, RegionQuery, RoomQuery
 from repave_controller.api.answers.regional_models import (
     BakedAnswer,
     BakedItem,
@@ -18,6 +18,7 @@ from repave_controller.api.answers.regional_models import (
     DoneAnswer,
     MachineItem,
     PoolAnswer,
+    RoomAnswer,
 )
 from repave_controller.api.resources.packages import Packages
 from repave_controller.api.web.openapi import Repeats, Route
@@ -80,6 +81,14 @@ class Regional:
                 self.pool,
                 PoolAnswer,
                 query=RegionQuery,
+                refuses=("provider", "region"),
+            ),
+            Route(
+                "GET",
+                "regions/{region}/room",
+                self.room_for,
+                RoomAnswer,
+                query=RoomQuery,
                 refuses=("provider", "region"),
             ),
             *(
@@ -146,6 +155,12 @@ class Regional:
         return change
 
     # ------------------------------------------------------------------------------------------------ room
+
+    async def room_for(self, request: web.Request) -> web.Response:
+        """Whether so many more hosts could be had there now, as its provider says."""
+        hosts, region = query_of(request, RoomQuery).hosts, self._region(request)
+        room = await self._one(region, FindRoom(hosts), Room)
+        return answer(RoomAnswer(region=region, hosts=hosts, lack=room.lack))
 
     async def room(self, foretold: Plan, application: Application, order: ReleaseOrder) -> tuple[Guard, ...]:
         """Regions where the hosts of the plan don't fit now; none is waited for long."""

@@ -22,9 +22,12 @@ class TrafficRoutes:
 
     def routes(self) -> tuple[Route, ...]:
         path = "applications/{application}/traffic"
-        return (Route("GET", path, self.traffic, TrafficAnswer, query=TrafficQuery),)
+        return (
+            Route("GET", path, self.traffic, TrafficAnswer, query=TrafficQuery, refuses=("unknown-region",)),
+        )
 
     async def traffic(self, request: web.Request) -> web.Response:
+        """What each server group's requests are, and how they fare, as balancers count them."""
         query, name = query_of(request, TrafficQuery), self._names.one(request)
         self._names.check_region(query.region, [name])
         application = self._scheduler.applications()[name]

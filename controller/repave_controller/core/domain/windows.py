@@ -27,6 +27,7 @@ from repave_controller.core.domain.reasons import Reason, Rule, cli, reason_of
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 DAY_MINUTES = 24 * 60
+QUARTER_SECONDS = 15 * 60
 DAYS_SEARCHED = 16
 """A window by days opens in each week, but for one that falls into an hour which is skipped."""
 CRON_SECONDS_SEARCHED = 366 * DAY_SECONDS
@@ -96,6 +97,30 @@ def opens_at(windows: Sequence[Window], freezes: Sequence[Freeze], now: Instant)
             if opening is None:
                 return None
             at = opening
+
+
+def openings(windows: Sequence[Window], begin: Instant, end: Instant) -> Iterator[tuple[Instant, Instant]]:
+    """Each time between these in which the windows are open, in order; freezes are not looked at."""
+    at = begin
+    while at < end:
+        opening = at if is_open(windows, at) else _next_opening(windows, at)
+        if opening is None or opening >= end:
+            return
+        at = _closing(windows, opening, end)
+        yield opening, at
+
+
+def _closing(windows: Sequence[Window], opened: Instant, end: Instant) -> Instant:
+    """To the second. What is closed for less than a quarter of an hour may count as open."""
+    before, at = opened, opened
+    while at < end and is_open(windows, at):
+        before, at = at, Instant(min(end, at + QUARTER_SECONDS))
+    if is_open(windows, at):
+        return end
+    while at - before > 1:
+        middle = Instant((before + at) // 2)
+        before, at = (middle, at) if is_open(windows, middle) else (before, middle)
+    return at
 
 
 def _longest(freezes: Iterable[Freeze], at: float) -> Freeze | None:

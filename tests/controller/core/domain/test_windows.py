@@ -3,6 +3,7 @@ the clock on the wall every minute."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -10,7 +11,16 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from repave_controller.core.domain.instants import Instant, instant_of, shifts, wall_clock
-from repave_controller.core.domain.windows import DAYS, Day, Freeze, Window, closed, is_open, opens_at
+from repave_controller.core.domain.windows import (
+    DAYS,
+    Day,
+    Freeze,
+    Window,
+    closed,
+    is_open,
+    openings,
+    opens_at,
+)
 from repave_controller.wording.render import remedy_of, text_of
 
 BERLIN, NEW_YORK = "Europe/Berlin", "America/New_York"
@@ -360,3 +370,28 @@ def test_nothing_is_open_between_now_and_what_is_said_to_open_next(
 def test_an_instant_is_found_by_what_clocks_show_then(zone: str, now: Instant) -> None:
     shown = wall_clock(now, zone)
     assert now in {instant_of(shown, zone), instant_of(shown, zone, is_second=True)}
+
+
+@pytest.mark.parametrize("zone", ["UTC", BERLIN, NEW_YORK])
+@pytest.mark.parametrize("window", [("09:00", "16:00"), ("22:30", "05:10"), ("00:00", "24:00")])
+def test_openings_are_the_times_in_which_it_is_open(zone: str, window: tuple[str, str]) -> None:
+    """Over a change of clocks; a quarter of an hour is as short as a window may be to be seen."""
+    windows = (by_days(*window, days=("mon", "thu", "sun"), zone=zone),)
+    begin, end = at("2026-10-22 00:00"), at("2026-11-05 00:00")
+    found = list(openings(windows, begin, end))
+    assert found, "it opens thrice a week"
+    for moment in range(int(begin), int(end), 600):
+        is_in = any(opened <= moment < closing for opened, closing in found)
+        assert is_in == is_open(windows, moment), moment
+    assert all(one[1] < other[0] for one, other in pairwise(found))
+
+
+def test_openings_by_cron_last_as_long_as_they_say() -> None:
+    windows = (Window(cron="0 9 * * mon", duration_seconds=2 * HOUR),)
+    begin = at("2026-11-30 00:00")  # a Monday
+    found = list(openings(windows, begin, Instant(begin + 14 * 24 * HOUR)))
+    assert [(opened - begin, closing - opened) for opened, closing in found] == [
+        (9 * HOUR, 2 * HOUR),
+        (9 * HOUR + 7 * 24 * HOUR, 2 * HOUR),
+    ]
+    assert list(openings((), begin, Instant(begin + HOUR))) == [(begin, begin + HOUR)]

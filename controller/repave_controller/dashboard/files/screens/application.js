@@ -6,7 +6,7 @@ import { get, part } from "../api.js";
 import { topic } from "../live.js";
 import { Ago, Bar, Button, Chip, Empty, Loading, Page, Problem, Section, Short, Table, useKeys, useLoaded } from "../parts.js";
 import { Regions, summaryOf } from "../regions_of.js";
-import { html, useState } from "../vendor/preact.js";
+import { html, useEffect, useState } from "../vendor/preact.js";
 import { counted, duration, number, sentence } from "../words.js";
 
 /** @typedef {Record<string, any>} App */
@@ -36,10 +36,19 @@ function Known({ app, crumbs }) {
   return html`<${Page} title=${title} lead=${html`<span aria-live="polite">${sentence(app.text)}</span>`} crumbs=${crumbs} actions=${actions}>
     ${runs ? html`<${Running} app=${app} rollout=${rollout} />` : null}
     <${Section} title="Regions" note=${summaryOf(app.columns)}><${Regions} columns=${app.columns} target=${runs ? rollout.group : ""} /><//>
+    <${Charts} app=${app.name} />
     <${Section} title="Server groups" note="Each release has hosts of its own; old ones are kept warm for the way back."><${Groups} app=${app} /><//>
     <${Section} title="History"><${History} app=${app} back=${setBack} /><//>
     ${back ? html`<${Back} app=${app} verb="rollback" to=${back.to} version=${back.version} close=${() => setBack(null)} />` : null}
   <//>`;
+}
+
+/** Drawn by a module of its own, loaded once it is wanted.
+ * @param {{app: string}} props */
+function Charts({ app }) {
+  const [module, setModule] = useState(/** @type {any} */ (null));
+  useEffect(() => { import("../charts.js").then((found) => setModule(() => found), () => {}); }, []);
+  return module ? html`<${Section} title="Traffic"><${module.TrafficCharts} app=${app} /><//>` : null;
 }
 
 /** @param {{app: App, rollout: App}} props */
