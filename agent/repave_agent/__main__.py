@@ -23,7 +23,7 @@ from repave_agent.clock import SystemClock
 from repave_agent.core.fence import foreign
 from repave_agent.core.figures import Figures
 from repave_agent.core.observation import Limits
-from repave_agent.core.ports import BalancerError, ProviderError, TransientError
+from repave_agent.core.ports import BalancerError, ProviderError, TransientError, Upwards
 from repave_agent.core.records import Wanted
 from repave_agent.dns.building import make_records
 from repave_agent.dns.options import public_address
@@ -36,6 +36,13 @@ from repave_agent.kinds import CommandError, CommandLine, Site
 from repave_agent.metrics.address import check
 from repave_agent.metrics.calls import MeasuredBalancer, MeasuredDisk, MeasuredProvider, counted_probes
 from repave_agent.metrics.metrics import Metrics, Now
+from repave_agent.metrics.traces import (
+    AgentTraces,
+    ListeningLink,
+    TracedBalancer,
+    TracedProvider,
+    TracedUpwards,
+)
 from repave_agent.operations.queries import Desk, answer_way_in
 from repave_agent.packages.baking import Bakery
 from repave_agent.packages.cache import PackageCache
@@ -67,6 +74,7 @@ from repave_protos.daemon.metrics import new_registry
 from repave_protos.daemon.resources import require_threads
 from repave_protos.daemon.settings import Origins, SettingsError, load_settings, show_settings
 from repave_protos.daemon.supervisor import READY, STOPPING, supervisor_of
+from repave_protos.daemon.tracing import spans_from
 from repave_protos.package import bundles
 from repave_protos.package.signing import signing_of
 from repave_protos.protocol import channel
@@ -167,6 +175,15 @@ class Agent:
             clock.monotonic,
             seen=lambda view: self.figures.note(view, clock.wall()),
         )
+        upwards: Upwards = self
+        spans = spans_from(os.environ, "repave-agent", __version__, **{"repave.region": settings.region})
+        self.traces = (
+            AgentTraces(spans, RegionName(settings.region), clock.wall) if spans is not None else None
+        )
+        if self.traces is not None:
+            measured = TracedProvider(measured, self.traces)
+            self.measured_balancer = TracedBalancer(self.measured_balancer, self.traces)
+            upwards = TracedUpwards(self, self.traces)
         self.worker = Worker(
             provider=measured,
             balancer=self.measured_balancer,
@@ -174,7 +191,7 @@ class Agent:
             proof=Proof(signing_of(settings.signatures)),
             prober=self.prober,
             journal=Journal(MeasuredDisk(FileDisk(state / "journal.json"), measures, clock.monotonic)),
-            upwards=self,
+            upwards=upwards,
             clock=clock.monotonic,
             remains=Remains(state / "remains.json"),
             took=self.metrics.decisions.observe,
@@ -244,7 +261,8 @@ class Agent:
         shown = self.keeper.shown() if self.keeper is not None else None
 
         async def dial_one(address: str) -> channel.Link:
-            return await channel.dial(address, "controller", patience, shown)
+            link = await channel.dial(address, "controller", patience, shown)
+            return ListeningLink(link, self.traces) if self.traces is not None else link
 
         return await self.turns.dial(dial_one, again=self.session.is_connected)
 
@@ -367,6 +385,8 @@ class Agent:
             await self.packages.close()
             await self.provider.close()
             await self.balancer.close()
+            if self.traces is not None:
+                await asyncio.to_thread(self.traces.close)
             self.lock.close()
 
     def _metrics_shown(self) -> AbstractAsyncContextManager[object]:

@@ -41,7 +41,7 @@ from repave_controller.api.web.problems import Handler, Problem, as_problems, no
 from repave_controller.api.web.relay import Owners, Relay
 from repave_controller.api.web.requests import without_query
 from repave_controller.api.web.streams import Streams
-from repave_controller.api.web.tracing import traced
+from repave_controller.api.web.tracing import spanned, traced
 from repave_controller.core.ports import Store
 from repave_controller.dashboard.serving import Dashboard
 from repave_controller.fleet.packages import ImageDirectory
@@ -127,7 +127,8 @@ def make_app(
     )
     access = Access(guarded, clock, metrics.refused if metrics is not None else None)
     strangers = no_strangers if guarded is None else no_foreign_pages
-    layers = [traced, conditional, as_problems, strangers, _pages(Dashboard())]
+    spans = [spanned(metrics.traces, clock)] if metrics is not None and metrics.traces is not None else []
+    layers = [traced, *spans, conditional, as_problems, strangers, _pages(Dashboard())]
     if relay is not None:
         layers += [Freshness(scheduler.catch_up).check, access.check, relay.pass_on]
     else:

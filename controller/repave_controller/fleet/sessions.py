@@ -34,7 +34,7 @@ from repave_controller.fleet.regions import (
     Regions,
     Rival,
 )
-from repave_controller.fleet.streams import GOODBYE_SECONDS, Stream, StreamEnded, encoded
+from repave_controller.fleet.streams import GOODBYE_SECONDS, Stream, StreamEnded, TraceOf, encoded
 from repave_controller.peers.reports import Standing
 from repave_protos.daemon.causes import cause
 from repave_protos.protocol import wire
@@ -135,6 +135,7 @@ class Sessions:
         self._looked_for_unused_at = 0.0
         self._is_closed = False
         self._is_cut_off = False
+        self.traces: TraceOf | None = None  # before the first stream is served
 
     def report_to(self, listener: RegionListener) -> None:
         """Before the first stream is served."""
@@ -533,7 +534,7 @@ class Sessions:
         view = self._regions.views[region]
         wanted = filter(view.admits, self._listener.desired_for(region))
         waiting = {desired.application: desired for desired in wanted}
-        stream = Stream(hello, link, waiting, self._clock(), Questions(region), identity)
+        stream = Stream(hello, link, waiting, self._clock(), Questions(region), identity, traces=self.traces)
         stream.beat_seconds = self._beat_seconds()
         self._streams[region] = stream
         log.info(

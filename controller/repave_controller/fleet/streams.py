@@ -19,6 +19,9 @@ LATE_SECONDS = 0.5  # by which this process wakes too late when it was held up i
 
 log = structlog.get_logger()
 
+TraceOf = Callable[[RegionName, ApplicationName], str]
+"""Of which trace an order is, as W3C's traceparent; "": of none."""
+
 
 class StreamEnded(ConnectionError):
     """The stream is over; the text says why."""
@@ -43,6 +46,7 @@ class Stream:
     is_followed: bool = False  # it ends, for another agent has the region
     is_welcome_due: bool = False  # what Welcome says has changed
     lease: Lease | None = None  # the newest that is to be given
+    traces: TraceOf | None = None
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     finished: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -67,11 +71,16 @@ class Stream:
     async def send(self, message: FromController) -> None:
         """Leaves out what the agent would refuse: it would cost the stream, again and again."""
         try:
-            as_bytes = encoded(message)
+            as_bytes = encoded(message, self._trace_of(message))
         except ValueError as error:
             log.error("agent.message_unsendable", region=self.region, error=str(error))
             return
         await self.link.send(as_bytes)
+
+    def _trace_of(self, message: FromController) -> str:
+        if self.traces is None or not isinstance(message, DesiredState):
+            return ""
+        return self.traces(self.region, message.application)
 
     async def ask(self, query: Query) -> Answer:
         """Raises RegionUnreachable when the stream ends before the answer."""
@@ -105,8 +114,8 @@ class Stream:
                 )
 
 
-def encoded(message: FromController) -> bytes:
+def encoded(message: FromController, traceparent: str = "") -> bytes:
     """Encoded, and sure to be accepted. Raises ValueError, which names the field."""
-    as_bytes = wire.encode_from_controller(message)
+    as_bytes = wire.encode_from_controller(message, traceparent)
     wire.decode_from_controller(as_bytes)
     return as_bytes

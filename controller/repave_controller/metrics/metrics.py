@@ -10,12 +10,13 @@ from prometheus_client.registry import CollectorRegistry
 
 from repave_controller.core.domain.application import Application
 from repave_controller.core.domain.instants import Instant
-from repave_controller.core.ports import Store
+from repave_controller.core.ports import Store, Transaction
 from repave_controller.fleet.sessions import Sessions
 from repave_controller.metrics.company import OfCompany
 from repave_controller.metrics.ledger import Ledger
 from repave_controller.metrics.state import PackageUsage, Refused, State
 from repave_controller.metrics.store import MeasuredStore
+from repave_controller.metrics.traces import RolloutTraces
 from repave_controller.peers.company import Company
 from repave_controller.runtime.scheduler import Scheduler
 from repave_protos.daemon.metrics import Disk, Exposition, LoopLag
@@ -34,6 +35,7 @@ class Metrics:
     clock: Callable[[], Instant]
     state: Path
     refused: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(REFUSALS, 0)))
+    traces: RolloutTraces | None = None  # where they are told
     lag: LoopLag = field(init=False)
     ledger: Ledger = field(init=False)
     _usage: PackageUsage = field(init=False)
@@ -46,8 +48,12 @@ class Metrics:
         self.registry.register(Refused(self.refused))
 
     def measured(self, store: Store) -> MeasuredStore:
-        ledger = self.ledger
-        return MeasuredStore(store, self.registry, ledger.committed, ledger.received, self.clock)
+        return MeasuredStore(store, self.registry, self._committed, self.ledger.received, self.clock)
+
+    def _committed(self, transaction: Transaction) -> None:
+        self.ledger.committed(transaction)
+        if self.traces is not None:
+            self.traces.committed(transaction)
 
     def read(
         self,

@@ -1,6 +1,7 @@
 """A controller from its start to its end: its parts put together, served until a signal comes."""
 
 import asyncio
+import os
 import secrets
 import signal
 import socket
@@ -27,6 +28,7 @@ from repave_controller.gitops.watching import GitOps
 from repave_controller.hooks import deliveries
 from repave_controller.hooks.hooks import Hooks
 from repave_controller.metrics.metrics import Metrics
+from repave_controller.metrics.traces import RolloutTraces
 from repave_controller.notices.outbox import Outbox
 from repave_controller.operations.artifacts import Artifacts, artifacts_of
 from repave_controller.operations.disk import Disk
@@ -62,6 +64,7 @@ from repave_protos.daemon.logs import log_faults_of
 from repave_protos.daemon.metrics import new_registry
 from repave_protos.daemon.resources import descriptors
 from repave_protos.daemon.supervisor import READY, STOPPING, Supervisor, supervisor_of
+from repave_protos.daemon.tracing import spans_from
 from repave_protos.package.signing import signing_of
 from repave_protos.protocol.certificates import trust_domain_of
 from repave_protos.protocol.channel import (
@@ -111,6 +114,8 @@ async def run(settings: ControllerSettings, is_new: bool = False) -> None:
                     await sharing.stop()
     finally:
         await store.close()
+        if metrics.traces is not None:
+            await asyncio.to_thread(metrics.traces.close)
 
 
 def _sharing(settings: ControllerSettings, opened: Opened, clock: SteadyClock) -> "Sharing | None":
@@ -160,6 +165,16 @@ class Parts:
     gitops: GitOps
 
 
+def _trace(metrics: Metrics, scheduler: Scheduler, sessions: Sessions, loaded: Loaded) -> None:
+    """Where the environment asks for traces."""
+    spans = spans_from(os.environ, "repave-controller", __version__)
+    if spans is not None:
+        known = scheduler.applications
+        metrics.traces = RolloutTraces(spans, loaded.installation, scheduler.clock, known)
+        metrics.traces.know(loaded.applications)
+        sessions.traces = metrics.traces.traceparent
+
+
 async def _put_together(
     settings: ControllerSettings,
     store: Store,
@@ -187,6 +202,7 @@ async def _put_together(
     ownership = sharing.membership if sharing is not None else None
     scheduler = Scheduler(store, images, loaded, clock, sessions, settings.limits.in_force, ownership)
     sessions.report_to(scheduler)
+    _trace(metrics, scheduler, sessions, loaded)
     holders = HolderRecords(store, clock, scheduler.event_log.tell)
     await holders.load(sessions)
     if sharing is not None:

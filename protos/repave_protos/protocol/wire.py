@@ -98,11 +98,11 @@ def decode_from_agent(message: bytes) -> FromAgent:
             raise WireError("FromAgent.message: none is set, or one that this version does not know")
 
 
-def encode_from_controller(value: FromController) -> bytes:
+def encode_from_controller(value: FromController, traceparent: str = "") -> bytes:
     """One message downwards; the same value gives the same bytes. ValueError: a number out of range."""
     match value:
         case DesiredState():
-            message = pb.FromController(desired=desired_message(value))
+            message = pb.FromController(desired=desired_message(value), traceparent=traceparent)
         case Query():
             message = pb.FromController(query=query_message(value))
         case Resync():
@@ -147,6 +147,19 @@ def application_of(message: bytes) -> ApplicationName | None:
     if parsed.WhichOneof("message") != "desired":
         return None
     return ApplicationName(bounds.name(parsed.desired.application, "DesiredState.application"))
+
+
+def trace_of(message: bytes) -> tuple[ApplicationName, str] | None:
+    """Of which trace a desired state is, as W3C's traceparent, "" of none; None: the message is no desired
+    state, or can't be read."""
+    try:
+        parsed = _parsed(pb.FromController, message)
+        if parsed.WhichOneof("message") != "desired":
+            return None
+        application = ApplicationName(bounds.name(parsed.desired.application, "DesiredState.application"))
+    except WireError:
+        return None
+    return application, parsed.traceparent
 
 
 def _parsed(kind: type[Message], message: bytes) -> Message:

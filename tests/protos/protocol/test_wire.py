@@ -667,3 +667,15 @@ def test_a_template_that_may_not_be_is_refused_each_time() -> None:
     for _ in range(2):
         with pytest.raises(wire.WireError, match="launch_deadline_seconds"):
             wire.decode_from_controller(wire.encode_from_controller(bad))
+
+
+@given(welcomes | rejections | desired_states | st.just(Resync()) | queries)
+def test_an_order_says_of_which_trace_it_is_beside_what_it_orders(value: FromController) -> None:
+    traceparent = f"00-{'1' * 32}-{'2' * 16}-01"
+    message = wire.encode_from_controller(value, traceparent)
+    assert wire.decode_from_controller(message) == wire.decode_from_controller(
+        wire.encode_from_controller(value)
+    )
+    told = (value.application, traceparent) if isinstance(value, DesiredState) else None
+    assert wire.trace_of(message) == told
+    assert wire.trace_of(b"\xff") is None
