@@ -101,9 +101,9 @@ def test_every_module_is_checked_by_types_and_says_what_it_is() -> None:
         assert path.name == "theme.js" or lines[0] == "// @ts-check", path
 
 
-def test_every_screen_has_a_route() -> None:
+def test_every_screen_has_a_route_and_every_route_a_screen() -> None:
     named = set(re.findall(r'import\("\./screens/([\w-]+\.js)"\)', (FILES / "routes.js").read_text()))
-    assert {each.name for each in (FILES / "screens").iterdir()} <= named
+    assert {each.name for each in (FILES / "screens").iterdir()} == named
 
 
 def test_nothing_is_fetched_from_elsewhere() -> None:
