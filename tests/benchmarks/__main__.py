@@ -54,7 +54,7 @@ def parts(is_quick: bool) -> dict[str, Callable[[Path], Iterator[Line]]]:
         "plan": lambda _: fleet.planning(),
         "dashboard": lambda place: dashboard.run(place, 4 if is_quick else 12, 3.0 if is_quick else 10.0),
         "cli": lambda place: cli.run(place, (2, 20) if is_quick else (2, 500), 2 if is_quick else 5),
-        "back": lambda place: fleet.back(place, 20 if is_quick else 100),
+        "back": lambda place: fleet.back(place, 20 if is_quick else 100, 3 if is_quick else 21),
         "agents": lambda place: herd.agents(place, 100 if is_quick else 1_000),
         "many": lambda place: herd.many(place, 100 if is_quick else 10_000),
         "returns": lambda place: herd.returns(place, 100 if is_quick else 5_000),

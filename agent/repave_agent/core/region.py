@@ -708,12 +708,12 @@ class Region:
         outside = (self._balancer_trouble, self._provider_trouble, self._journal_trouble)
         if outside != self._outside:
             self._wake_all()
+        if self._change is not None and isinstance(self._change.action, Steer):
+            return None  # nor is the balancer looked at before that is done
         judged = self._in_order(self._restless)
         seen = self._observe(judged, now)
         is_hurried = any(is_awaited(state, seen) for state in seen.desired)
         self.look_seconds = HURRY_SECONDS if is_hurried else LOOK_SECONDS
-        if self._change is not None and isinstance(self._change.action, Steer):
-            return None
         troubles = with_troubles(seen, decision.plan, self._troubles(), outside)
         fresh = reports(seen, troubles, self._refusals, self._records)
         self._fleet.note_worn(fresh.values())

@@ -8,7 +8,9 @@ import structlog
 from repave_agent.runtime.tenancy import Moment, Tenancy
 from tests.simulation.tiers.two_agents import GROUP, TROUBLE_SECONDS, TwoAgents
 
-SEEDS = (0, 6)
+SEEDS_MAX = 60
+"""So many are tried at most until what is looked for is seen: few suffice, but which is chance."""
+CHANGES_MIN = 3
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +34,9 @@ def check(seed: int) -> int:
 
 
 def test_never_two_agents_act_and_when_all_is_well_one_does() -> None:
-    assert sum(check(seed) for seed in SEEDS) >= 4
+    changes, seeds = 0, iter(range(SEEDS_MAX))
+    while changes < CHANGES_MIN:
+        changes += check(next(seeds))
 
 
 @pytest.mark.rig
@@ -62,8 +66,13 @@ class Forgetful(Tenancy):
         return
 
 
-@pytest.mark.parametrize(("broken", "seed"), [(Unchecked, 20), (Long, 1), (Forgetful, 2)])
-def test_an_agent_that_is_wrong_about_its_lease_is_found(broken: type[Tenancy], seed: int) -> None:
+@pytest.mark.parametrize(("broken", "first"), [(Unchecked, 20), (Long, 0), (Forgetful, 0)])
+def test_an_agent_that_is_wrong_about_its_lease_is_found(broken: type[Tenancy], first: int) -> None:
+    """`first`: the seed that is tried first; one that finds it saves time, no more."""
+    assert any(is_found(broken, seed) for seed in range(first, first + SEEDS_MAX))
+
+
+def is_found(broken: type[Tenancy], seed: int) -> bool:
     world = TwoAgents(seed, broken)
     world.run()
-    assert "after an effect of term" in world.broken
+    return "after an effect of term" in world.broken
