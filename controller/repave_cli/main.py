@@ -44,6 +44,7 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "commands.audit": ("audit",),
     "commands.hooks": ("hooks",),
     "commands.gitops": ("gitops",),
+    "commands.promotions": ("promotions",),
     "commands.notify": ("notify",),
     "commands.help": ("help",),
 }

@@ -167,6 +167,13 @@ class ApplicationTimes(TypedDict):
     guards: list[BecauseItem]
 
 
+class ApprovedAnswer(TypedDict):
+    """The proposal, and the release that it became."""
+
+    proposal: PromotionItem
+    accepted: AcceptedAnswer
+
+
 class ArtifactAnswer(TypedDict):
     """A package that is being fetched; once `is_stored`, with its digest."""
 
@@ -922,6 +929,27 @@ class ProblemPlace(TypedDict):
     line: NotRequired[int]
     column: NotRequired[int]
     fix: NotRequired[str]
+
+
+class PromotionItem(TypedDict):
+    """The newest proposal for an application."""
+
+    application: str
+    source: str
+    promotion: str
+    version: str
+    digest: str
+    state: str
+    text: str
+    proposed_at: str
+    by: str
+    ended_at: str | None
+
+
+class PromotionsAnswer(TypedDict):
+    """All of them, by application."""
+
+    items: list[PromotionItem]
 
 
 class QueueAnswer(TypedDict):

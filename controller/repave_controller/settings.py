@@ -386,6 +386,24 @@ class GitOpsSettings(Settings):
     known_hosts: Path | None = None
 
 
+class PromotionSettings(Settings):
+    """From one stack to the next: what was released to APP-`from` and has served there for `soak_hours` is
+    proposed to APP-`to`, with the same package. A person approves it, or it is `automatic`. `apps`: globs of
+    APP."""
+
+    source: Named = Field(alias="from")
+    to: Named
+    apps: Globs = ("*",)
+    soak_hours: Annotated[float, Field(ge=0, le=24 * 90)] = 24.0
+    approve: Literal["person", "automatic"] = "person"
+
+    @model_validator(mode="after")
+    def _check(self) -> "PromotionSettings":
+        if self.source == self.to:
+            raise ValueError("from and to are the same stack")
+        return self
+
+
 class ControllerSettings(Settings):
     """`state` holds the store (controller.db), unless that is in PostgreSQL, and the packages (images/).
 
@@ -418,6 +436,7 @@ class ControllerSettings(Settings):
     oidc: OidcSettings = OidcSettings()
     hooks: Annotated[dict[Named, HookSettings], BeforeValidator(table)] = Field(default={})
     gitops: Annotated[dict[Named, GitOpsSettings], BeforeValidator(table)] = Field(default={})
+    promotions: Annotated[dict[Named, PromotionSettings], BeforeValidator(table)] = Field(default={})
     cloudevents: Annotated[dict[Named, CloudEventsSettings], BeforeValidator(table)] = Field(default={})
 
     @model_validator(mode="after")

@@ -25,6 +25,7 @@ from repave_controller.api.resources.names import Names
 from repave_controller.api.resources.notices import Notices
 from repave_controller.api.resources.orphans import Orphans
 from repave_controller.api.resources.packages import Packages
+from repave_controller.api.resources.promotions import PromotionRoutes
 from repave_controller.api.resources.recovery import RecoveryRoutes
 from repave_controller.api.resources.regional import Regional
 from repave_controller.api.resources.regions import Regions
@@ -54,6 +55,7 @@ from repave_controller.operations.artifacts import Artifacts, artifacts_of
 from repave_controller.operations.disk import Disk
 from repave_controller.operations.drafts import Drafts
 from repave_controller.operations.prices import PriceFile
+from repave_controller.operations.promotion import Promotions
 from repave_controller.operations.reach import Reach
 from repave_controller.operations.recovery import Recovery
 from repave_controller.operations.rehearsals import Rehearsals
@@ -101,6 +103,7 @@ def make_app(
     outbox: Outbox | None = None,
     hooks: Hooks | None = None,
     gitops: GitOps | None = None,
+    promotions: Promotions | None = None,
 ) -> web.Application:
     """The whole API as an aiohttp application. `agents`: of a controller that enrols them. `authority` gives
     the certificate, if any, that clients check this controller's with. `relay`: of one among several."""
@@ -124,6 +127,7 @@ def make_app(
         outbox,
         hooks,
         gitops,
+        promotions,
     )
     access = Access(guarded, clock, metrics.refused if metrics is not None else None)
     strangers = no_strangers if guarded is None else no_foreign_pages
@@ -138,7 +142,7 @@ def make_app(
     doing = relay if relay is not None else _alone(scheduler)
     _open_inside(app, doing, routes, once)
     acting = Acting(doing, guarded)
-    for each in (hooks, gitops):
+    for each in (hooks, gitops, promotions):
         if each is not None:
             each.act_with(acting)
     app.router.add_post("/hooks/{hook}", api.hooks.take)
@@ -234,6 +238,7 @@ class Api:
         outbox: Outbox | None = None,
         hooks: Hooks | None = None,
         gitops: GitOps | None = None,
+        promotions: Promotions | None = None,
     ) -> None:
         packages = packages if packages is not None else Packages(images, store, sessions)
         names, regional = Names(scheduler, sessions), Regional(sessions, images, packages)
@@ -268,6 +273,7 @@ class Api:
             notices,
             self.hooks,
             GitOpsRoutes(gitops),
+            PromotionRoutes(promotions),
             agents,
             accounts,
             LoginRoutes(guarded, accounts, clock),

@@ -1,4 +1,5 @@
-"""What leads to releases by itself, as the settings have it: hooks, and repositories that are followed."""
+"""What leads to releases by itself, as the settings have it: hooks, repositories that
+are followed, promotions."""
 
 from collections.abc import Callable
 
@@ -6,6 +7,7 @@ from repave_controller.core.ports import Store
 from repave_controller.gitops.deciding import Runs
 from repave_controller.gitops.watching import GitOps
 from repave_controller.hooks.hooks import Hooks, SpecOf
+from repave_controller.operations.promotion import Promotions
 from repave_controller.peers.ports import NotOwner
 from repave_controller.runtime.scheduler import Scheduler
 from repave_controller.security.outbound import HttpOutbound, Outbound
@@ -47,6 +49,21 @@ def gitops_of(settings: ControllerSettings, store: Store, scheduler: Scheduler) 
         turns(scheduler, "gitops"),
         scheduler.note,
         runs_of,
+    )
+
+
+def promotions_of(settings: ControllerSettings, store: Store, scheduler: Scheduler) -> Promotions:
+    """What is proposed to an application is decided by the controller that decides for it."""
+
+    def is_mine(name: str) -> bool:
+        try:
+            scheduler.tenure_of(ApplicationName(name))
+        except NotOwner:
+            return False
+        return True
+
+    return Promotions(
+        settings.promotions, store, scheduler.clock, scheduler.applications, is_mine, scheduler.note
     )
 
 

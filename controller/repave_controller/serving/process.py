@@ -33,6 +33,7 @@ from repave_controller.notices.outbox import Outbox
 from repave_controller.operations.artifacts import Artifacts, artifacts_of
 from repave_controller.operations.disk import Disk
 from repave_controller.operations.prices import PriceFile
+from repave_controller.operations.promotion import Promotions
 from repave_controller.operations.reach import Reach
 from repave_controller.operations.retention import Retention, reason_to_hold
 from repave_controller.peers.company import Company
@@ -54,7 +55,7 @@ from repave_controller.serving.addresses import (
     url_of,
 )
 from repave_controller.serving.admission import guarded_by
-from repave_controller.serving.hooks import gitops_of, hooks_of
+from repave_controller.serving.hooks import gitops_of, hooks_of, promotions_of
 from repave_controller.serving.notices import outbox_of
 from repave_controller.serving.opening import Opened, open_store
 from repave_controller.serving.packages import images_of
@@ -104,6 +105,7 @@ async def run(settings: ControllerSettings, is_new: bool = False) -> None:
                 parts.outbox.run(),
                 parts.hooks.run(),
                 parts.gitops.run(),
+                parts.promotions.run(),
             )
             if sharing is not None:
                 beside = (*beside, *sharing.work())
@@ -163,6 +165,7 @@ class Parts:
     outbox: Outbox
     hooks: Hooks
     gitops: GitOps
+    promotions: Promotions
 
 
 def _trace(metrics: Metrics, scheduler: Scheduler, sessions: Sessions, loaded: Loaded) -> None:
@@ -251,6 +254,7 @@ async def _put_together(
         outbox_of(settings, store, loaded.installation, scheduler),
         hooks,
         gitops_of(settings, store, scheduler),
+        promotions_of(settings, store, scheduler),
     )
 
 
@@ -284,6 +288,7 @@ async def _served(
         outbox=parts.outbox,
         hooks=parts.hooks,
         gitops=parts.gitops,
+        promotions=parts.promotions,
         relay=sharing.relay if sharing is not None else None,
         disk=Disk(settings.state, parts.store, parts.scheduler.all_applications, parts.retention),
     )

@@ -448,6 +448,9 @@ TEXTS: Mapping[Kind, Template] = {
     Refusal.UNKNOWN_PERSON: (
         lambda name: f"no person {_quoted(name)} has logged in; repave people list shows them"
     ),
+    Refusal.NO_PROMOTION: (
+        "nothing is proposed for {application} now; repave promotions list shows what was"
+    ),
     Refusal.UNKNOWN_HOOK: lambda name: (
         f"no hook is called {_quoted(name)}; the controller's settings name them: [hooks.NAME]"
     ),

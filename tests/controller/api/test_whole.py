@@ -49,6 +49,7 @@ EMPTY = (
     "hooks",
     "deliveries",
     "gitops",
+    "promotions",
 )
 """Lists in which nothing is while all is well."""
 READS = [
@@ -178,6 +179,8 @@ async def test_every_command_answers_as_described(real: RealController) -> None:
         await refused(f"roles/{verb}", "no-accounts", json={"to": "ann", "role": "viewer"})
     for verb in ("join", "leave"):
         await refused(f"teams/{{team}}/{verb}", "no-accounts", json={"name": "ann"})
+    for verb in ("approve", "dismiss"):
+        await refused(f"{one}/promotion/{verb}", "no-promotion", json={})
     await refused("hooks/{hook}/deliveries/{delivery}/redeliver", "unknown-hook", 404, json={})
     await refused("login/session", "no-accounts", json={"token": "x"})
     assert posts.keys() == ELSEWHERE, "a command that nobody has asked"

@@ -20,7 +20,7 @@ from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
 from repave_controller.security.authority import Authority, OwnAuthority
 from repave_controller.security.enrolment import Enrolment
-from repave_controller.serving.hooks import gitops_of, hooks_of
+from repave_controller.serving.hooks import gitops_of, hooks_of, promotions_of
 from repave_controller.serving.notices import outbox_of
 from repave_controller.settings import ControllerSettings
 from repave_controller.stores.sqlite.store import SqliteStore
@@ -241,6 +241,7 @@ async def real_controller(
     outbox = outbox_of(settings, store, loaded.installation, scheduler)
     hooks = hooks_of(settings, store, scheduler)
     gitops = gitops_of(settings.model_copy(update={"state": directory}), store, scheduler)
+    promotions = promotions_of(settings, store, scheduler)
     app = make_app(
         scheduler=scheduler,
         store=store,
@@ -252,12 +253,13 @@ async def real_controller(
         outbox=outbox,
         hooks=hooks,
         gitops=gitops,
+        promotions=promotions,
     )
     described = Described(app)
     agents = {name: ObedientAgent(name) for name in regions} | {each.region: each for each in guests}
     scheduling = asyncio.create_task(scheduler.run())
     tasks = [scheduling, asyncio.create_task(outbox.run()), asyncio.create_task(hooks.run())]
-    tasks.append(asyncio.create_task(gitops.run()))
+    tasks += [asyncio.create_task(gitops.run()), asyncio.create_task(promotions.run())]
     tasks += [asyncio.create_task(sessions.serve(agent)) for agent in agents.values()]
     connector = aiohttp.TCPConnector(limit=0)
     async with AsyncExitStack() as serving:

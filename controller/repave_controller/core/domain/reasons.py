@@ -156,6 +156,7 @@ class Refusal(Kind):
     UNKNOWN_TRUST = "unknown-trust"
     UNKNOWN_PERSON = "unknown-person"
     UNKNOWN_NOTICE_TARGET = "unknown-target"
+    NO_PROMOTION = "no-promotion"
     UNKNOWN_HOOK = "unknown-hook"
     UNKNOWN_DELIVERY = "unknown-delivery"
     DELIVERY_WITHOUT_VERSION = "delivery-without-version"
