@@ -2,7 +2,10 @@
 every screen with something on it: no hidden trouble, nothing that shuts people out, none too wide.
 """
 
+import os
 import re
+import sys
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -10,6 +13,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.dashboard.browser import LOST, PHONE, Watched, watched
 from tests.dashboard.conftest import Open
+from tests.support.example import Example
+from tests.support.paths import EXAMPLE
 from tests.support.stage import Stage
 
 APP = "hello"
@@ -158,14 +163,29 @@ SHOWING = (
 )
 
 
-def test_no_text_of_others_becomes_part_of_the_page(released: Stage, tab: Watched) -> None:
+def test_no_text_of_others_becomes_part_of_the_page(released: Stage, tab: Watched, tmp_path: Path) -> None:
     """What people, hosts and specs may call things, and say."""
     stage, page = released, tab.page
-    stage.release("5.0", strategy="{blue_green: {warm: 1s, approve: leads}}")
+    program = tmp_path / "serve"
+    code = (EXAMPLE / "app.py").read_text()
+    program.write_text(f"#!{os.path.realpath(sys.executable)}\nprint({HOSTILE!r}, flush=True)\n{code}")
+    program.chmod(0o755)
+    strategy = "{blue_green: {warm: 1s, approve: leads}}"
+    example = Example(regions=stage.regions, program=program, strategy=strategy)
+    spec = example.write(stage.directory, "5.0").read_text()
+    body = {
+        "spec": spec,
+        "digest": stage.push(stage.directory / "5.0"),
+        "version": "5.0",
+        "by": HOSTILE[:100],
+    }
+    stage.call("POST", "applications/hello/releases", body)
+    stage.wait(lambda: stage.get("applications/hello")["gates"], "what waits for approval")
     stage.call("POST", "applications/hello/pause", {"reason": HOSTILE, "by": HOSTILE[:100]})
     stage.call("POST", "freezes/all", {"reason": HOSTILE, "by": HOSTILE[:100]})
     stage.call("POST", "freezes", {"from": "2098-12-20", "to": "2098-12-27", "reason": HOSTILE})
-    host = stage.get("hosts?region=paris")["items"][0]["name"]
+    hosts = stage.get("hosts?region=paris&log_lines=5")["items"]
+    host = next(each["name"] for each in hosts if HOSTILE in each["log_tail"])
     number = str(stage.rollout()["number"])
     shown = 0
     for path in SHOWING:
