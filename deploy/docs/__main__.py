@@ -17,6 +17,8 @@ from deploy.docs.pages import ROOT, Page, pages
 from deploy.docs.reference import reference
 
 THEME = Path(__file__).parent / "theme"
+DASHBOARD = ROOT / "controller" / "repave_controller" / "dashboard" / "files"
+FONTS = ("vendor/geist.woff2", "vendor/geist-mono.woff2")
 OPENAPI = "docs/openapi.json"
 REFERENCE = Page(OPENAPI, "reference.html", "Programs")
 DEEPEST = 3
@@ -83,6 +85,10 @@ def _assets(target: Path, built: Sequence[tuple[Page, Rendered]]) -> None:
     """The theme, and what the search reads: a script, for a page opened as a file may fetch nothing."""
     for name in ("site.css", "site.js"):
         shutil.copyfile(THEME / name, target / name)
+    for name in ("mark.svg", *FONTS):
+        (target / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(DASHBOARD / name, target / name)
+    (target / "tokens.css").write_text(tokens((DASHBOARD / "app.css").read_text()))
     index = [
         [page.address, rendered.title, part.heading.text, part.heading.anchor, " ".join(part.words)]
         for page, rendered in built
@@ -91,6 +97,12 @@ def _assets(target: Path, built: Sequence[tuple[Page, Rendered]]) -> None:
     (target / "search-index.js").write_text(
         f"window.searchIndex = {json.dumps(index, ensure_ascii=False)};\n"
     )
+
+
+def tokens(css: str) -> str:
+    """The dashboard's typefaces and colours: what its style sheet begins with."""
+    begun, ended = css.index("@font-face"), css.index("/* ---")
+    return css[begun:ended]
 
 
 def main() -> int:

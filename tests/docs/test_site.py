@@ -1,6 +1,7 @@
 """The documentation as a site: every link in it leads somewhere, and it needs nothing from elsewhere."""
 
 import json
+import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -82,6 +83,14 @@ def test_nothing_is_loaded_from_elsewhere_and_nothing_is_inline(seen: dict[Path,
         assert not [loaded for loaded in each.loaded if "//" in loaded], page.name
         assert all(target.is_file() for target, _ in targets(page, each.loaded)), page.name
         assert each.inline == [], page.name
+
+
+def test_it_looks_as_the_dashboard_does(site: Path) -> None:
+    defined = set(re.findall(r"(--[a-z-]+):", (site / "tokens.css").read_text()))
+    used = set(re.findall(r"var\((--[a-z-]+)", (site / "site.css").read_text()))
+    assert used <= defined
+    for name in re.findall(r"url\(([^)]+)\)", (site / "tokens.css").read_text()):
+        assert (site / name).is_file()
 
 
 def test_the_search_finds_a_heading_and_its_text(site: Path, seen: dict[Path, Seen]) -> None:

@@ -5,7 +5,7 @@ import { get, part } from "./api.js";
 import { topic } from "./live.js";
 import { html, useEffect, useId, useRef } from "./vendor/preact.js";
 
-/** @typedef {{field?: string, message?: string, line?: number, column?: number}} Place */
+/** @typedef {import("./api.js").Place} Place */
 
 /** What the person typed, kept while the tab lives: going to another page and back loses nothing. */
 let kept = "";
@@ -47,6 +47,6 @@ export function SpecBox({ text, change, places = [], fail = () => {} }) {
       <div class="line-numbers" aria-hidden="true">${Array.from({ length: lines }, (_, index) => html`<span key=${index} class=${wrong.has(index + 1) ? "is-wrong" : ""}>${index + 1}</span>`)}</div>
       <textarea ref=${area} id=${id} class="code" rows=${Math.min(40, Math.max(14, lines))} spellcheck=${false} autocapitalize="off" autocomplete="off" wrap="off" aria-invalid=${places.length ? "true" : undefined} aria-describedby=${places.length ? `${id}-wrong` : undefined} placeholder="Paste a repave.yaml" value=${text} onInput=${(/** @type {any} */ event) => change(event.target.value)} onScroll=${(/** @type {any} */ event) => { event.target.previousElementSibling.scrollTop = event.target.scrollTop; }}></textarea>
     </div>
-    ${places.length ? html`<ul class="places" id=${`${id}-wrong`}>${places.map((each, index) => html`<li key=${index}><button type="button" class="quiet place" onClick=${() => go(each)}>${each.line ? html`<span class="num">Line ${each.line}</span>` : null}<code>${each.field}</code></button><span>${each.message}</span></li>`)}</ul>` : null}
+    ${places.length ? html`<ul class="places" id=${`${id}-wrong`}>${places.map((each, index) => html`<li key=${index}><button type="button" class="quiet place" onClick=${() => go(each)}>${each.line ? html`<span class="num">Line ${each.line}</span>` : null}<code>${each.field}</code></button><span>${each.message}${each.fix ? `; ${each.fix}` : ""}</span></li>`)}</ul>` : null}
   </div>`;
 }
