@@ -11,6 +11,8 @@ import { commandLine, counted, duration, sentence } from "../words.js";
 
 /** @typedef {Record<string, any>} App */
 const WAITS_SHOWN = 4;
+/** Below more regions the charts would be out of sight. */
+const REGIONS_ABOVE = 8;
 
 /** @param {Record<string, string>} params */
 export const topics = (params) => [`app:${params.app}`];
@@ -41,12 +43,15 @@ function Past({ app, name, number, crumbs }) {
 function Shown({ app, rollout, crumbs, is_live }) {
   const title = html`<span class="versions">${rollout.origin ? html`<code class="faint">${versionOf(app, rollout.origin)}</code><span aria-label="to" class="faint">→</span>` : null}<code>${rollout.version}</code></span>`;
   const lead = html`<span class="rollout-lead"><${Chip} phase=${rollout.phase} /><span>${rollout.kind} ${rollout.number}</span><span>started <${Ago} at=${rollout.started_at} />${rollout.started_by ? ` by ${rollout.started_by}` : ""}</span>${rollout.ended_at ? html`<span>took <span class="num">${duration((Date.parse(rollout.ended_at) - Date.parse(rollout.started_at)) / 1000)}</span></span>` : null}${rollout.reason ? html`<q>${rollout.reason}</q>` : null}</span>`;
+  const charts = is_live && app ? html`<${Charts} app=${app.name} />` : null;
+  const charts_first = rollout.waves.flatMap((/** @type {App} */ wave) => wave.regions).length > REGIONS_ABOVE;
   return html`<${Page} title=${title} lead=${lead} crumbs=${crumbs} actions=${is_live && app ? html`<${RolloutActions} app=${app} />` : null}>
     ${is_live && app ? html`<${Now} app=${app} />` : rollout.outcome ? html`<p class="outcome">${sentence(rollout.outcome)}</p>` : null}
     <div class="split">
       <div class="stack">
+        ${charts_first ? charts : null}
         ${rollout.waves.map((/** @type {App} */ wave, /** @type {number} */ index) => html`<${Wave} key=${index} wave=${wave} index=${index} count=${rollout.waves.length} rollout=${rollout} app=${is_live ? app : null} />`)}
-        ${is_live && app ? html`<${Charts} app=${app.name} />` : null}
+        ${charts_first ? null : charts}
       </div>
       <aside class="stack" aria-label="Steps">
         <${Section} title="Steps" note=${rollout.steps.length ? `${Math.min(rollout.step + 1, rollout.steps.length)} of ${rollout.steps.length}` : ""}><${Steps} rollout=${rollout} /><//>
