@@ -16,6 +16,7 @@ from pathlib import Path
 import structlog
 
 from tests.benchmarks import (
+    api,
     beside,
     cli,
     clouds,
@@ -51,6 +52,7 @@ def parts(is_quick: bool) -> dict[str, Callable[[Path], Iterator[Line]]]:
         "reports": lambda _: inside.reports(),
         "decision": lambda _: decision.run(),
         "growth": lambda _: growth.run(),
+        "api": lambda place: api.run(place, is_quick),
         "plan": lambda _: fleet.planning(),
         "dashboard": lambda place: dashboard.run(place, 4 if is_quick else 12, 3.0 if is_quick else 10.0),
         "cli": lambda place: cli.run(place, (2, 20) if is_quick else (2, 500), 2 if is_quick else 5),

@@ -9,15 +9,21 @@ from repave_controller.core.rollout.renewal import replaced_in, tainted_in
 from repave_protos.protocol.values import GroupReport, HostDetail, RegionName
 
 
-def age_items(application: Application, observed: Observed) -> Iterator[models.AgeItem]:
-    """One for each group in each region, those that failed or are being destroyed left out."""
+def aging(application: Application) -> Iterator[tuple[RegionName, ServerGroup]]:
+    """Each group in each region, those that failed or are being destroyed left out."""
     for group in application.groups:
-        if group.state in UNWANTED:
-            continue
-        for region, _ in sorted(group.sizes):
-            view = observed.get(region)
-            report = view.group(group.name) if view is not None else GroupReport(group.name)
-            yield _age_item(application, group, region, report)
+        if group.state not in UNWANTED:
+            for part in group.parts:
+                yield part.region, group
+
+
+def age_item(
+    application: Application, group: ServerGroup, region: RegionName, observed: Observed
+) -> models.AgeItem:
+    """As the region reported last."""
+    view = observed.get(region)
+    report = view.group(group.name) if view is not None else GroupReport(group.name)
+    return _age_item(application, group, region, report)
 
 
 def _age_item(

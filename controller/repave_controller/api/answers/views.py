@@ -112,16 +112,17 @@ def item_fields(application: Application, observed: Observed) -> dict[str, Any]:
     serving = application.group(application.serving)
     running = application.running
     target = application.group(running.target) if running else None
-    by_region = {
-        region: group
-        for region in application.regions
-        if (group := application.serving_in(region)) is not None
-    }
-    verified = sum(
-        observed[region].group(group.name).verified
-        for region, group in by_region.items()
-        if region in observed
-    )
+    by_region: dict[RegionName, ServerGroup] = {}
+    hosts = 0
+    for group in application.groups:  # as serving_in, but once over all regions
+        for part in group.parts:
+            if part.state is GroupState.SERVING and part.region not in by_region:
+                by_region[part.region] = group
+                hosts += part.size
+    verified = 0
+    for region, group in by_region.items():
+        view = observed.get(region)
+        verified += view.group(group.name).verified if view is not None else 0
     return {
         "generation": generation_of(application),
         "name": application.name,
@@ -129,7 +130,7 @@ def item_fields(application: Application, observed: Observed) -> dict[str, Any]:
         "version": serving.version if serving else "",
         "phase": phase_of_application(application),
         "rollout": target.name if target else "",
-        "hosts": sum(group.size(region) for region, group in by_region.items()),
+        "hosts": hosts,
         "verified": verified,
         "regions": len(application.regions),
         "port": application.frontend_port,

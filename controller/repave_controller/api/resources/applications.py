@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from repave_controller.api.answers import models, views
-from repave_controller.api.answers.ages import age_items
+from repave_controller.api.answers.ages import age_item, aging
 from repave_controller.api.answers.queries import (
     ApplicationsQuery,
     GroupsQuery,
@@ -184,13 +184,16 @@ class Applications:
     async def ages(self, request: web.Request) -> web.Response:
         """How old and how worn the hosts of each group are, by region."""
         asked, known = query_of(request, PageQuery), self._scheduler.applications()
-        found = [
-            item
-            for name in self._names.all(request)
-            for item in age_items(known[name], self._scheduler.fence.seen(name))
-        ]
-        shown, following = page(found, asked, lambda each: (each.application, each.region, each.group))
-        return items(request, shown, following)
+        found = (
+            (name, region, group) for name in self._names.all(request) for region, group in aging(known[name])
+        )
+        shown, following = page(found, asked, lambda each: (each[0], each[1], each[2].number))
+        seen = {name: self._scheduler.fence.seen(name) for name in {name for name, _, _ in shown}}
+        return items(
+            request,
+            (age_item(known[name], group, region, seen[name]) for name, region, group in shown),
+            following,
+        )
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         """The status of an application, whole, whenever it has changed; ten times a second at most."""

@@ -4,6 +4,7 @@ A cursor stands between two items by what they are sorted by, so that items whic
 """
 
 import base64
+import heapq
 import json
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
@@ -21,14 +22,16 @@ Key = tuple[str | int | float, ...]
 
 def page(found: Iterable[Each], asked: PageQuery, key: Callable[[Each], Key]) -> tuple[list[Each], str]:
     """What the page has, and the cursor of the next one; "": there is none. Raises Problem."""
-    ordered = sorted(found, key=key)
     if asked.cursor:
         after = _read(asked.cursor)
         try:
-            ordered = [each for each in ordered if key(each) > after]
+            found = [each for each in found if key(each) > after]
         except TypeError as error:  # a cursor of another list
             raise _foreign() from error
-    if not asked.limit or len(ordered) <= asked.limit:
+    if not asked.limit:
+        return sorted(found, key=key), ""
+    ordered = heapq.nsmallest(asked.limit + 1, found, key=key)
+    if len(ordered) <= asked.limit:
         return ordered, ""
     return ordered[: asked.limit], _written(key(ordered[asked.limit - 1]))
 
