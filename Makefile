@@ -6,7 +6,7 @@ export UV_PROJECT_ENVIRONMENT := $(VENV)
 # Some container images set it, and every process that a test starts would compile all of its modules.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo docs recording test test-rigs check audit fuzz simulate simulate-bugs bench packages image format set-up tools clean
+.PHONY: help demo docs recording screenshots test test-rigs check audit fuzz simulate simulate-bugs bench packages image format set-up tools clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -49,6 +49,9 @@ bench: set-up tools  ## What it costs and how fast it is, beside a floor script 
 
 recording: set-up tools  ## Record the demo: docs/demo.cast for asciinema, docs/demo.svg for the README
 	@$(VENV)/bin/python -m deploy.recording
+
+screenshots: set-up tools  ## Every screen of the dashboard, in two themes and three widths, in dist/screens
+	@$(VENV)/bin/python -m deploy.screens
 
 docs: set-up  ## The documentation as a site in dist/docs, with a search, for reading without a network
 	@$(VENV)/bin/python -m deploy.docs

@@ -2,6 +2,7 @@
 with real hosts. All go to dist/screens; the ones that the documents show to docs/screens.
 """
 
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from tests.support.stage import Stage
 ROOT = Path(__file__).parents[2]
 WIDTHS = {1440: 900, 1024: 768, 390: 844}
 THEMES = ("light", "dark")
+KEPT = (("light", 1440), ("dark", 1440), ("light", 390))
 TALLEST = 2400
 
 
@@ -36,16 +38,16 @@ SCREENS = (
     Screen("rollout-approval", "/apps/checkout/rollouts/2", kept=True),
     Screen("rollout-failed", "/apps/catalog/rollouts/2"),
     Screen("regions", "/regions"),
-    Screen("region", "/regions/oslo", kept=True),
+    Screen("region", "/regions/oslo"),
     Screen("host", "/hosts/oslo/{host}"),
     Screen("queue", "/queue"),
     Screen("events", "/events"),
-    Screen("safety", "/safety", kept=True),
+    Screen("safety", "/safety"),
     Screen("ages", "/ages"),
-    Screen("plan", "/plan?id={plan}", kept=True),
-    Screen("simulate", "/simulate", kept=True),
+    Screen("plan", "/plan?id={plan}"),
+    Screen("simulate", "/simulate"),
     Screen("access", "/access"),
-    Screen("api", "/api", kept=True),
+    Screen("api", "/api"),
     Screen("login", "/login"),
 )
 
@@ -82,7 +84,10 @@ def shoot(browser: Browser, stage: Stage, screen: Screen, known: dict[str, str])
         height = min(TALLEST, page.evaluate("document.documentElement.scrollHeight"))
         page.set_viewport_size({"width": width, "height": max(WIDTHS[width], height)})
         page.wait_for_timeout(200)
-        page.screenshot(path=folder / f"{screen.name}-{theme}-{width}.png")
+        picture = folder / f"{screen.name}-{theme}-{width}.png"
+        page.screenshot(path=picture)
+        if screen.kept and (theme, width) in KEPT:
+            shutil.copyfile(picture, ROOT / "docs" / "screens" / picture.name)
         print(f"{screen.name} {theme} {width}", flush=True)
 
 
