@@ -24,7 +24,7 @@ def spec_of(stage: Stage, version: str, **options: object) -> tuple[str, str]:
 def check(tab: Watched) -> None:
     """Nothing on it shuts people out, and on a phone it is as wide as the phone."""
     assert tab.violations() == []
-    tab.page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+    tab.page.set_viewport_size(PHONE)
     assert tab.overflow() == []
 
 
