@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from repave_controller.core.domain.audience import OCCASIONS, USUAL
 from repave_controller.core.domain.limits import Limits
 from repave_controller.core.rules.retention import Rule, Rules
 from repave_controller.security.addresses import allowed_of
@@ -404,6 +405,26 @@ class PromotionSettings(Settings):
         return self
 
 
+def _occasions(words: tuple[str, ...]) -> tuple[str, ...]:
+    for word in words:
+        if word not in OCCASIONS:
+            raise ValueError(f"{word!r} is none of {', '.join(OCCASIONS)}")
+    return words
+
+
+class NotifySettings(Settings):
+    """People who are told by apprise. `address`: a file with the target's address, as apprise has it:
+    slack://, workflows:// (Teams), mailto(s)://, pagerduty://, json(s)://. `on`: of what, `apps`: of which
+    applications, by globs, beside what specs ask for. `authority`: PEM of the certificates to trust instead.
+    `allow`: further networks and hosts that may be private."""
+
+    address: Path
+    on: Annotated[Words, AfterValidator(_occasions)] = USUAL
+    apps: Words = ("*",)
+    authority: Path | None = None
+    allow: Annotated[str, BeforeValidator(_line), AfterValidator(_hosts)] = ""
+
+
 class ControllerSettings(Settings):
     """`state` holds the store (controller.db), unless that is in PostgreSQL, and the packages (images/).
 
@@ -438,9 +459,14 @@ class ControllerSettings(Settings):
     gitops: Annotated[dict[Named, GitOpsSettings], BeforeValidator(table)] = Field(default={})
     promotions: Annotated[dict[Named, PromotionSettings], BeforeValidator(table)] = Field(default={})
     cloudevents: Annotated[dict[Named, CloudEventsSettings], BeforeValidator(table)] = Field(default={})
+    notify: Annotated[dict[Named, NotifySettings], BeforeValidator(table)] = Field(default={})
 
     @model_validator(mode="after")
     def _check(self) -> "ControllerSettings":
+        if twice := sorted(self.cloudevents.keys() & self.notify.keys()):
+            raise ValueError(
+                f"{twice[0]} is a target of cloudevents and of notify: call one of them otherwise"
+            )
         if self.oidc.issuer and not self.accounts:
             raise ValueError("oidc.issuer is for a controller with accounts: set accounts = true")
         return self

@@ -156,6 +156,8 @@ def lay_out_programs(tree: Path) -> None:
             "dns",
             "--extra",
             "postgres",
+            "--extra",
+            "notify",
             "--no-emit-project",
             "--output-file",
             str(locked),

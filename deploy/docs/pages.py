@@ -51,7 +51,13 @@ CHAPTERS: dict[str, tuple[str, ...]] = {
         "docs/troubles.md",
         "docs/benchmarks.md",
     ),
-    "Programs": ("docs/api.md", "docs/hooks.md", "docs/events.md", "docs/tracing.md"),
+    "Programs": (
+        "docs/api.md",
+        "docs/hooks.md",
+        "docs/notifications.md",
+        "docs/events.md",
+        "docs/tracing.md",
+    ),
     LAST: ("ARCHITECTURE.md", "docs/decisions/README.md", "CONTRIBUTING.md", "CHANGELOG.md"),
 }
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from repave_controller.core.domain.audience import USUAL, Occasion
 from repave_controller.core.domain.bounds import REGIONS_MAX, SIZE_MAX
 from repave_controller.core.domain.naming import NamingError, check_part, check_region
 from repave_controller.spec.places import is_remote, remote_fault
@@ -661,6 +662,17 @@ class Keep(Section):
         if self.retain > self.groups:
             raise contradiction("retain can't be more than groups", ("groups",), ("retain",))
         return self
+
+
+class NotifySection(Section):
+    """Who is told of this application."""
+
+    to: Annotated[str, Field(pattern="^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$")] = Field(
+        description="A target of the controller's settings: [notify.NAME]."
+    )
+    on: Annotated[tuple[Occasion, ...], Field(strict=False, min_length=1)] = Field(
+        USUAL, description="Of what; what is not named here is not told."
+    )
 
 
 class Rollback(Section):

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, field_validator, model_validator
 
 from repave_controller.core.domain.application import Policy, ReleaseOrder, Upkeep
+from repave_controller.core.domain.audience import Hearer
 from repave_controller.core.domain.bounds import REGIONS_MAX, excess
 from repave_controller.core.domain.naming import (
     PART_LENGTH_MAX,
@@ -30,6 +31,7 @@ from repave_controller.spec.sections import (
     Host,
     Http,
     Line,
+    NotifySection,
     Region,
     Rollback,
     Section,
@@ -53,6 +55,7 @@ from repave_protos.protocol.values import (
 
 FORMAT = 1
 WAVES_MAX = 100
+NOTIFY_MAX = 20
 
 
 class OrderError(ValueError):
@@ -103,6 +106,9 @@ class Spec(Section):
     )
     freezes: Annotated[tuple[FreezeSection, ...], Field(strict=False, max_length=FREEZES_MAX)] = Field(
         (), description="When nothing is released, whatever the windows say."
+    )
+    notify: Annotated[tuple[NotifySection, ...], Field(strict=False, max_length=NOTIFY_MAX)] = Field(
+        (), description="Who is told of what, beside what the controller's settings say."
     )
 
     @property
@@ -215,6 +221,7 @@ def _policy(spec: Spec) -> Policy:
         protects=spec.traffic.protect,
         windows=tuple(each.window for each in spec.windows),
         freezes=tuple(each.freeze for each in spec.freezes),
+        notify=tuple(Hearer(each.to, each.on) for each in spec.notify),
     )
 
 

@@ -13,7 +13,6 @@ from repave_controller.spec.spec import Spec
 Path = Sequence[str | int]
 
 LATER = {
-    "notify": "sends no notifications",
     "analysis": "judges a release by health only",
     "artifact.unpack": "unpacks into a folder of the host's own",
     "host.flavor": "has one kind of host only",

@@ -9,7 +9,7 @@ from aiohttp import web
 from repave_controller.core.domain.application import Instant
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.settings import ControllerSettings
-from tests.controller.api.conftest import release
+from tests.controller.api.conftest import SPEC, release
 from tests.controller.notices.test_http_target import receiving
 from tests.fakes.controller.api_rig import RealController, real_controller
 from tests.fakes.waiting import until, until_async
@@ -63,6 +63,38 @@ async def test_a_release_is_told_and_told_again_when_asked(tmp_path: Path) -> No
             assert "k3y" not in text
             checks = (await got(real, "doctor"))["items"]
             assert [each["state"] for each in checks if each["name"] == "notices to audit"] == ["ok"]
+
+
+async def test_people_are_told_what_settings_and_the_spec_ask_for(tmp_path: Path) -> None:
+    """By real apprise. The target of the settings is told of failures only; the spec asks for success."""
+    told: list[dict[str, Any]] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        told.append(await request.json())
+        return web.Response()
+
+    async with receiving(answer) as url:
+        (tmp_path / "ops").write_text(url.replace("http://", "json://"))
+        (tmp_path / "wrong").write_text("exec:///bin/true")
+        given = {name: {"address": tmp_path / name} for name in ("ops", "wrong")}
+        settings = ControllerSettings.model_validate({"notify": given})
+        async with real_controller(tmp_path, SteadyClock(Instant(0.0)), settings=settings) as real:
+            await until_async(lambda: has_begun(real, 2))
+            await release(real, spec=f"{SPEC}notify: [{{to: ops, on: [successes]}}]\n")
+            await until(lambda: bool(told))
+            ((title, level),) = [(each["title"], each["type"]) for each in told]
+            assert (title.partition(": ")[2], level) == ("release succeeded", "success")
+            async with real.client.post("notices/wrong/test", json={}) as asked:
+                assert "exec is none of slack://" in (await asked.json())["error"]
+            items = (await got(real, "notices"))["items"]
+            assert [(each["name"], each["kind"]) for each in items] == [
+                ("ops", "webhook"),
+                ("wrong", "apprise"),
+            ]
+
+
+async def has_begun(real: RealController, targets: int) -> bool:
+    return len([each for each in (await got(real, "notices"))["items"] if each["state"] == "well"]) == targets
 
 
 async def tells(real: RealController, cursor: int) -> bool:

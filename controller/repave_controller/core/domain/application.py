@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal
 
+from repave_controller.core.domain.audience import Hearer
 from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.hosts import hosts_of as hosts_of
 from repave_controller.core.domain.instants import Instant as Instant
@@ -264,6 +265,7 @@ class Policy:
     protects: bool = True  # traffic leaves a side that can't serve it for one that can
     windows: tuple[Window, ...] = ()
     freezes: tuple[Freeze, ...] = ()
+    notify: tuple[Hearer, ...] = ()  # who is told of it, beside what the controller's settings say
 
     def needed(self, size: int) -> int:
         """How many of `size` hosts make a group ready: at least 1 of a non-empty group, and its floor, so
