@@ -54,7 +54,6 @@ CHAPTERS: dict[str, tuple[str, ...]] = {
     "Programs": (
         "docs/api.md",
         "docs/hooks.md",
-        "docs/notifications.md",
         "docs/events.md",
         "docs/tracing.md",
     ),

@@ -231,6 +231,7 @@ def test_the_settings_files_shown_are_taken(block: Block, tmp_path: Path) -> Non
         "retention.md",
         "postgresql.md",
         "hooks.md",
+        "notifications.md",
         "gitops.md",
         "promotion.md",
     )

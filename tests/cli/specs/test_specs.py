@@ -29,10 +29,10 @@ def test_validate_names_file_line_column_field_and_fix(run: Run, app: Path) -> N
 
 def test_options_of_later_versions_are_refused_not_ignored(run: Run, app: Path) -> None:
     with (app / "repave.yaml").open("a") as file:
-        file.write("notify: []\n")
+        file.write("analysis: []\n")
     ran = run("validate")
     assert ran.code == 2
-    assert "notify" in ran.err
+    assert "analysis" in ran.err
 
 
 def test_a_missing_spec_is_told(run: Run, app: Path) -> None:

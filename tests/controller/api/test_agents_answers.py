@@ -178,6 +178,7 @@ async def failure_of(real: RealController, method: str, path: str, body: Any) ->
         "artifact": "0" * 64,
         "plan": "C81CFE1E",
         "target": "ops",
+        "hook": "ci",
     }
     address = path.format(**named, digest=DIGEST_OF_V1)
     sent = {} if method != "POST" else {"data": body} if isinstance(body, bytes) else {"json": body}
