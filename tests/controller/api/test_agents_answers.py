@@ -179,6 +179,7 @@ async def failure_of(real: RealController, method: str, path: str, body: Any) ->
         "plan": "C81CFE1E",
         "target": "ops",
         "hook": "ci",
+        "delivery": "d1",
     }
     address = path.format(**named, digest=DIGEST_OF_V1)
     sent = {} if method != "POST" else {"data": body} if isinstance(body, bytes) else {"json": body}
