@@ -5,7 +5,7 @@ import { get, part } from "./api.js";
 import { Ago, Problem, colour, themed } from "./parts.js";
 import uPlot from "./vendor/uplot.js";
 import { html, useEffect, useRef, useState } from "./vendor/preact.js";
-import { duration, number, percent } from "./words.js";
+import { counted, duration, number, percent } from "./words.js";
 
 /** @typedef {{name: string, version: string, requests: number[], errors: number[], share: (number | null)[], response_ms: (number | null)[]}} Group */
 /** @typedef {{at: number, region: string, weights_bp: Record<string, number>}} Flip */
@@ -43,9 +43,19 @@ export function TrafficCharts({ app, region = "" }) {
     ${groups.length === 0
       ? html`<p class="nothing">${unknown.length && !traffic.at.length ? "No requests are known of." : `No requests in the last ${duration(span)}. They appear here as the region's balancer counts them.`}</p>`
       : html`<div class="chart-grid">${KINDS.map((kind) => html`<${Chart} key=${kind.title} kind=${kind} groups=${groups} traffic=${traffic} />`)}</div><${Switches} flips=${traffic.flips} />`}
-    ${unknown.length ? html`<ul class="unknown">${unknown.map(([name, why]) => html`<li key=${name}><strong>${name}</strong> is not counted: ${why}</li>`)}</ul>` : null}
+    ${unknown.length ? html`<ul class="unknown">${byReason(unknown).map(([why, names]) => html`<li key=${why}><strong>${names.length > 3 ? counted(names.length, "region") : names.join(", ")}</strong> ${names.length > 1 ? "are" : "is"} not counted: ${why}</li>`)}</ul>` : null}
     <${Problem} problem=${problem} />
   </div>`;
+}
+
+/** Regions by why they are not counted.
+ * @param {[string, string][]} unknown
+ * @returns {[string, string[]][]} */
+function byReason(unknown) {
+  /** @type {Map<string, string[]>} */
+  const found = new Map();
+  for (const [name, why] of unknown) found.set(why, [...(found.get(why) ?? []), name]);
+  return [...found];
 }
 
 /** @param {Group[]} groups */
