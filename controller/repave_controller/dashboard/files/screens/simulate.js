@@ -160,9 +160,9 @@ function draw(canvas, calm, regions, height) {
       const share = sample.routed_bp ? sample.share_bp / sample.routed_bp : 0;
       if (sample.routed_bp) {
         context.fillStyle = colour("away");
-        context.fillRect(from, top + 42, wide, 4);
+        context.fillRect(from, top + 42, wide, 6);
         context.fillStyle = colour("live");
-        context.fillRect(from, top + 42, wide * share, 4);
+        context.fillRect(from, top + 48 - 6 * share, wide, 6 * share);
       }
     }
   }
