@@ -145,21 +145,25 @@ async def test_one_peer_has_so_many_streams_and_no_more(monkeypatch: pytest.Monk
 
     async def is_let_in() -> bool:
         try:
-            await (await channel.dial(f"127.0.0.1:{port}")).close()
+            await (await dialled()).close()
         except ConnectionError:
             return False
         return True
 
+    async def dialled() -> channel.Link:
+        """It outlives a stall of the machine."""
+        return await channel.dial(f"127.0.0.1:{port}", patience_seconds=60.0)
+
     server, port = channel.bind(serve, "127.0.0.1:0", "grpc.listen")
     await server.start()
-    first = await channel.dial(
-        f"127.0.0.1:{port}", patience_seconds=60.0
-    )  # it outlives a stall of the machine
-    with pytest.raises(ConnectionError, match=r"10\.0\.0\.1 has 1 streams already"):
-        await channel.dial(f"127.0.0.1:{port}")
-    await first.close()
-    await until_async(is_let_in)
-    await server.stop(0)
+    try:
+        first = await dialled()
+        with pytest.raises(ConnectionError, match=r"10\.0\.0\.1 has 1 streams already"):
+            await dialled()
+        await first.close()
+        await until_async(is_let_in)
+    finally:
+        await server.stop(0)
 
 
 async def test_dialling_a_closed_port_fails_as_a_connection_error() -> None:
