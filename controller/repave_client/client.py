@@ -114,7 +114,9 @@ class Client(Connection):
         """The phase in which a rollout ends: succeeded, rolled-back, aborted or held."""
         for status in self.follow_application(application, summary=True):
             current = status["current_rollout"]
-            if current is not None and (current["number"] > rollout or current["phase"] in OVER):
+            if current is None or current["number"] < rollout:  # a queued one, which has yet to begin
+                continue
+            if current["number"] > rollout or current["phase"] in OVER:
                 break
         found = next(each for each in self.history(application, brief=True) if each["number"] == rollout)
         return str(found["phase"])

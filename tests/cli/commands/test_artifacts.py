@@ -87,7 +87,7 @@ def _is_led(controller: ServedController, package: bytes, where: str) -> None:
     """An agent that can be led goes to the store itself; another one has it from the controller."""
     host = controller.url.removeprefix("http://")
     for headers, status in (({"X-Repave-Directly": "yes"}, 307), ({}, 200)):
-        connection = http.client.HTTPConnection(host, timeout=10)
+        connection = http.client.HTTPConnection(host, timeout=60)
         connection.request("GET", f"/v1/images/{sha256(package)}", headers=headers)
         response = connection.getresponse()
         assert response.status == status

@@ -31,7 +31,7 @@ def process(*arguments: str) -> Iterator[IO[str]]:
             yield running.stdout
         finally:
             running.terminate()
-            running.communicate(timeout=20)
+            running.communicate(timeout=60)
 
 
 def test_status_that_is_watched_through_a_pipe_gives_a_snapshot_a_line(

@@ -155,8 +155,8 @@ def test_only_the_browser_that_comes_back_from_this_log_in_counts() -> None:
         waiting.say("You are <b>.")
         for wrong in ("/", "/callback", "/callback?state=wrong&code=c", "/favicon.ico", "/x?state=right"):
             with pytest.raises(urllib.error.HTTPError, match="404"):
-                urllib.request.urlopen(here + wrong, timeout=10)
-        with urllib.request.urlopen(f"{here}/callback?state=right&code=c&x=y", timeout=10) as answer:
+                urllib.request.urlopen(here + wrong, timeout=60)
+        with urllib.request.urlopen(f"{here}/callback?state=right&code=c&x=y", timeout=60) as answer:
             page = answer.read().decode()
         thread.join(10)
     assert "You are &lt;b&gt;." in page

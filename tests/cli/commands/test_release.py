@@ -168,7 +168,7 @@ def test_ctrl_c_only_leaves(repave: CommandLine, controller: ServedController) -
     repave.release("v1", "--detach")
     watching = watch()
     watching.send_signal(signal.SIGINT)
-    out, err = watching.communicate(timeout=20)
+    out, err = watching.communicate(timeout=60)
     assert (watching.returncode, out) == (130, "")
     assert err.endswith("left; the rollout goes on. Come back with: repave watch hello\n")
     assert repave("status", "hello", "-o", "json").json["phase"] == "running"
@@ -341,7 +341,7 @@ def test_following_outlives_a_restart_of_the_controller(
         run.release("v1", "--detach")
         watching = watch()
     with served(tmp_path / "controller", former=former):
-        out, err = watching.communicate(timeout=20)
+        out, err = watching.communicate(timeout=60)
     assert (watching.returncode, out) == (0, "")
     assert err.endswith("done: hello-v001 serves hello in oslo, paris\n")
 

@@ -128,3 +128,14 @@ def test_the_wheel_has_all_of_them() -> None:
     ignored = (ROOT / ".gitignore").read_text().split()
     assert not {"vendor", "vendor/", "*.js", "*.css", "*.woff2"} & set(ignored)
     assert Path("controller/repave_controller/dashboard") == FILES.parent.relative_to(ROOT)
+
+
+def test_no_value_in_a_template_lacks_its_dollar() -> None:
+    """htm would take `lines={[]}` for a text."""
+    found = [
+        f"{path.name}: {line.strip()[:100]}"
+        for path in OURS
+        for line in path.read_text().splitlines()
+        if re.search(r"\s[A-Za-z-]+=\{", line)
+    ]
+    assert found == []

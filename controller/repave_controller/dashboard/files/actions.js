@@ -58,10 +58,10 @@ export function RolloutActions({ app }) {
     ${asked === "rollback" ? html`<${Back} app=${app} verb="rollback" close=${close} />` : null}`;
 }
 
-/** @param {{app: App, close: () => void}} props */
+/** What it waited for as it was opened: what it comes to wait for meanwhile was not agreed to.
+ * @param {{app: App, close: () => void}} props */
 function Promote({ app, close }) {
-  const gates = app.gates.length ? app.gates : app.waits;
-  const is_time = !app.gates.length;
+  const [{ gates, is_time }] = useState(() => ({ gates: app.gates.length ? app.gates : app.waits, is_time: !app.gates.length }));
   const role = who.value?.kind === "local" ? [...new Set(gates.map((/** @type {any} */ each) => each.role).filter(Boolean))].join() : "";
   const act = (/** @type {string} */ reason) => tell(app, "promote", { reason, gates: gates.map((/** @type {any} */ each) => each.gate), skip: is_time, ...(role ? { role } : {}) });
   return html`<${Confirm} title=${is_time ? "End what it waits for?" : "Approve?"} verb=${is_time ? "Promote" : "Approve"} asks=${true} close=${close} act=${act}>

@@ -12,7 +12,7 @@ import { effect, html, render, signal, useEffect, useRef, useState } from "./ven
 
 /** @typedef {import("./routes.js").Route} Route */
 
-const KEYS = [["/", "search"], ["?", "these keys"], ["g f", "fleet"], ["g r", "regions"], ["g e", "events"], ["g s", "safety"], ["p", "pause or resume, on a rollout"], ["P", "promote, on a rollout"], ["a", "abort, on a rollout"], ["r", "roll back, on an application or rollout"]];
+const KEYS = [["/", "search"], ["?", "these keys"], ["g f", "fleet"], ["g r", "regions"], ["g q", "queue"], ["g e", "events"], ["g s", "safety"], ["g a", "ages"], ["p", "pause or resume, on a rollout"], ["P", "promote, on a rollout"], ["a", "abort, on a rollout"], ["r", "roll back, on an application or rollout"]];
 const GOES = /** @type {Record<string, string>} */ ({ f: "/", r: "/regions", q: "/queue", e: "/events", s: "/safety", a: "/ages" });
 
 /** @type {import("./vendor/preact.js").Signal<{route: Route | null, params: Record<string, string>, module: import("./routes.js").Screen | null, problem: unknown}>} */
@@ -108,7 +108,14 @@ function Connection() {
 function Person() {
   const person = who.value;
   if (!person || person.kind === "local") return null;
-  const leave = async () => { await post("logout", {}).catch(() => {}); who.value = null; isKnown.value = false; navigate("/login"); };
+  const leave = async () => {
+    try { await post("logout", {}); } catch (problem) {
+      if (/** @type {{status?: number}} */ (problem).status !== 401) return void (startProblem.value = problem); // the cookie is still good
+    }
+    who.value = null;
+    isKnown.value = false;
+    navigate("/login");
+  };
   return html`<span class="person"><span class="who" title=${person.name}>${person.name}</span><button type="button" class="quiet" onClick=${leave}>Log out</button></span>`;
 }
 

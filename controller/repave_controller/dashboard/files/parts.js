@@ -423,7 +423,7 @@ export function useKeys(keys) {
   newest.current = keys;
   useEffect(() => {
     const press = (/** @type {KeyboardEvent} */ event) => {
-      if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+      if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
       const at = event.target;
       if (at instanceof Element && at.closest("input, textarea, select, [contenteditable]")) return;
       const act = newest.current[event.key];

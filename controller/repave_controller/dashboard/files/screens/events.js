@@ -2,7 +2,7 @@
 // What has happened, as it happens, and who asked for what: filtered by the address, exported as it is shown.
 
 import { get, part } from "../api.js";
-import { topic } from "../live.js";
+import { generation, topic } from "../live.js";
 import { who, whyNot } from "../may.js";
 import { Ago, Button, Empty, Loading, Page, Problem, Search, Tabs, useLoaded } from "../parts.js";
 import { query, setQuery } from "../router.js";
@@ -65,9 +65,10 @@ function useEvents(application) {
   const [state, setState] = useState(/** @type {{rows: Row[] | null, problem: unknown}} */ ({ rows: null, problem: null }));
   const known = useRef(/** @type {{of: string, rows: Row[]} | null} */ (null));
   const change = [topic("fleet").value, topic("regions").value, topic("shell").value];
+  const of = `${generation.value} ${application}`;
   useEffect(() => {
     let is_wanted = true;
-    const before = known.current?.of === application ? known.current.rows : null;
+    const before = known.current?.of === of ? known.current.rows : null;
     const last = before?.[0]?.sequence;
     const asked = last ? { application, after: last, limit: KEPT } : { application, newest: true, limit: KEPT };
     get("events", asked).then(
@@ -75,13 +76,13 @@ function useEvents(application) {
         if (!is_wanted) return;
         const fresh = /** @type {Row[]} */ (said.items).filter((row) => !last || row.sequence > last).reverse();
         const rows = [...fresh, ...(before ?? [])].slice(0, KEPT);
-        known.current = { of: application, rows };
+        known.current = { of, rows };
         setState({ rows, problem: null });
       },
       (problem) => { if (is_wanted) setState({ rows: known.current?.rows ?? null, problem }); },
     );
     return () => { is_wanted = false; };
-  }, [application, ...change]);
+  }, [of, ...change]);
   return state;
 }
 

@@ -22,7 +22,7 @@ export default function Regions({ query }) {
   const rows = /** @type {Row[] | null} */ (topic("regions").value?.regions ?? null);
   if (!rows) return html`<${Page} title="Regions"><${Loading} /><//>`;
   if (!rows.length) {
-    return html`<${Page} title="Regions"><${Empty} title="No agent has connected yet" lines={[]}>Each region has an agent, which makes its hosts and moves its traffic. <a href="/access">Access</a> has the line that makes a machine the agent of a region.<//><//>`;
+    return html`<${Page} title="Regions"><${Empty} title="No agent has connected yet">Each region has an agent, which makes its hosts and moves its traffic. <a href="/access">Access</a> has the line that makes a machine the agent of a region.<//><//>`;
   }
   const words = (query.q ?? "").toLowerCase();
   const found = rows.filter((row) => `${row.name} ${row.provider} ${row.balancer}`.toLowerCase().includes(words));
