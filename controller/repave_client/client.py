@@ -107,7 +107,7 @@ class Client(Connection):
     def follow_application(
         self, application: str, *, summary: bool = False
     ) -> Iterator[answers.ApplicationStatus]:
-        """Its status whenever that has changed; ends when the application is gone."""
+        """Its status whenever that has changed. Raises Problem (404) once the application is gone."""
         return self.follow(f"{_one(application)}/stream", summary=summary)
 
     def wait(self, application: str, rollout: int) -> str:

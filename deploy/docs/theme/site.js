@@ -97,14 +97,15 @@
   });
 
   for (const block of document.querySelectorAll('pre')) {
+    const text = block.textContent;
     const button = document.createElement('button');
     button.type = 'button';
     button.className = 'copy';
     button.textContent = 'Copy';
     button.addEventListener('click', async () => {
       const lines = block.dataset.language === 'console'
-        ? block.textContent.replace(/Copy$/, '').split('\n').filter((line) => line.startsWith('$ ')).map((line) => line.slice(2)).join('\n')
-        : block.textContent.replace(/Copy$/, '');
+        ? text.split('\n').filter((line) => line.startsWith('$ ')).map((line) => line.slice(2)).join('\n')
+        : text;
       await navigator.clipboard.writeText(lines);
       button.textContent = 'Copied';
       setTimeout(() => { button.textContent = 'Copy'; }, 1200);

@@ -4,7 +4,7 @@
 import { Problem as ApiProblem } from "./api.js";
 import { query, setQuery } from "./router.js";
 import { html, signal, useEffect, useId, useRef, useState } from "./vendor/preact.js";
-import { PHASES, bytes, commandLine, duration, percent } from "./words.js";
+import { PHASES, commandLine, duration, percent } from "./words.js";
 
 /** @typedef {import("./vendor/preact.js").ComponentChildren} Children */
 
@@ -123,9 +123,6 @@ function since(at, bare) {
 /** The moment in milliseconds, each second anew while the component is there. */
 export function useNow() { return 1000 * Number(useMoment(() => String(Math.floor(Date.now() / 1000)))); }
 
-/** @param {{value: number}} props */
-export function Bytes({ value }) { return html`<span class="num">${bytes(value)}</span>`; }
-
 /** Shares of a whole, side by side. `parts` in tones; widths by value.
  * @param {{parts: {value: number, tone: string, text: string}[], of?: number, label: string, height?: number}} props */
 export function Bar({ parts, of, label, height = 8 }) {
@@ -144,16 +141,6 @@ export function Weight({ bp, wanted, tone = "live", label }) {
     <span class=${`fill tone-${tone}`} style=${{ width: `${bp / 100}%` }}></span>
     ${bp === wanted ? null : html`<span class="wanted" style=${{ left: `${wanted / 100}%` }}></span>`}
   </span>`;
-}
-
-/** A small line of numbers.
- * @param {{values: (number | null)[], label: string, width?: number, height?: number}} props */
-export function Spark({ values, label, width = 96, height = 20 }) {
-  const there = /** @type {number[]} */ (values.filter((value) => value !== null));
-  const most = Math.max(1e-9, ...there);
-  const step = values.length > 1 ? width / (values.length - 1) : width;
-  const points = values.map((value, index) => value === null ? "" : `${(index * step).toFixed(1)},${(height - 1 - (value / most) * (height - 2)).toFixed(1)}`).filter(Boolean).join(" ");
-  return html`<svg class="spark" width=${width} height=${height} role="img" aria-label=${label}><polyline points=${points} /></svg>`;
 }
 
 /** Text to take along, such as a command.
