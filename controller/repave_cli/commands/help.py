@@ -12,8 +12,9 @@ from repave_cli.transport.terminal import Terminal
 CHAPTERS: Final = {
     "Release": ("init", "validate", "plan", "simulate", "release", "watch", "rollback", "abort"),
     "Steer what runs": ("promote", "object", "pause", "resume", "retry", "step-back", "scale", "queue"),
-    "Look": ("status", "why", "history", "apps", "groups", "hosts", "logs", "regions", "events"),
+    "Look": ("status", "why", "history", "apps", "groups", "hosts", "logs", "traffic", "regions", "events"),
     "Keep hosts fresh": ("ages", "taint", "renew", "orphans"),
+    "By git, hooks and stacks": ("gitops", "hooks", "promotions"),
     "Hold, and end": ("freeze", "unfreeze", "delete"),
     "Packages and machines": ("image", "pool"),
     "Access": ("login", "logout", "whoami", "tokens", "roles", "people", "audit", "agents"),
@@ -21,7 +22,7 @@ CHAPTERS: Final = {
     "This program": ("help", "version", "completion", "schema"),
 }
 OPTIONS: Final = {
-    "-o, --output FORMAT": "table, wide, json, jsonl, yaml or name (REPAVE_OUTPUT)",
+    "-o, --output FORMAT": "table, wide, json, jsonl, yaml, name or markdown (REPAVE_OUTPUT)",
     "--url URL": "the controller, or several with commas between (REPAVE_URL)",
     "--context CONTEXT": "the controller's name in the config file (REPAVE_CONTEXT)",
     "-h, --help": "of every command",
