@@ -319,7 +319,13 @@ def _url(text: str) -> str:
 
 
 Globs = Annotated[tuple[str, ...], BeforeValidator(_words), Field(min_length=1)]
-Named = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$")]
+Named = Annotated[
+    str,
+    of_form(
+        "[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?",
+        "a name: 1 to 48 lower-case letters, digits and hyphens, with no hyphen at an end",
+    ),
+]
 
 
 class CloudEventsSettings(Settings):
@@ -351,7 +357,7 @@ class HookSettings(Settings):
     sender: Literal["github", "gitlab", "circleci", "jenkins", "travis", "generic"] = Field(alias="from")
     secret: Path | None = None
     config_url: Annotated[str, AfterValidator(_url)] = "https://api.travis-ci.com/config"
-    application: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$")]
+    application: Named
     policy: Literal["register", "plan", "release"] = "release"
     spec: Path | None = None
     events: Words = ()
@@ -373,12 +379,20 @@ class HookSettings(Settings):
 
 class GitOpsSettings(Settings):
     """A branch of a git repository whose specs, *.yaml in the folder `path`, are released (`release`), or
-    only planned (`plan`), each time that they change. `token` is a file, for https://; `ssh_key` and
-    `known_hosts` for ssh. `apps`: the applications that it may release, by globs."""
+    only planned (`plan`), each time that they change. `token` is a file with TOKEN or USER:TOKEN, for
+    https://; `ssh_key` and `known_hosts` for ssh. `apps`: the applications that it may release, by globs."""
 
-    repository: Annotated[str, Field(pattern=r"^(https://|ssh://|file://|/|[A-Za-z0-9._-]+@)[^\s]+$")]
-    branch: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,200}$")] = "main"
-    path: Annotated[str, Field(pattern=r"^([A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*)?$")] = "apps"
+    repository: Annotated[
+        str,
+        of_form(
+            r"(https://|ssh://|file://|/|[A-Za-z0-9._-]+@)[^\s]+",
+            "https://..., ssh://..., git@HOST:PATH, or an absolute path on the controller's machine",
+        ),
+    ]
+    branch: Annotated[str, of_form("[A-Za-z0-9][A-Za-z0-9._/-]{0,200}", "a branch such as main")] = "main"
+    path: Annotated[
+        str, of_form("([A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*)?", "a folder of the repository, such as apps")
+    ] = "apps"
     every_seconds: Annotated[float, Field(ge=5, le=86_400)] = 60.0
     policy: Literal["plan", "release"] = "release"
     apps: Globs

@@ -4,6 +4,7 @@ Nothing of the repository is ever checked out or run, and no configuration of th
 """
 
 import asyncio
+import base64
 import os
 import shlex
 from collections.abc import Mapping
@@ -18,6 +19,8 @@ ASK_SECONDS: Final = 30.0
 OUTPUT_BYTES_MAX: Final = 16 << 20
 FILES_MAX: Final = 2000
 SPEC_BYTES_MAX: Final = 1 << 20
+USER: Final = "x-access-token"
+"""Of a token without a user; which one it is matters to few servers."""
 HEAD: Final = "refs/heads/followed"
 SUFFIXES: Final = (".yaml", ".yml")
 
@@ -136,6 +139,12 @@ class Git:
             given |= {
                 "GIT_CONFIG_COUNT": "1",
                 "GIT_CONFIG_KEY_0": "http.extraHeader",
-                "GIT_CONFIG_VALUE_0": f"Authorization: Bearer {token}",
+                "GIT_CONFIG_VALUE_0": f"Authorization: Basic {_basic(token)}",
             }
         return given
+
+
+def _basic(given: str) -> str:
+    """GitHub, GitLab and Bitbucket take a token as a password; the first two with any name of a user."""
+    words = given if ":" in given else f"{USER}:{given}"
+    return base64.b64encode(words.encode()).decode()

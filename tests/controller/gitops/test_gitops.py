@@ -1,6 +1,7 @@
 """Real git repositories, followed: what is pushed is released, and nothing else."""
 
 import asyncio
+import base64
 import json
 import os
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 
 from repave_controller.core.domain.application import Event
 from repave_controller.gitops.deciding import Followed, Repository, Runs, drift, repository_of, text_of
+from repave_controller.gitops.git import Git
 from repave_controller.gitops.watching import GitOps
 from repave_controller.operations.releasing import Deed
 from repave_controller.settings import GitOpsSettings
@@ -285,3 +287,22 @@ async def test_git_that_hangs_is_ended(repo: Repo, peer: Peer, monkeypatch: pyte
     await peer.look()
     assert "took longer" in (await peer.gitops.known("main")).error
     await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"), [("ghp_1", "x-access-token:ghp_1"), ("deploy-7:glpat_2\n", "deploy-7:glpat_2")]
+)
+async def test_a_token_is_sent_as_a_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, sent: str
+) -> None:
+    """GitHub refuses a bearer token for git."""
+    programs, token = tmp_path / "bin", tmp_path / "token"
+    programs.mkdir()
+    (programs / "git").write_text('#!/bin/sh\necho "$GIT_CONFIG_KEY_0: $GIT_CONFIG_VALUE_0"\n')
+    (programs / "git").chmod(0o755)
+    token.write_text(given)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    settings = GitOpsSettings(repository="https://git.example/fleet.git", apps=("web",), token=token)
+    told = await Git(settings, tmp_path / "clone").fetch()
+    kind, _, encoded = told.removeprefix("http.extraHeader: Authorization: ").partition(" ")
+    assert (kind, base64.b64decode(encoded).decode()) == ("Basic", sent)

@@ -2,6 +2,7 @@
 // What screens are built of. Texts from outside are always text nodes here.
 
 import { Problem as ApiProblem } from "./api.js";
+import { asker } from "./asking.js";
 import { query, setQuery } from "./router.js";
 import { html, signal, useEffect, useId, useRef, useState } from "./vendor/preact.js";
 import { PHASES, commandLine, duration, percent } from "./words.js";
@@ -182,6 +183,7 @@ export function Confirm({ title, children, verb, kind = "primary", asks = false,
   const [reason, setReason] = useState("");
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState(/** @type {unknown} */ (null));
+  const pressed = useRef(/** @type {EventTarget | null} */ (null));
   useEffect(() => { dialog.current?.showModal(); }, []);
   const submit = async (/** @type {Event} */ event) => {
     event.preventDefault();
@@ -196,7 +198,7 @@ export function Confirm({ title, children, verb, kind = "primary", asks = false,
     }
   };
   const lacking = whyNot || (needs && !reason.trim() ? "say why first; it is kept in the history" : "");
-  return html`<dialog ref=${dialog} aria-labelledby=${id} onClose=${close} onClick=${(/** @type {Event} */ event) => { if (event.target === dialog.current) close(); }}>
+  return html`<dialog ref=${dialog} aria-labelledby=${id} onClose=${close} onPointerDown=${(/** @type {Event} */ event) => { pressed.current = event.target; }} onClick=${(/** @type {Event} */ event) => { if (event.target === dialog.current && pressed.current === dialog.current) close(); }}>
     <form onSubmit=${submit}>
       <h2 id=${id}>${title}</h2>
       <div class="dialog-body">${children}
@@ -384,23 +386,33 @@ function cross(context, x, y, size) {
 
 // ------------------------------------------------------------------------------------------- asking
 
-/** What `load` gives, again when `on` changes.
+/** What `load` gives, asked anew at once when `on` changes, and soon after `change`.
  * @template Data
  * @param {() => Promise<Data>} load
- * @param {unknown[]} on
+ * @param {unknown[]} on What it is of.
+ * @param {unknown[]} [change] What tells that it may be another one by now.
  * @returns {{data: Data | null, problem: unknown, again: () => void}} */
-export function useLoaded(load, on) {
+export function useLoaded(load, on, change = []) {
   const [state, setState] = useState(/** @type {{data: Data | null, problem: unknown}} */ ({ data: null, problem: null }));
-  const [turn, setTurn] = useState(0);
+  const newest = useRef(load);
+  newest.current = load;
+  const asking = useRef(/** @type {ReturnType<typeof asker> | null} */ (null));
   useEffect(() => {
-    let is_wanted = true;
-    load().then(
-      (data) => { if (is_wanted) setState({ data, problem: null }); },
-      (problem) => { if (is_wanted) setState((before) => ({ data: before.data, problem })); },
+    const mine = asker(
+      () => newest.current(),
+      (data) => setState({ data, problem: null }),
+      (problem) => setState((before) => ({ data: before.data, problem })),
     );
-    return () => { is_wanted = false; };
-  }, [...on, turn]);
-  return { ...state, again: () => setTurn((before) => before + 1) };
+    asking.current = mine;
+    mine.ask();
+    return mine.end;
+  }, on);
+  const is_first = useRef(true);
+  useEffect(() => {
+    if (!is_first.current) asking.current?.soon();
+    is_first.current = false;
+  }, change);
+  return { ...state, again: () => asking.current?.ask() };
 }
 
 /** What each key does while the component is there; not while the person writes.

@@ -18,7 +18,7 @@ function worn(row) { return row.aged + row.drifted + row.outdated + row.tainted;
 /** @param {import("../routes.js").ScreenProps} props */
 export default function Ages({ query }) {
   const fleet = topic("fleet").value;
-  const { data, problem, again } = useLoaded(() => get("ages"), [fleet]);
+  const { data, problem, again } = useLoaded(() => get("ages"), [], [fleet]);
   const [renewed, setRenewed] = useState("");
   if (!data) return html`<${Page} title="Ages">${problem ? html`<${Problem} problem=${problem} again=${again} />` : html`<${Loading} />`}<//>`;
   const rows = /** @type {Row[]} */ (data.items);

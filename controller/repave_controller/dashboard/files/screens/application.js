@@ -80,7 +80,7 @@ function Groups({ app }) {
 /** @param {{app: App, back: (to: {to: string, version: string}) => void}} props */
 function History({ app, back }) {
   const rollout = app.current_rollout;
-  const { data, problem, again } = useLoaded(() => get(`applications/${part(app.name)}/history`, { limit: SHOWN, brief: true }), [app.name, rollout?.number, rollout?.phase]);
+  const { data, problem, again } = useLoaded(() => get(`applications/${part(app.name)}/history`, { limit: SHOWN, brief: true }), [app.name], [rollout?.number, rollout?.phase]);
   if (problem) return html`<${Problem} problem=${problem} again=${again} />`;
   if (!data) return html`<${Loading} />`;
   return html`<ol class="history">${data.items.map((/** @type {App} */ each) => html`<li key=${each.number}>

@@ -6,7 +6,7 @@ import { generation, topic } from "../live.js";
 import { who, whyNot } from "../may.js";
 import { Ago, Button, Empty, Loading, Page, Problem, Search, Tabs, useLoaded } from "../parts.js";
 import { query, setQuery } from "../router.js";
-import { html, useEffect, useRef, useState } from "../vendor/preact.js";
+import { html, useRef } from "../vendor/preact.js";
 import { counted } from "../words.js";
 
 export const topics = () => ["fleet", "regions"];
@@ -62,28 +62,18 @@ function matches(row, words) {
  * @param {string} application
  * @returns {{rows: Row[] | null, problem: unknown}} */
 function useEvents(application) {
-  const [state, setState] = useState(/** @type {{rows: Row[] | null, problem: unknown}} */ ({ rows: null, problem: null }));
   const known = useRef(/** @type {{of: string, rows: Row[]} | null} */ (null));
   const change = [topic("fleet").value, topic("regions").value, topic("shell").value];
   const of = `${generation.value} ${application}`;
-  useEffect(() => {
-    let is_wanted = true;
-    const before = known.current?.of === of ? known.current.rows : null;
-    const last = before?.[0]?.sequence;
-    const asked = last ? { application, after: last, limit: KEPT } : { application, newest: true, limit: KEPT };
-    get("events", asked).then(
-      (said) => {
-        if (!is_wanted) return;
-        const fresh = /** @type {Row[]} */ (said.items).filter((row) => !last || row.sequence > last).reverse();
-        const rows = [...fresh, ...(before ?? [])].slice(0, KEPT);
-        known.current = { of, rows };
-        setState({ rows, problem: null });
-      },
-      (problem) => { if (is_wanted) setState({ rows: known.current?.rows ?? null, problem }); },
-    );
-    return () => { is_wanted = false; };
-  }, [of, ...change]);
-  return state;
+  const { data, problem } = useLoaded(async () => {
+    const before = known.current?.of === of ? known.current.rows : [];
+    const last = before[0]?.sequence;
+    const said = await get("events", last ? { application, after: last, limit: KEPT } : { application, newest: true, limit: KEPT });
+    const fresh = /** @type {Row[]} */ (said.items).filter((row) => !last || row.sequence > last).reverse();
+    known.current = { of, rows: [...fresh, ...before].slice(0, KEPT) };
+    return known.current;
+  }, [of], change);
+  return { rows: data?.of === of ? data.rows : null, problem };
 }
 
 /** One of what there is, kept in the address.

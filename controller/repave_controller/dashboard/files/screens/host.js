@@ -26,7 +26,7 @@ export default function Screen({ params }) {
 /** @param {{region: string, name: string}} props */
 export function Host({ region, name }) {
   const there = topic(`region:${region}`).value?.items;
-  const { data, problem, again } = useLoaded(() => load(region, name), [region, name, there]);
+  const { data, problem, again } = useLoaded(() => load(region, name), [region, name], [there]);
   const [is_tainting, setTainting] = useState(false);
   if (!data) return problem ? html`<${Problem} problem=${problem} again=${again} />` : html`<${Loading} />`;
   const { host, events, silent } = data;

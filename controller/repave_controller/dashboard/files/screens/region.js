@@ -63,7 +63,7 @@ function Groups({ item }) {
 /** @param {{region: string, applications: Row[]}} props */
 function Hosts({ region, applications }) {
   const key = applications.map((each) => each.groups.map((/** @type {Row} */ group) => hostsText(group)).join()).join();
-  const { data, problem, again } = useLoaded(() => get("hosts", { region, limit: HOSTS_SHOWN }), [region, key]);
+  const { data, problem, again } = useLoaded(() => get("hosts", { region, limit: HOSTS_SHOWN }), [region], [key]);
   if (!data) return problem ? html`<${Problem} problem=${problem} again=${again} />` : html`<${Loading} />`;
   const silent = data.unreachable[region];
   const rows = /** @type {Row[]} */ (data.items);

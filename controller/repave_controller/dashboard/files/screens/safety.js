@@ -19,9 +19,9 @@ const MOST = 500;
 /** @param {import("../routes.js").ScreenProps} props */
 export default function Safety(props) {
   const change = [topic("shell").value, topic("fleet").value];
-  const freezes = useLoaded(() => get("freezes"), change);
-  const calendar = useLoaded(() => get("calendar", { days: DAYS }), change);
-  const events = useLoaded(() => get("events", { newest: true, limit: MOST }), change);
+  const freezes = useLoaded(() => get("freezes"), [], change);
+  const calendar = useLoaded(() => get("calendar", { days: DAYS }), [], change);
+  const events = useLoaded(() => get("events", { newest: true, limit: MOST }), [], change);
   if (!freezes.data || !calendar.data) return html`<${Page} title="Safety">${freezes.problem || calendar.problem ? html`<${Problem} problem=${freezes.problem ?? calendar.problem} again=${freezes.again} />` : html`<${Loading} />`}<//>`;
   const everything = freezes.data.everything, items = /** @type {Row[]} */ (freezes.data.items), times = /** @type {Row[]} */ (calendar.data.items);
   const again = () => { freezes.again(); calendar.again(); };
