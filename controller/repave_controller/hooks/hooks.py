@@ -170,11 +170,17 @@ class Hooks:
     async def _look(self, name: str) -> float:
         """Does the oldest that is to be done now; returns after how many seconds to look again."""
         now = self._clock()
-        found = [each for each in await self.deliveries.all() if each.hook == name and each.state in OPEN]
+        of_hook = [each for each in await self.deliveries.all() if each.hook == name]
+        found = [each for each in of_hook if each.state in OPEN]
         ready = [each for each in reversed(found) if each.retry_at <= now]
         if not ready:
             return min((each.retry_at - now for each in found), default=LOOK_SECONDS) or LOOK_SECONDS
-        await self._carry_out(ready[0])
+        if newer := _overtaken_by(ready[0], of_hook):
+            text = f"{newer.version}, which came later, was released while this one waited for another try"
+            ended = replace(ready[0], state="ignored", text=text, ended_at=now)
+            await self.deliveries.change(ready[0], lambda _: ended)
+        else:
+            await self._carry_out(ready[0])
         return 0.0
 
     async def _carry_out(self, delivery: Delivery) -> None:
@@ -249,6 +255,14 @@ class Hooks:
         hook = self.settings[delivery.hook]
         text = f"hook {delivery.hook}: {delivery.event} {delivery.version}: {delivery.text}"
         self._note(Event(kind, text, hook.application, by=delivery.by or f"hook/{delivery.hook}"))
+
+
+def _overtaken_by(delivery: Delivery, of_hook: Sequence[Delivery]) -> Delivery | None:
+    """A later one that was released: an older build never takes its place, unless a person asks for that."""
+    if delivery.asked:
+        return None
+    later = (each for each in of_hook if each.received_at > delivery.received_at)
+    return next((each for each in later if each.state == "released"), None)
 
 
 def _plan_in_words(plan: Mapping[str, Any]) -> str:

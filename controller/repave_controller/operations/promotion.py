@@ -24,6 +24,8 @@ log = structlog.get_logger()
 KIND: Final = "promotion"
 LOOK_SECONDS: Final = 15.0
 HOUR: Final = 3600.0
+STANDING: Final = ("proposed", "failed")
+"""States in which it can be approved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ def next_proposal(
     known: Proposal | None, found: Candidate | None, of: Proposal, now: float
 ) -> Proposal | None:
     """Pure. What is saved in place of `known`; None: nothing changes. `of`: what a new one is like."""
-    is_open = known is not None and known.state == "proposed"
+    is_open = known is not None and known.state in STANDING
     if found is None:
         if known is not None and is_open:
             text = f"{known.source} has gone on, or it was released by other means"
@@ -104,6 +106,7 @@ class Promotions:
         self._settings, self._store, self._clock = settings, store, clock
         self._applications, self._is_mine, self._note = applications, is_mine, note
         self._releasing: Releasing | None = None
+        self._saving = asyncio.Lock()
 
     def act_with(self, act: Act) -> None:
         """Before `run`."""
@@ -135,11 +138,14 @@ class Promotions:
                 if found is None:
                     continue
             made = next_proposal(known, found, blank, now)
+            is_automatic = settings.approve == "automatic"
+            if made is None and found and known is not None and known.state == "proposed" and is_automatic:
+                await self._automatic(known)  # what failed may have passed, or a controller had ended
             if made is None or not await self._save(standing.get(blank.application), made):
                 continue
             standing[blank.application] = made
             self._tell(made, "" if made.state == "superseded" else self._ways_on(made, settings))
-            if made.state == "proposed" and settings.approve == "automatic":
+            if made.state == "proposed" and is_automatic:
                 await self._automatic(made)
 
     async def all(self) -> list[Proposal]:
@@ -159,18 +165,24 @@ class Promotions:
 
     async def _standing(self, application: str) -> Proposal:
         for each in await self.all():
-            if each.application == application and each.state in ("proposed", "failed"):
+            if each.application == application and each.state in STANDING:
                 return each
         raise Refused(Refusal.NO_PROMOTION, application=application)
 
     async def _automatic(self, proposal: Proposal) -> None:
-        name = f"promotion/{proposal.promotion}"
+        """What may pass is tried again at the next look, under the same key. Raises StoreError."""
+        name, state, text = f"promotion/{proposal.promotion}", "approved", ""
         try:
             await self._release(proposal, automatic(name, Role.DEPLOYER, proposal.application))
         except Failed as error:
-            await self._end(proposal, "failed", name, error.text[:500])
-        else:
-            await self._end(proposal, "approved", name)
+            if error.is_passing:
+                log.warning("promotion.waits", application=proposal.application, why=error.text)
+                return
+            state, text = "failed", error.text[:500]
+        try:
+            await self._end(proposal, state, name, text)
+        except Refused as refused:  # a person has decided upon it meanwhile
+            log.info("promotion.decided", application=proposal.application, why=str(refused))
 
     async def _release(self, proposal: Proposal, principal: Principal) -> dict[str, Any]:
         """Raises Failed."""
@@ -215,22 +227,31 @@ class Promotions:
         return f"it has soaked; repave promotions approve {proposal.application}"
 
     def _ways(self) -> Iterator[tuple[Proposal, PromotionSettings]]:
-        """From each application of a stack to the one of the next."""
+        """From each application of a stack to the one of the next. Where several lead to one application, the
+        first by name counts: they would undo each other."""
+        reached = set[str]()
         for name, settings in sorted(self._settings.items()):
             end = f"-{settings.source}"
             for source in sorted(self._applications()):
                 app = source.removesuffix(end)
-                if source.endswith(end) and any(fnmatchcase(app, each) for each in settings.apps):
-                    yield Proposal(f"{app}-{settings.to}", source, name, "", "", 0), settings
+                to = f"{app}-{settings.to}"
+                is_meant = source.endswith(end) and any(fnmatchcase(app, each) for each in settings.apps)
+                if is_meant and to not in reached:
+                    reached.add(to)
+                    yield Proposal(to, source, name, "", "", 0), settings
 
     async def _save(self, known: Proposal | None, proposal: Proposal) -> bool:
-        """False: another controller has decided meanwhile. Raises StoreError."""
+        """False: a person or another controller has decided meanwhile. Raises StoreError."""
         before = Record(KIND, proposal.application, _text(known) if known is not None else None)
         record = Record(KIND, proposal.application, _text(proposal))
-        try:
-            await self._store.commit(Transaction(records=(record,), expected=(before,)))
-        except Conflict:
-            return False
+        async with self._saving:  # a store of one controller's own does not compare what is expected
+            there = {each.name: each.state for each in await self._store.records(KIND)}
+            if there.get(proposal.application) != before.state:
+                return False
+            try:
+                await self._store.commit(Transaction(records=(record,), expected=(before,)))
+            except Conflict:
+                return False
         return True
 
 

@@ -236,6 +236,26 @@ async def test_what_passes_is_tried_again_under_the_same_key_and_what_is_refused
 
 
 @in_virtual_time
+async def test_one_that_waited_for_another_try_never_takes_the_place_of_a_later_one(folder: Path) -> None:
+    peer = Peer(SharedShelf(), folder)
+    peer.api.troubles = [(503, {"detail": "away"})]
+    await peer.take(id="d-1", version="1.0")
+    await settle(3)
+    await peer.take(id="d-2", version="2.0")
+    await settle(600)
+    released = [each.body["version"] for each in peer.api.releases if each.body is not None]
+    assert released[-1] == "2.0"
+    assert [(each.version, each.state) for each in await peer.hooks.deliveries.all()] == [
+        ("2.0", "released"),
+        ("1.0", "ignored"),
+    ]
+    await peer.hooks.redeliver("ci", (await peer.state(1)).id, "ann")
+    await settle()
+    assert (await peer.state(1)).state == "released"
+    await peer.end()
+
+
+@in_virtual_time
 async def test_one_that_never_succeeds_ends(folder: Path) -> None:
     peer = Peer(SharedShelf(), folder)
     peer.api.troubles = [(503, {"detail": "away"})] * 100

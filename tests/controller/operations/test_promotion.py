@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from repave_controller.core.domain.application import Instant
+from repave_controller.core.domain.application import Event, Instant
 from repave_controller.operations.promotion import (
     Candidate,
     Promotions,
@@ -15,6 +15,7 @@ from repave_controller.operations.promotion import (
     candidate,
     next_proposal,
 )
+from repave_controller.operations.releasing import Deed
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.settings import ControllerSettings, PromotionSettings
 from repave_protos.protocol.values import ApplicationName
@@ -142,6 +143,7 @@ async def test_what_went_back_is_not_proposed_and_neither_is_what_serves_there(r
         (Proposal("web-prod", "web-staging", "to-prod", "1.0", "c" * 64, 6), FOUND, "proposed"),
         (Proposal("web-prod", "web-staging", "to-prod", "2.0", "d" * 64, 6, "dismissed"), FOUND, "proposed"),
         (Proposal("web-prod", "web-staging", "to-prod", "1.0", "c" * 64, 6), None, "superseded"),
+        (Proposal("web-prod", "web-staging", "to-prod", "1.0", "c" * 64, 6, "failed"), None, "superseded"),
         (Proposal("web-prod", "web-staging", "to-prod", "1.0", "c" * 64, 6, "approved"), None, None),
     ],
 )
@@ -155,3 +157,47 @@ def test_a_stack_is_not_promoted_to_itself() -> None:
         PromotionSettings.model_validate({"from": source, "to": to})
     with pytest.raises(ValueError, match="the same stack"):
         PromotionSettings.model_validate({"from": "a", "to": "a"})
+
+
+@pytest.mark.parametrize("status", [503, 202])
+async def test_an_automatic_one_is_tried_again_and_gives_way_to_a_person(
+    real: RealController, status: int
+) -> None:
+    """Whoever decides first: the other one's end is no fault, and nothing is released under another key."""
+    await release(real, "prod", "v1")
+    await release(real, "staging", "v2")
+    watched, keys = watching(real, DAY + 60, approve="automatic"), list[str]()
+    answers = [status, 202]
+
+    async def act(deed: Deed) -> tuple[int, dict[str, Any]]:
+        keys.append(deed.key)
+        answered = answers.pop(0)
+        if answered == 202 and status == 202:
+            await watched.dismiss("hello-prod", "ann", "not now")
+        return answered, {"detail": "no owner"}
+
+    watched.act_with(act)
+    for _ in range(3):
+        await watched.look()
+    assert [each["state"] for each in await items(real)] == ["approved" if status == 503 else "dismissed"]
+    assert len(keys) == (2 if status == 503 else 1)
+    assert len(set(keys)) == 1
+
+
+async def test_of_two_ways_to_one_application_the_first_counts(real: RealController) -> None:
+    await release(real, "prod", "v1")
+    await release(real, "staging", "v2")
+    ways = {name: PromotionSettings.model_validate({"from": "staging", "to": "prod"}) for name in ("a", "b")}
+    told = list[Event]()
+    watched = Promotions(
+        ways,
+        real.scheduler.store,
+        lambda: real.scheduler.clock() + DAY + 60,
+        real.scheduler.applications,
+        lambda _: True,
+        told.append,
+    )
+    for _ in range(3):
+        await watched.look()
+    assert [each.kind for each in told] == ["promotion.proposed"]
+    assert [each.promotion for each in await watched.all()] == ["a"]
