@@ -137,24 +137,6 @@ async def test_what_was_decided_upon_something_old_is_a_conflict(place: Place) -
     await place.ann.commit(decided(HELLO, 7, 1, seen=seen))  # no decision depends on records and events
 
 
-@pytest.mark.parametrize(
-    ("there", "expected", "is_taken"),
-    [("1", "1", True), ("1", "2", False), ("1", None, False), (None, None, True), (None, "1", False)],
-)
-async def test_a_record_is_replaced_only_where_it_is_as_expected(
-    place: Place, there: str | None, expected: str | None, is_taken: bool
-) -> None:
-    await place.ben.commit(Transaction(records=(Record("token", "a", there),)))
-    change = Transaction(records=(Record("token", "a", "new"),), expected=(Record("token", "a", expected),))
-    if is_taken:
-        await place.ann.commit(change)
-        assert await place.ben.records("token") == [Record("token", "a", "new")]
-        return
-    with pytest.raises(Conflict, match="token a"):
-        await place.ann.commit(change)
-    assert await place.ben.records("token") == ([Record("token", "a", there)] if there else [])
-
-
 async def test_changes_are_what_was_saved_since_as_it_is_now_in_order(place: Place) -> None:
     assert (await place.ann.changes(0)).applications == ()
     for name, total in ((HELLO, 1), (OTHER, 1), (HELLO, 2)):

@@ -23,6 +23,7 @@ from repave_controller.core.domain.rollout import (
     Wave,
 )
 from repave_controller.core.ports import (
+    Conflict,
     Drop,
     DuplicateKey,
     Image,
@@ -265,6 +266,40 @@ async def test_a_line_that_is_not_saved_changes_nothing(stores: Stores) -> None:
     again = stores()
     assert (await again.open()).freezes == Freezes()
     await again.close()
+
+
+@pytest.mark.parametrize(
+    ("there", "expected", "is_taken"),
+    [("1", "1", True), ("1", "2", False), ("1", None, False), (None, None, True), (None, "1", False)],
+)
+async def test_a_record_is_replaced_only_where_it_is_as_expected(
+    stores: Stores, there: str | None, expected: str | None, is_taken: bool
+) -> None:
+    store = stores()
+    await store.open()
+    await store.commit(Transaction(records=(Record("token", "a", there),)))
+    change = Transaction(records=(Record("token", "a", "new"),), expected=(Record("token", "a", expected),))
+    if is_taken:
+        await store.commit(change)
+        assert await store.records("token") == [Record("token", "a", "new")]
+    else:
+        with pytest.raises(Conflict, match="token a"):
+            await store.commit(change)
+        assert await store.records("token") == ([Record("token", "a", there)] if there else [])
+    await store.close()
+
+
+async def test_of_two_that_expect_the_same_one_is_saved(stores: Stores) -> None:
+    store = stores()
+    await store.open()
+    changes = [
+        Transaction(records=(Record("token", "a", state),), expected=(Record("token", "a", None),))
+        for state in ("1", "2")
+    ]
+    outcomes = await asyncio.gather(*map(store.commit, changes), return_exceptions=True)
+    assert [isinstance(each, Conflict) for each in outcomes] == [False, True]
+    assert await store.records("token") == [Record("token", "a", "1")]
+    await store.close()
 
 
 async def test_a_record_replaces_the_former_one_of_its_kind_and_name_and_one_that_is_gone_is_gone(

@@ -197,6 +197,11 @@ def test_show_config_tells_where_each_setting_came_from(
         "oidc.expires_hours = 12.0 # default",
         "oidc.device = True # default",
         "oidc.loopback = 127.0.0.1 # default",
+        "hooks = {} # default",
+        "gitops = {} # default",
+        "promotions = {} # default",
+        "cloudevents = {} # default",
+        "notify = {} # default",
     ]
 
 

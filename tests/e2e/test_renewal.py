@@ -56,7 +56,7 @@ def change_taint_and_renew(stage: Stage) -> None:
 
     tainted = stage.repave("taint", f"{GROUP}-1", "--reason", "odd disk")
     assert tainted.returncode == 0, tainted.stderr
-    assert f"{GROUP}-1 in paris is tainted" in tainted.stdout
+    assert f"{GROUP}-1 in paris is tainted" in tainted.stderr
     stage.wait(lambda: is_replaced(stage, 1, size=3), "the end of the tainted host")
     missing = stage.repave("taint", f"{GROUP}-1")
     assert missing.returncode == 2

@@ -62,7 +62,8 @@ def records(stage: Stage, region: str) -> dict[str, tuple[str, str, str]]:
 
 async def pools_are_seen_and_changed_through_the_controller(stage: Stage, paris: Pool) -> None:
     async def repave(*words: str) -> str:
-        return str((await asyncio.to_thread(stage.repave, *words)).stdout)
+        done = await asyncio.to_thread(stage.repave, *words)
+        return str(done.stdout or done.stderr)
 
     listed = json.loads(await repave("pool", "list", "-o", "json"))
     states = {(each["region"], each["name"]): each["state"] for each in listed["items"]}

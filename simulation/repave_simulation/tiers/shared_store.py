@@ -77,10 +77,6 @@ class SharedMemoryStore(ReportsInMemory, LettersInMemory, MemoryStore):
         for row in transaction.audit:
             if row.number <= len(self.shelf.audit):
                 raise Conflict(f"the audit log has a row {row.number} by now")
-        for record in transaction.expected:
-            there = self.shelf.records.get((record.kind, record.name))
-            if (there.state if there is not None else None) != record.state:
-                raise Conflict(f"{record.kind} {record.name} is another one by now")
 
     def _changed(self) -> Iterator[Changed]:
         """What other decisions may depend on."""

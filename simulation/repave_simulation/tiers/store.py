@@ -12,6 +12,7 @@ from repave_controller.core.domain.freezes import Freezes
 from repave_controller.core.domain.rollout import Rollout
 from repave_controller.core.ports import (
     Aged,
+    Conflict,
     Drop,
     DuplicateKey,
     Image,
@@ -75,6 +76,10 @@ class MemoryStore:
     def put(self, transaction: Transaction) -> tuple[Event, ...]:
         """All of it or nothing, at once."""
         self._check()
+        for record in transaction.expected:
+            there = self.shelf.records.get((record.kind, record.name))
+            if (there.state if there is not None else None) != record.state:
+                raise Conflict(f"{record.kind} {record.name} is another one by now")
         shelf, receipt, spec = self.shelf, transaction.receipt, transaction.spec
         if receipt is not None:
             known = shelf.receipts.setdefault(receipt.key, receipt)

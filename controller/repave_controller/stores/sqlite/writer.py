@@ -13,7 +13,7 @@ import structlog
 
 from repave_controller.core.domain.application import Instant, Tenure
 from repave_controller.core.domain.freezes import Freezes
-from repave_controller.core.ports import Drop, DuplicateKey, Kept, Loaded, StoreError, Unsavable
+from repave_controller.core.ports import Conflict, Drop, DuplicateKey, Kept, Loaded, StoreError, Unsavable
 from repave_controller.stores.codec import decode_application, decode_freezes
 from repave_controller.stores.rows import Outcome, Rows
 from repave_controller.stores.sqlite.file import (
@@ -39,6 +39,7 @@ SPEC = "INSERT OR REPLACE INTO specs VALUES (?, ?, ?, ?)"
 RECEIPT = "INSERT INTO receipts VALUES (?, ?, ?, ?)"
 FREEZES = "INSERT OR REPLACE INTO freezes VALUES (1, ?)"
 RECORD = "INSERT OR REPLACE INTO records VALUES (?, ?, ?)"  # also of what is gone: the order of a batch holds
+STATE = "SELECT state FROM records WHERE kind = ? AND name = ?"
 GONE_RECORDS = "DELETE FROM records WHERE state IS NULL"
 IMAGE = (
     "INSERT INTO images VALUES (?, ?, ?, ?, ?) "
@@ -56,6 +57,7 @@ DROPS = {
 }
 
 OWN_FAULTS = (
+    Conflict,
     DuplicateKey,
     UnicodeError,  # half a surrogate pair
     OverflowError,  # an integer beyond 64 bits
@@ -193,6 +195,8 @@ class SqliteWriter:
             raise StoreError(self._broken)
 
     def _write_together(self, batch: Sequence[Rows]) -> tuple[list[Outcome], int]:
+        if any(rows.expected for rows in batch):  # what one expects another one may change
+            return self._write_apart(batch)
         outcomes, following = self._insert_events(batch, self._next_sequence)
         self._insert(APPLICATION, (rows.application for rows in batch))
         self._insert(ROLLOUT, (rows.rollout for rows in batch))
@@ -219,6 +223,7 @@ class SqliteWriter:
         return outcomes, following
 
     def _write_one(self, rows: Rows, sequence: int) -> Outcome:
+        self._check_expected(rows)
         self._insert_events([rows], sequence)
         self._insert(APPLICATION, [rows.application])
         self._insert(ROLLOUT, [rows.rollout])
@@ -231,6 +236,13 @@ class SqliteWriter:
         if rows.receipt is not None and not self._is_repeated(rows.receipt):
             self._insert(RECEIPT, [rows.receipt])
         return sequence
+
+    def _check_expected(self, rows: Rows) -> None:
+        """Raises Conflict."""
+        for kind, name, state in rows.expected:
+            found = self._connection.execute(STATE, (kind, name)).fetchone()
+            if (found[0] if found is not None else None) != state:
+                raise Conflict(f"{kind} {name} is another one by now")
 
     def _is_repeated(self, receipt: tuple[str, str, str, float]) -> bool:
         key, body_hash, *_ = receipt
@@ -278,4 +290,6 @@ class SqliteWriter:
 
 
 def _refusal(error: Exception) -> Exception:
-    return error if isinstance(error, DuplicateKey) else Unsavable(f"this cannot be saved: {error}")
+    return (
+        error if isinstance(error, Conflict | DuplicateKey) else Unsavable(f"this cannot be saved: {error}")
+    )
