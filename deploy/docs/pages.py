@@ -54,8 +54,6 @@ CHAPTERS: dict[str, tuple[str, ...]] = {
     "Programs": (
         "docs/api.md",
         "docs/hooks.md",
-        "docs/events.md",
-        "docs/tracing.md",
     ),
     LAST: ("ARCHITECTURE.md", "docs/decisions/README.md", "CONTRIBUTING.md", "CHANGELOG.md"),
 }

@@ -103,12 +103,15 @@ class Hooks:
     async def redeliver(self, name: str, id: str, by: str) -> Delivery:
         """Does it anew. Raises Refused, StoreError."""
         self._hook(name)
-        known = await self.deliveries.find(name, id)
-        if known is None:
-            raise Refused(Refusal.UNKNOWN_DELIVERY, hook=name, id=id)
-        if not known.version:
-            raise Refused(Refusal.DELIVERY_WITHOUT_VERSION, hook=name, id=id, why=known.text)
-        return await self.deliveries.change(known, lambda each: again(each, by)) or known
+        while True:
+            known = await self.deliveries.find(name, id)
+            if known is None:
+                raise Refused(Refusal.UNKNOWN_DELIVERY, hook=name, id=id)
+            if not known.version:
+                raise Refused(Refusal.DELIVERY_WITHOUT_VERSION, hook=name, id=id, why=known.text)
+            changed = await self.deliveries.change(known, lambda each: again(each, by))
+            if changed is not None:
+                return changed
 
     def take_in(self, records: Sequence[Record]) -> None:
         """What another controller has saved."""

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 TEXT_LENGTH_MAX = 300
 PATHS_MAX = 5000
-DEPTH_MAX = 50
 
 
 class Unreadable(Exception):

@@ -106,7 +106,6 @@ class Promotions:
         self._settings, self._store, self._clock = settings, store, clock
         self._applications, self._is_mine, self._note = applications, is_mine, note
         self._releasing: Releasing | None = None
-        self._saving = asyncio.Lock()
 
     def act_with(self, act: Act) -> None:
         """Before `run`."""
@@ -128,16 +127,13 @@ class Promotions:
         for blank, settings in self._ways():
             if not self._is_mine(blank.application):
                 continue
-            apps, now = self._applications(), self._clock()
-            source = apps.get(ApplicationName(blank.source))
-            target = apps.get(ApplicationName(blank.application))
-            found = candidate(source, target, settings.soak_hours * HOUR, now)
+            found = self._candidate(blank, settings.soak_hours * HOUR)
             known = standing.get(blank.application)
             if known is not None and known.promotion != blank.promotion:
                 known = None if found is not None else known
                 if found is None:
                     continue
-            made = next_proposal(known, found, blank, now)
+            made = next_proposal(known, found, blank, self._clock())
             is_automatic = settings.approve == "automatic"
             if made is None and found and known is not None and known.state == "proposed" and is_automatic:
                 await self._automatic(known)  # what failed may have passed, or a controller had ended
@@ -155,6 +151,9 @@ class Promotions:
     async def approve(self, application: str, principal: Principal) -> tuple[Proposal, dict[str, Any]]:
         """Releases it in the name of who approves. Raises Refused, Failed, StoreError."""
         proposal = await self._standing(application)
+        found = self._candidate(proposal, 0.0)
+        if found is None or (found.rollout, found.digest) != (proposal.rollout, proposal.digest):
+            raise Refused(Refusal.NO_PROMOTION, application=application)  # its source has gone on just now
         accepted = await self._release(proposal, principal)
         done = await self._end(proposal, "approved", principal.name)
         return done, accepted
@@ -162,6 +161,12 @@ class Promotions:
     async def dismiss(self, application: str, by: str, reason: str) -> Proposal:
         """It is proposed no more, until there is another release. Raises Refused, StoreError."""
         return await self._end(await self._standing(application), "dismissed", by, reason)
+
+    def _candidate(self, proposal: Proposal, soak_seconds: float) -> Candidate | None:
+        apps = self._applications()
+        source = apps.get(ApplicationName(proposal.source))
+        target = apps.get(ApplicationName(proposal.application))
+        return candidate(source, target, soak_seconds, self._clock())
 
     async def _standing(self, application: str) -> Proposal:
         for each in await self.all():
@@ -244,14 +249,10 @@ class Promotions:
         """False: a person or another controller has decided meanwhile. Raises StoreError."""
         before = Record(KIND, proposal.application, _text(known) if known is not None else None)
         record = Record(KIND, proposal.application, _text(proposal))
-        async with self._saving:  # a store of one controller's own does not compare what is expected
-            there = {each.name: each.state for each in await self._store.records(KIND)}
-            if there.get(proposal.application) != before.state:
-                return False
-            try:
-                await self._store.commit(Transaction(records=(record,), expected=(before,)))
-            except Conflict:
-                return False
+        try:
+            await self._store.commit(Transaction(records=(record,), expected=(before,)))
+        except Conflict:
+            return False
         return True
 
 

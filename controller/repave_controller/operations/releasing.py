@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from repave_controller.peers.letters import TooLong
 from repave_controller.security.principals import Grant, Kind, Principal, Role
 
 FETCH_SECONDS: Final = 3600.0
@@ -116,6 +117,8 @@ class Releasing:
     ) -> dict[str, Any]:
         try:
             status, answer = await self._act(Deed(release.principal, path, release.application, body, key))
+        except TooLong as error:
+            raise Failed(str(error), "too-long") from None
         except (TimeoutError, ConnectionError) as error:
             raise Failed(str(error) or "the controller did not answer", is_passing=True) from None
         if status < 400:

@@ -97,6 +97,17 @@ async def test_what_has_soaked_is_proposed_and_released_when_a_person_approves(r
         assert (answer.status, (await answer.json())["rule"]) == (409, "no-promotion")
 
 
+async def test_what_its_source_has_left_can_not_be_approved_even_before_that_was_looked_at(
+    real: RealController,
+) -> None:
+    await release(real, "prod", "v1")
+    await release(real, "staging", "v2")
+    await watching(real, DAY + 60).look()
+    await release(real, "staging", "v3")
+    async with real.client.post("applications/hello-prod/promotion/approve", json={}) as answer:
+        assert (answer.status, (await answer.json())["rule"]) == (409, "no-promotion")
+
+
 async def test_what_was_dismissed_comes_back_only_with_another_release(real: RealController) -> None:
     await release(real, "prod", "v1")
     await release(real, "staging", "v2")
