@@ -42,11 +42,13 @@ UNSAVED_MAX = 500
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a target is. `waiting`: events of the log that it is behind."""
+    """How a target is. `waiting`: events of the log that it is behind. Until it `has_begun` it is told of
+    nothing."""
 
     target: Target
     progress: Progress
     waiting: int
+    has_begun: bool
 
 
 class Outbox:
@@ -83,7 +85,8 @@ class Outbox:
         for name in sorted(self.targets):
             progress = await self._load(name)
             known = progress if progress is not None else Progress(newest)
-            found.append(Standing(self.targets[name], known, max(0, newest - known.cursor)))
+            waiting = max(0, newest - known.cursor)
+            found.append(Standing(self.targets[name], known, waiting, progress is not None))
         return found
 
     async def replay(self, name: str, first: int, by: str) -> Progress:

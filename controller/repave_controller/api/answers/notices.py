@@ -24,7 +24,7 @@ class NoticeTargetItem(BaseModel):
     name: str
     kind: str = Field(description="What it is: cloudevents, ...")
     place: str = Field(description="Where it is, without what is secret.")
-    state: str = Field(description="well, behind or failing.")
+    state: str = Field(description="new, until it has begun; then well, behind or failing.")
     cursor: int = Field(description="All events up to this sequence number were dealt with.")
     waiting: int = Field(description="So many events of the log are newer.")
     delivered: int

@@ -122,6 +122,8 @@ def _item(standing: Standing) -> NoticeTargetItem:
 def _state(standing: Standing) -> str:
     if standing.progress.tries or standing.progress.error:
         return "failing"
+    if not standing.has_begun:
+        return "new"
     return "behind" if standing.waiting > LATE_EVENTS else "well"
 
 
