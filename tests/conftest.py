@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 import structlog
+from hypothesis import settings
 
 from repave_protos.package.archive import pack
 from tests.support import postgresql
+
+settings.register_profile("repave", deadline=None)  # a busy machine fails no property
+settings.load_profile("repave")
 
 LONGEST_FIRST = ("simulation", "e2e")
 """Folders whose files run first, so that no worker is left with a long one at the end."""
