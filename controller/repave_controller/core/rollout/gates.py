@@ -96,10 +96,14 @@ def times_in(application: Application, rollout: Rollout, now: Instant) -> list[G
         if track.phase is TrackPhase.RUNNING and now < _ends_at(rollout.step(track), track, now)
     ]
     found = _at_steps(rollout, "time", running)
-    for wave in range(len(rollout.waves)):
-        settled = all(track.is_settled for track in waves.tracks_of(rollout, wave))
-        if settled and waves.in_bake(application, rollout, wave, now) is not None:
-            found.append(Gate(waves.gate_of_bake(wave), "time"))
+    following = waves.next_wave(rollout)
+    wave = (following if following is not None else len(rollout.waves)) - 1
+    if wave < 0 or rollout.is_stopped:
+        return found
+    reached = [track for track in rollout.tracks if track.wave <= wave]
+    is_over = waves.in_bake(application, rollout, wave, now) is None
+    if all(track.is_settled for track in reached) and not is_over:
+        found.append(Gate(waves.gate_of_bake(wave), "time"))
     return found
 
 

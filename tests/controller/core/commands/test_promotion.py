@@ -239,6 +239,18 @@ def test_a_guard_with_a_wrong_name_is_answered_with_those_that_stand() -> None:
     )
 
 
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_the_time_after_a_wave_is_no_gate_while_an_earlier_region_goes_back(is_stopped: bool) -> None:
+    baked = "waves:\n  - {regions: [paris]}\n  - {regions: rest, bake: 10m}\n"
+    world = released("{blue_green: {warm: 0s}}", baked, "paris:2, oslo:2")
+    world.until(lambda each: [gate.name for gate in waiting(each)] == ["bake 2"])
+    track = world.rollout.track(PARIS)
+    assert track is not None
+    back = track.entered(TrackPhase.UNDOING, Instant(world.now))
+    rollout = replace(world.rollout, tracks=world.rollout.tracks.put(back), is_stopped=is_stopped)
+    assert gates(replace(world.application, rollout=rollout), Instant(world.now)) == ()
+
+
 # ------------------------------------------------------------------------------------ unless a person objects
 
 
