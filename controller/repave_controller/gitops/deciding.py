@@ -1,10 +1,11 @@
 """What a commit asks for, file by file, against what was done before; how git and what runs differ. Pure."""
 
-import json
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Final
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from pydantic import TypeAdapter
 
 from repave_controller.gitops.git import Found
 
@@ -106,15 +107,12 @@ def drift(file: Followed, runs: Runs | None) -> tuple[str, str]:
 
 
 def text_of(repository: Repository) -> str:
-    return json.dumps(asdict(repository), sort_keys=True)
+    return _REPOSITORY.dump_json(repository).decode()
 
 
 def repository_of(text: str) -> Repository:
-    """Fields of a newer version are left out. Raises ValueError, TypeError."""
-    raw: dict[str, Any] = json.loads(text)
-    files = tuple(Followed(**_known(Followed.__dataclass_fields__, each)) for each in raw.get("files", ()))
-    return Repository(**{**_known(Repository.__dataclass_fields__, raw), "files": files})
+    """Fields of a newer version are left out. Raises ValueError."""
+    return _REPOSITORY.validate_json(text)
 
 
-def _known(names: Mapping[str, object], raw: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: raw[name] for name in names if name in raw}
+_REPOSITORY = TypeAdapter(Repository)

@@ -163,7 +163,7 @@ class GitOps:
             if each.name == name and each.state is not None:
                 try:
                     return repository_of(each.state), each.state
-                except (ValueError, TypeError) as error:
+                except ValueError as error:
                     raise StoreError(f"how far {name} was followed can't be read: {error}") from error
         return Repository(), None
 

@@ -1,9 +1,10 @@
 """The webhooks that came, in the store: each once, however often it comes and to whichever controller."""
 
-import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Final
+
+from pydantic import TypeAdapter
 
 from repave_controller.core.ports import Conflict, Record, Store, StoreError, Transaction
 from repave_controller.hooks.payloads import Built
@@ -43,6 +44,9 @@ class Delivery:
     @property
     def name(self) -> str:
         return f"{self.hook}/{self.id}"
+
+
+_DELIVERY = TypeAdapter(Delivery)
 
 
 def received(hook: str, id: str, sender_id: str, built: Built, now: float) -> Delivery:
@@ -146,13 +150,12 @@ def again(delivery: Delivery, by: str) -> Delivery:
 
 
 def _record(delivery: Delivery) -> Record:
-    return Record(KIND, delivery.name, json.dumps(asdict(delivery), sort_keys=True))
+    return Record(KIND, delivery.name, _DELIVERY.dump_json(delivery).decode())
 
 
 def _delivery(record: Record) -> Delivery:
     """Fields of a newer version are left out. Raises StoreError."""
     try:
-        raw: dict[str, Any] = json.loads(record.state or "")
-        return Delivery(**{name: raw[name] for name in Delivery.__dataclass_fields__ if name in raw})
-    except (ValueError, TypeError) as error:
+        return _DELIVERY.validate_json(record.state or "")
+    except ValueError as error:
         raise StoreError(f"the store holds a webhook {record.name} that can't be read: {error}") from error

@@ -209,7 +209,7 @@ class Outbox:
             if each.name == name and each.state is not None:
                 try:
                     return progress_of(each.state)
-                except (ValueError, TypeError) as error:
+                except ValueError as error:
                     raise StoreError(f"how far {name} was told can't be read: {error}") from error
         return None
 

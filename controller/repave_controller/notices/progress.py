@@ -1,9 +1,9 @@
 """How far one target has been told of the event log, and what follows from a try that failed. Pure."""
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Final
+
+from pydantic import TypeAdapter
 
 KIND = "notices"
 """Of the records that the store has of targets."""
@@ -118,15 +118,12 @@ def replayed(progress: Progress, first: int) -> Progress:
 
 
 def text_of(progress: Progress) -> str:
-    return json.dumps(asdict(progress), sort_keys=True)
+    return _PROGRESS.dump_json(progress).decode()
 
 
 def progress_of(text: str) -> Progress:
-    """Fields of a newer version are left out. Raises ValueError, TypeError."""
-    raw = json.loads(text)
-    dead = tuple(Dead(**_known(Dead.__dataclass_fields__, each)) for each in raw.get("dead", ()))
-    return Progress(**{**_known(Progress.__dataclass_fields__, raw), "dead": dead})
+    """Fields of a newer version are left out. Raises ValueError."""
+    return _PROGRESS.validate_json(text)
 
 
-def _known(names: Mapping[str, object], raw: dict[str, Any]) -> dict[str, Any]:
-    return {name: raw[name] for name in names if name in raw}
+_PROGRESS = TypeAdapter(Progress)

@@ -2,13 +2,13 @@
 same package. A person approves it, unless settings say that none has to."""
 
 import asyncio
-import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
 import structlog
+from pydantic import TypeAdapter
 
 from repave_controller.core.domain.application import Application, Event
 from repave_controller.core.domain.reasons import Refusal, Refused
@@ -257,15 +257,17 @@ class Promotions:
 
 
 def _text(proposal: Proposal) -> str:
-    return json.dumps(asdict(proposal), sort_keys=True)
+    return _PROPOSAL.dump_json(proposal).decode()
 
 
 def _proposal(record: Record) -> Proposal:
     """Fields of a newer version are left out. Raises StoreError."""
     try:
-        raw: dict[str, Any] = json.loads(record.state or "")
-        return Proposal(**{name: raw[name] for name in Proposal.__dataclass_fields__ if name in raw})
-    except (ValueError, TypeError) as error:
+        return _PROPOSAL.validate_json(record.state or "")
+    except ValueError as error:
         raise StoreError(
             f"the store holds a promotion of {record.name} that can't be read: {error}"
         ) from error
+
+
+_PROPOSAL = TypeAdapter(Proposal)
