@@ -5,7 +5,7 @@ import { Icon, Mark } from "./icons.js";
 import { connection, follow, onDenied, topic } from "./live.js";
 import { recognise, who } from "./may.js";
 import { post } from "./api.js";
-import { Ago, Button, Confirm, Loading, Problem, themeChanged, useKeys } from "./parts.js";
+import { Ago, Button, Confirm, Loading, Problem, themeChanged, themed, useKeys } from "./parts.js";
 import { begin, match, navigate, path, query } from "./router.js";
 import { routes } from "./routes.js";
 import { effect, html, render, signal, useEffect, useRef, useState } from "./vendor/preact.js";
@@ -120,14 +120,11 @@ function Person() {
 }
 
 function Theme() {
-  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
-  const [chosen, setChosen] = useState(document.documentElement.dataset.theme ?? "");
-  const is_dark = chosen ? chosen === "dark" : dark;
+  void themed.value; // drawn anew when it changes
+  const root = document.documentElement, is_dark = root.dataset.theme === "dark";
   const turn = () => {
-    const next = is_dark ? "light" : "dark";
-    document.documentElement.dataset.theme = next;
-    try { localStorage.setItem("repave-theme", next); } catch { /* storage is off */ }
-    setChosen(next);
+    root.dataset.chosen = root.dataset.theme = is_dark ? "light" : "dark";
+    try { localStorage.setItem("repave-theme", root.dataset.chosen); } catch { /* storage is off */ }
     themeChanged();
   };
   return html`<button type="button" class="quiet theme" onClick=${turn} aria-label=${is_dark ? "Use light colours" : "Use dark colours"}><${Icon} name=${is_dark ? "light" : "dark"} /></button>`;

@@ -1,7 +1,8 @@
-// Chooses light or dark before the first paint: what the person chose, else what the system says.
+// Chooses light or dark before the first paint, and when the system changes: what the person chose, else what that says.
 {
-  const root = document.documentElement;
-  let chosen = null;
-  try { chosen = localStorage.getItem("repave-theme"); } catch { /* storage is off */ }
-  if (chosen === "light" || chosen === "dark") root.dataset.theme = chosen;
+  const root = document.documentElement, system = matchMedia("(prefers-color-scheme: dark)");
+  try { root.dataset.chosen = localStorage.getItem("repave-theme") ?? ""; } catch { /* storage is off */ }
+  const show = () => { root.dataset.theme = root.dataset.chosen || (system.matches ? "dark" : "light"); };
+  show();
+  system.addEventListener("change", show);
 }
