@@ -25,6 +25,7 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "commands.steering": ("object", "pause", "resume", "retry", "step-back", "promote", "scale"),
     "commands.queue": ("queue",),
     "commands.read": ("status", "why", "history", "apps", "groups", "hosts", "regions", "events"),
+    "commands.host": ("host",),
     "commands.logs": ("logs",),
     "commands.traffic": ("traffic",),
     "commands.lifecycle": ("delete",),

@@ -645,6 +645,7 @@ class HostItem(TypedDict):
     worn: str
     gone_at: str | None
     public_address: NotRequired[str]
+    probes: NotRequired[list[ProbeItem]]
 
 
 class HostsAnswer(TypedDict):
@@ -907,6 +908,15 @@ class PoolAnswer(TypedDict):
     unreachable: dict[str, str]
 
 
+class ProbeItem(TypedDict):
+    """One probe of a host by its region's agent."""
+
+    ago_seconds: float
+    took_seconds: float
+    passed: bool
+    said: str
+
+
 class Problem(TypedDict):
     """Why a request was refused, or failed (RFC 9457)."""
 
@@ -1078,6 +1088,9 @@ class RegionItem(TypedDict):
     dns: str
     applications: int
     hosts: int
+    launching: int
+    destroying: int
+    reported_at: str | None
     unused: bool
     instance: str
     by_lease: bool

@@ -3,8 +3,9 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-from repave_protos.protocol.values import HostName, Probe
+from repave_protos.protocol.values import HostName, Probe, ProbeSample
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,34 @@ class ProbeResult:
 
 
 PASSED = ProbeResult(ok=True)
+SAMPLES_MAX = 10
+"""Kept of each host, for people."""
+
+
+class Sample(NamedTuple):
+    """One probe, by the prober's clock."""
+
+    asked_at: float
+    answered_at: float
+    result: ProbeResult
+
+    def told(self, probe: Probe, now: float) -> ProbeSample:
+        return ProbeSample(
+            max(0.0, now - self.answered_at),
+            max(0.0, self.answered_at - self.asked_at),
+            self.result.ok,
+            _good_answer(probe) if self.result.ok else self.result.reason + self.result.aside,
+        )
+
+
+def _good_answer(probe: Probe) -> str:
+    match probe.kind:
+        case "http":
+            return f"answered {probe.expect_status}"
+        case "command":
+            return "ended with exit code 0"
+        case _:
+            return "took the connection"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,21 @@ import socket
 import zlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import islice
 
 import structlog
 
-from repave_agent.core.host_health import PASSED, Health, HealthRecord, ProbeResult, ProbeTarget
+from repave_agent.core.host_health import (
+    PASSED,
+    SAMPLES_MAX,
+    Health,
+    HealthRecord,
+    ProbeResult,
+    ProbeTarget,
+    Sample,
+)
 from repave_agent.core.ports import ProviderError
 from repave_agent.health.exchange import (
     Exchange,
@@ -28,7 +37,7 @@ from repave_agent.health.exchange import (
     question_of,
     too_late,
 )
-from repave_protos.protocol.values import HostName, Probe
+from repave_protos.protocol.values import HostName, Probe, ProbeSample
 
 log = structlog.get_logger()
 
@@ -122,6 +131,8 @@ class _Watched:
     task: asyncio.Task[None] | None = None
     listens: str = ""  # where its processes listen instead, in words
     looked_at: float = -math.inf  # when that was seen
+    asked_at: float = 0.0
+    samples: deque[Sample] = field(default_factory=partial(deque, maxlen=SAMPLES_MAX))
 
     @property
     def interval(self) -> float:
@@ -211,6 +222,14 @@ class Prober:
         watched = ((host, self._watched.get(host)) for host in hosts)
         return {host: Health(each.target, each.record) for host, each in watched if each is not None}
 
+    def samples(self, host: HostName, count: int) -> tuple[ProbeSample, ...]:
+        """The last ones of a host that is watched, the newest first."""
+        watched, now = self._watched.get(host), self._clock()
+        if watched is None or count <= 0:
+            return ()
+        newest = islice(reversed(watched.samples), count)
+        return tuple(each.told(watched.target.probe, now) for each in newest)
+
     def on_change(self, callback: Callable[[HostName], None]) -> None:
         """Calls `callback` whenever a host turns healthy or unhealthy, or its reason is another one."""
         self._callbacks.append(callback)
@@ -243,6 +262,7 @@ class Prober:
 
     def _begin(self, watched: _Watched) -> None:
         self._in_flight += 1
+        watched.asked_at = self._clock()
         if watched.question is None:
             watched.task = asyncio.create_task(self._ask(watched), name=f"probe {watched.host}")
             return
@@ -303,7 +323,9 @@ class Prober:
         return watched.listens
 
     def _take(self, watched: _Watched, result: ProbeResult) -> None:
-        before, watched.record = watched.record, watched.record.after(result, self._clock())
+        now = self._clock()
+        watched.samples.append(Sample(watched.asked_at, now, result))
+        before, watched.record = watched.record, watched.record.after(result, now)
         watched.pause = self._next_pause(watched)
         self._wait(watched)
         self._heard(watched.target.probe, result)

@@ -16,9 +16,11 @@ from repave_agent.core.reports import worn_hosts
 from repave_agent.runtime.host_details import detail_of
 from repave_agent.runtime.remains import Remains
 from repave_protos.protocol.queries import Hosts, HostsOf, OfHosts, Orphans
-from repave_protos.protocol.values import HostDetail, HostName, HostPhase
+from repave_protos.protocol.values import HostDetail, HostName, HostPhase, ProbeSample
 
 LOG_TAILS_MAX = 50
+SAMPLED_MAX = 1_000
+"""Hosts of one answer whose probes are told."""
 
 
 class Answers:
@@ -31,12 +33,14 @@ class Answers:
         clock: Callable[[], float],
         limits: Limits,
         remains: Remains,
+        samples: Callable[[HostName, int], tuple[ProbeSample, ...]],
     ) -> None:
         self._region = region
         self._remains = remains
         self._provider = provider
         self._clock = clock
         self._limits = limits
+        self._samples = samples
 
     async def answer(self, question: OfHosts) -> Hosts:
         """Host detail for people."""
@@ -47,8 +51,16 @@ class Answers:
         lines = question.log_lines if isinstance(question, HostsOf) else 0
         tails = await asyncio.gather(*(self._tail(record, lines) for record in chosen[:LOG_TAILS_MAX]))
         tails += [""] * (len(chosen) - len(tails))
+        probes = question.probes if isinstance(question, HostsOf) else 0
+        sampled = chosen[:SAMPLED_MAX] if probes else []
+        samples = {record.name: self._samples(record.name, probes) for record in sampled}
         details = (
-            replace(detail, orphan=fates.get(detail.host, ""), worn=worn.get(detail.host, ""))
+            replace(
+                detail,
+                orphan=fates.get(detail.host, ""),
+                worn=worn.get(detail.host, ""),
+                probes=samples.get(detail.host, ()),
+            )
             for detail in map(self._detail, chosen, tails)
         )
         left = map(_left, self._region.left) if isinstance(question, Orphans) else ()
@@ -58,7 +70,11 @@ class Answers:
         if not isinstance(question, HostsOf) or not question.with_gone:
             return []
         kept = self._remains.details(question.application, question.group, question.log_lines)
-        return [each for each in kept if each.host not in self._region.records]
+        return [
+            each
+            for each in kept
+            if each.host not in self._region.records and question.host in ("", each.host)
+        ]
 
     def _worn(self) -> dict[HostName, str]:
         observation = self._region.seen
@@ -106,5 +122,6 @@ def _is_chosen(record: Record, question: OfHosts, fates: Mapping[HostName, str])
     match question:
         case Orphans():
             return record.name in fates
-        case HostsOf(application, group):
-            return record.application == application and group in ("", record.group)
+        case HostsOf():
+            is_of_group = question.group in ("", record.group) and question.host in ("", record.name)
+            return record.application == question.application and is_of_group

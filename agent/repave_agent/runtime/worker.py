@@ -99,7 +99,7 @@ class Worker:
         self._clock = clock
         self._region = Region(limits)
         self._remains = remains or Remains()
-        self._answers = Answers(self._region, provider, clock, limits, self._remains)
+        self._answers = Answers(self._region, provider, clock, limits, self._remains, prober.samples)
         self._inspections = Inspections(self._region, provider, clock, limits.inspect_seconds)
         self._read_log, self._kept_logs = read_log or by_tail(provider), kept_logs
         self._outputs = HostOutputs(self._region, self._read_log, kept_logs)

@@ -24,6 +24,7 @@ from repave_protos.daemon.endpoint import endpoint
 
 HISTORY_PAGE, HOSTS_PAGE, EVENTS_PAGE = 100, 1000, 1000
 DEFAULT_EVENTS = 50
+PROBES = 10
 APPS = (
     column("NAME"),
     column("SERVING"),
@@ -55,6 +56,7 @@ HOSTS = (
     Column("HEALTHY FOR", lambda item: output.span(item["healthy_seconds"])),
     column("TROUBLE"),
     Column("WORN", lambda item: item["worn"] or "-"),
+    Column("PROBES", lambda item: _probes(item), is_wide=True),
     Column("PUBLIC ADDRESS", lambda item: item.get("public_address") or "-", is_wide=True),
     column("DIGEST", is_wide=True),
 )
@@ -69,6 +71,8 @@ REGIONS = (
     Column("DNS", lambda item: item.get("dns") or "-", is_wide=True),
     column("APPS", "applications"),
     column("HOSTS"),
+    Column("IN HAND", lambda item: _in_hand(item)),
+    Column("REPORTED", lambda item: ago(item.get("reported_at")), is_wide=True),
     column("AGENT VERSION", is_wide=True),
 )
 HISTORY = (
@@ -295,6 +299,7 @@ def run_hosts(terminal: Terminal) -> int:
         group=arguments.group,
         log_lines=arguments.logs or None,
         gone="1" if arguments.gone or arguments.logs else None,
+        probes=PROBES if terminal.format == "wide" else None,
     )
     if terminal.is_for_people and arguments.logs:
         pages = list(pages)  # their logs follow the table
@@ -325,6 +330,20 @@ def run_regions(terminal: Terminal) -> int:
         if item["rival"]:
             terminal.say(f"two agents run for {item['name']}, and one is refused; repave doctor says more")
     return DONE
+
+
+def _probes(host: dict[str, Any]) -> str:
+    """Of how many that are kept passed, and how long the last one took."""
+    probes = host.get("probes")
+    if not probes:
+        return "-"
+    return f"{sum(each['passed'] for each in probes)}/{len(probes)} {output.took(probes[0]['took_seconds'])}"
+
+
+def _in_hand(region: dict[str, Any]) -> str:
+    """Hosts that it makes and that it ends now; an older controller does not say."""
+    made, ended = region.get("launching", 0), region.get("destroying", 0)
+    return " ".join([f"+{made}"] * bool(made) + [f"-{ended}"] * bool(ended)) or "-"
 
 
 def _phase(host: dict[str, Any]) -> str:

@@ -41,11 +41,7 @@ def show(terminal: Terminal, answer: dict[str, Any], columns: Sequence[Column], 
         case "name":
             _names_out(terminal, items)
         case "markdown" if items:
-            from repave_cli.render import markdown  # few ask for it
-
-            chosen = [each for each in columns if not each.is_wide]
-            rows = ([markdown.escaped(each.value(item)) for each in chosen] for item in items)
-            terminal.out("\n".join(markdown.table([each.title for each in chosen], rows)))
+            _markdown_out(terminal, columns, items, is_first=True)
         case "table" | "wide" | "markdown":
             chosen = [each for each in columns if terminal.format == "wide" or not each.is_wide]
             if items:
@@ -54,6 +50,18 @@ def show(terminal: Terminal, answer: dict[str, Any], columns: Sequence[Column], 
                 terminal.say(nothing)
         case _:
             show_whole(terminal, answer)
+
+
+def _markdown_out(
+    terminal: Terminal, columns: Sequence[Column], items: Sequence[dict[str, Any]], *, is_first: bool
+) -> None:
+    """Only the first page of a table has its titles."""
+    from repave_cli.render import markdown  # few ask for it
+
+    chosen = [each for each in columns if not each.is_wide]
+    rows = ([markdown.escaped(each.value(item)) for each in chosen] for item in items)
+    lines = markdown.table([each.title for each in chosen], rows)
+    terminal.out("\n".join(lines if is_first else lines[2:]))
 
 
 def show_pages(
@@ -77,7 +85,7 @@ def show_pages(
         elif terminal.format == "yaml":
             listed.extend(items)
         elif terminal.format == "markdown" and items:
-            show(terminal, page, columns)
+            _markdown_out(terminal, columns, items, is_first=not count)
         elif terminal.is_for_people and items:
             widths = _rows_out(terminal, columns, items, widths)
         elif not terminal.is_for_people:
@@ -218,6 +226,11 @@ def span(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
     return f"{max(0.0, seconds):.0f} s"
+
+
+def took(seconds: float) -> str:
+    """How long an answer took."""
+    return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
 def clock(at: str, zone: str) -> str:

@@ -124,6 +124,7 @@ class Elsewhere:
         view = self._around.regions.views.get(said.region)
         if view is None or view.home is None or view.session != said.session:
             return False
+        view.reported_at = self._around.clock()
         known = view.observations.applications
         if known.get(said.application) == said.report:
             return False

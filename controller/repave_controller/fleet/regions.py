@@ -62,6 +62,7 @@ class KnownRegion:
     withheld: dict[ApplicationName, str] = field(default_factory=dict)  # what it isn't sent, and why
     session: int = 0  # of its stream, where several controllers share the regions
     home: Home | None = None  # None: its agent is, or was, connected here
+    reported_at: float | None = None  # when its last report came, here or as its home told; None: none has
 
     @property
     def named(self) -> set[ApplicationName]:

@@ -278,9 +278,12 @@ class Sessions:
         timeout_seconds: float = 5.0,
         *,
         with_gone: bool = False,
+        host: str = "",
+        probes: int = 0,
     ) -> tuple[HostDetail, ...]:
-        """Asks the region's agent for its hosts. Raises RegionUnreachable, BadQuestion."""
-        question = HostsOf(application, group, log_lines, with_gone)
+        """Asks the region's agent for its hosts, or for one; an older agent tells of all. Raises
+        RegionUnreachable, BadQuestion."""
+        question = HostsOf(application, group, log_lines, with_gone, host, probes)
         return (await self.ask(region, question, Hosts, timeout_seconds)).hosts
 
     async def accepted(
@@ -634,6 +637,7 @@ class Sessions:
             return  # repeated, or overtaken by a newer one
         stream.reports_until = report.sequence
         view = self._regions.views[stream.region]
+        view.reported_at = self._clock()
         changed, is_same = view.merge(report)
         if len(view.observations.applications) > APPLICATIONS_PER_REGION_MAX:
             raise StreamEnded(f"it reports more than {APPLICATIONS_PER_REGION_MAX} applications")

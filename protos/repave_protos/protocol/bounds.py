@@ -28,6 +28,7 @@ TEXT_LENGTH_MAX = 65_536
 MACHINES_MAX = 10_000  # of one pool
 IMAGES_MAX = 10_000  # baked in one region, or under way there
 LOG_LINES_MAX = 10_000
+PROBE_SAMPLES_MAX = 10  # of one host
 SLOTS_MAX = 10_000  # of the traffic of one group
 FLIPS_MAX = 1_000  # of one application's traffic
 OUTPUTS_MAX = 1_000  # hosts whose output is read at once

@@ -34,12 +34,15 @@ MachineState = Literal["dirty", "fresh", "leased", "quarantined", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class HostsOf:
-    """The hosts of an application or of one of its groups, with the ends of their logs. Hosts."""
+    """The hosts of an application or of one of its groups, with the ends of their logs and their last probes.
+    Hosts."""
 
     application: ApplicationName
     group: str = ""
     log_lines: int = 0
     with_gone: bool = False  # also what is kept of hosts that failed and are gone
+    host: str = ""  # only this one; an older agent tells of all
+    probes: int = 0  # of each host, so many samples
 
 
 @dataclass(frozen=True, slots=True)

@@ -375,6 +375,16 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
+class ProbeSample:
+    """One probe of a host that was answered, or not in time. `said`: what the answer was, in words."""
+
+    ago_seconds: float
+    took_seconds: float
+    passed: bool
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
 class HostDetail:
     """Everything about one host; sent only when asked for."""
 
@@ -394,6 +404,7 @@ class HostDetail:
     worn: str = ""  # why it is to be replaced, in words
     gone_at: float = 0.0  # Unix time; 0: it is there
     public_address: str = ""  # where it is reached from outside too; "": not known
+    probes: tuple[ProbeSample, ...] = ()  # the agent's own last ones, the newest first
 
 
 # ---------------------------------------------------------------------------------------------- messages

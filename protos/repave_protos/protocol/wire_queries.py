@@ -51,6 +51,7 @@ from repave_protos.protocol.values import (
     HostDetail,
     HostName,
     HostPhase,
+    ProbeSample,
 )
 from repave_protos.protocol.wire_desired import desired, desired_message, machine_sizes, split, split_message
 
@@ -90,8 +91,15 @@ def query_message(query: Query) -> pb.Query:
 
 def _question_message(question: Question) -> pb.Query:
     match question:
-        case HostsOf(application, group, log_lines, with_gone):
-            hosts = pb.HostsOf(application=application, group=group, log_lines=log_lines, with_gone=with_gone)
+        case HostsOf():
+            hosts = pb.HostsOf(
+                application=question.application,
+                group=question.group,
+                log_lines=question.log_lines,
+                with_gone=question.with_gone,
+                host=question.host,
+                probes=question.probes,
+            )
             return pb.Query(hosts_of=hosts)
         case ReadOutput():
             return pb.Query(
@@ -146,6 +154,8 @@ def _question(message: pb.Query) -> Question:
                 bounds.name_or_none(hosts.group, "HostsOf.group"),
                 bounds.between(0, hosts.log_lines, bounds.LOG_LINES_MAX, "HostsOf.log_lines"),
                 hosts.with_gone,
+                bounds.name_or_none(hosts.host, "HostsOf.host"),
+                bounds.between(0, hosts.probes, bounds.PROBE_SAMPLES_MAX, "HostsOf.probes"),
             )
         case "read_output":
             return _read_output(message.read_output)
@@ -355,6 +365,15 @@ def _host_message(host: HostDetail) -> pb.HostDetail:
         worn=bounds.sendable(host.worn),
         gone_at=host.gone_at,
         public_address=host.public_address,
+        probes=[
+            pb.ProbeSample(
+                ago_seconds=each.ago_seconds,
+                took_seconds=each.took_seconds,
+                passed=each.passed,
+                said=bounds.sendable(each.said),
+            )
+            for each in host.probes
+        ],
     )
 
 
@@ -376,6 +395,20 @@ def _host(message: pb.HostDetail) -> HostDetail:
         worn=bounds.text(message.worn, "HostDetail.worn"),
         gone_at=bounds.instant(message.gone_at, "HostDetail.gone_at"),
         public_address=bounds.text(message.public_address, "HostDetail.public_address"),
+        probes=_samples(message),
+    )
+
+
+def _samples(message: pb.HostDetail) -> tuple[ProbeSample, ...]:
+    bounds.few(message.probes, bounds.PROBE_SAMPLES_MAX, "HostDetail.probes")
+    return tuple(
+        ProbeSample(
+            bounds.seconds(each.ago_seconds, "ProbeSample.ago_seconds"),
+            bounds.seconds(each.took_seconds, "ProbeSample.took_seconds"),
+            each.passed,
+            bounds.text(each.said, "ProbeSample.said"),
+        )
+        for each in message.probes
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from repave_agent.core.host_health import HealthRecord, ProbeResult
+from repave_agent.core.host_health import SAMPLES_MAX, HealthRecord, ProbeResult
 from repave_agent.core.ports import RefusedError
 from repave_agent.health.prober import LISTENS_AFTER_SECONDS, Prober, phase_of, probe
 from repave_protos.protocol.values import HostName, Probe
@@ -358,6 +358,28 @@ async def test_a_fresh_host_is_noticed_long_before_its_interval(prober: Prober) 
     assert record is not None
     assert record.is_healthy
     assert changed == [HOST]
+
+
+async def test_the_last_probes_of_a_host_are_kept_with_what_it_said(prober: Prober) -> None:
+    statuses = itertools.chain(["503 Busy"], itertools.repeat("200 OK"))
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.1 {next(statuses)}\r\nContent-Length: 4\r\n\r\nwait".encode())
+
+    async with listening(answer) as port:
+        prober.watch(HOST, "127.0.0.1", http(port, interval_seconds=0.01))
+        await until(lambda: len(prober.samples(HOST, SAMPLES_MAX)) > 2)
+        *good, bad = prober.samples(HOST, SAMPLES_MAX)
+        await until(lambda: all(each.passed for each in prober.samples(HOST, SAMPLES_MAX)))
+        assert len(prober.samples(HOST, SAMPLES_MAX + 9)) == SAMPLES_MAX
+        assert len(prober.samples(HOST, 2)) == 2
+    assert (bad.passed, bad.said.partition("answered")[2]) == (False, " 503, expected 200: wait")
+    assert {(each.passed, each.said) for each in good} == {(True, "answered 200")}
+    assert [each.ago_seconds for each in (*good, bad)] == sorted(each.ago_seconds for each in (*good, bad))
+    assert prober.samples(HostName("shop-v001-2"), SAMPLES_MAX) == ()
+    prober.forget(HOST)
+    assert prober.samples(HOST, SAMPLES_MAX) == ()
 
 
 async def test_a_host_that_comes_up_late_is_still_found(prober: Prober) -> None:

@@ -513,6 +513,13 @@ async def test_a_question_is_answered_with_the_ends_of_logs(rig: WorkerRig) -> N
         ("shop-v001-2", "verified", ""),
     ]
     assert await rig.worker.answer(HostsOf(SHOP, GREEN)) == Hosts()
+    answer = await rig.worker.answer(HostsOf(SHOP, host="shop-v001-2", probes=3))
+    assert isinstance(answer, Hosts)
+    (host,) = answer.hosts
+    assert (host.host, {(each.passed, each.said) for each in host.probes}) == (
+        "shop-v001-2",
+        {(True, "ended with exit code 0")},
+    )
 
 
 async def test_a_question_is_answered_with_the_address_for_others(rig: WorkerRig) -> None:

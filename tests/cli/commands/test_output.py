@@ -107,6 +107,7 @@ ROWS = (
     Row("groups hello", "hello-v001"),
     Row("hosts", "hello-v001-1"),
     Row("hosts hello --logs 2", "hello-v001-1"),
+    Row("host hello-v001-1 --region paris", "hello-v001-1"),
     Row("regions", "paris"),
     Row("events", "hello-v001"),
     Row("events hello --limit 1", "hello"),

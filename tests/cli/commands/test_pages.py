@@ -21,7 +21,7 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 LISTS = ("history hello", "hosts", "hosts hello --region oslo", "hosts nothing", "events --since 0")
 
 
-@pytest.mark.parametrize("form", ["table", "wide", "json", "jsonl", "yaml", "name"])
+@pytest.mark.parametrize("form", ["table", "wide", "json", "jsonl", "yaml", "name", "markdown"])
 def test_pages_make_the_list_that_is_not_in_pages(
     repave: CommandLine, controller: ServedController, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:

@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,44 @@ def test_every_list_comes_in_every_format(repave: Run, command: str) -> None:
     assert json.loads(repave(command, "-o", "json").out)["items"]
     for line in repave(command, "-o", "jsonl").out.splitlines():
         assert isinstance(json.loads(line), dict)
+
+
+def test_a_host_is_shown_with_its_last_probes_and_the_end_of_its_log(repave: Run) -> None:
+    repave("release", "--version", "1.0")
+    ran = repave("host", "hello-v001-1", "--region", "oslo", "--logs", "2")
+    lines = [" ".join(line.split()) for line in ran.out.splitlines()]
+    assert lines[0] == "hello-v001-1 in oslo: verified"
+    assert "1 s ago 3.0 ms passed answered 200" in lines
+    assert "6 s ago 2.0 s FAILED GET /health: no answer within 2 s" in lines
+    assert lines[-2:] == ["line 0", "line 1"]
+    assert [
+        each["region"] for each in json.loads(repave("host", "hello-v001-1", "-o", "json").out)["items"]
+    ] == [
+        "oslo",
+        "paris",
+    ]
+    assert "1/2 3.0 ms" in " ".join(repave("hosts", "-o", "wide").out.split())
+    ran = repave("host", "hello-v009-1")
+    assert (ran.code, ran.out) == (1, "")
+    assert "no region has a host hello-v009-1; repave hosts lists them" in ran.err
+
+
+def test_regions_say_what_they_are_about_and_when_they_reported(
+    repave: Run, controller: ServedController
+) -> None:
+    repave("release", "--version", "1.0")
+    view = controller.sessions.views()[RegionName("paris")]
+    (name, report), *_ = view.observations.applications.items()
+    view.observations.applications[name] = replace(
+        report, groups=(replace(report.groups[0], launching=2, starting=1, destroying=4),)
+    )
+    view.reported_at = time.time() - 3 * 3600
+    (paris,) = [
+        each for each in json.loads(repave("regions", "-o", "json").out)["items"] if each["name"] == "paris"
+    ]
+    assert (paris["launching"], paris["destroying"]) == (3, 4)
+    shown = " ".join(repave("regions", "-o", "wide").out.split())
+    assert "+3 -4 3 h ago" in shown
 
 
 def test_status_of_an_application_shows_regions_groups_and_traffic(repave: Run) -> None:

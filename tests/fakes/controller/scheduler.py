@@ -61,6 +61,7 @@ from repave_protos.protocol.values import (
     HostDetail,
     HostName,
     HostPhase,
+    ProbeSample,
     RecordReport,
     RegionName,
     Welcome,
@@ -75,6 +76,10 @@ LAUNCHED_AT = 1_700_000_000.0
 TTL_SECONDS = 60
 Desired = dict[RegionName, dict[ApplicationName, DesiredState]]
 _DIGEST = Digest("d" * 64)
+_PROBES = (
+    ProbeSample(1.0, 0.003, True, "answered 200"),
+    ProbeSample(6.0, 2.0, False, "GET /health: no answer within 2 s"),
+)
 Result = TypeVar("Result")
 
 
@@ -231,19 +236,22 @@ class ObedientSessions(Sessions):
         timeout_seconds: float = 5.0,
         *,
         with_gone: bool = False,
+        host: str = "",
+        probes: int = 0,
     ) -> tuple[HostDetail, ...]:
         if not self.known[region].is_connected:
             raise RegionUnreachable(f"the agent of {region} is not connected; is repave-agent running there?")
         report = self.known[region].observations.applications.get(application)
         reports = report.groups if report is not None else ()
         there = tuple(
-            _host(each.group, number, application, log_lines)
+            _host(each.group, number, application, log_lines, probes)
             for each in reports
             if group in ("", each.group)
             for number in range(1, each.verified + 1)
         )
         gone = self.gone.get(region, ()) if with_gone else ()
-        return (*there, *(each for each in gone if group in ("", each.group)))
+        told = (*there, *(each for each in gone if group in ("", each.group)))
+        return tuple(each for each in told if host in ("", each.host))
 
     async def orphans(self, region: RegionName, timeout_seconds: float = 5.0) -> tuple[HostDetail, ...]:
         view = self.known.get(region)
@@ -252,7 +260,9 @@ class ObedientSessions(Sessions):
         return tuple(self.unwanted.get(region, ()))
 
 
-def _host(group: GroupName, number: int, application: ApplicationName, log_lines: int) -> HostDetail:
+def _host(
+    group: GroupName, number: int, application: ApplicationName, log_lines: int, probes: int
+) -> HostDetail:
     return HostDetail(
         host=HostName(f"{group}-{number}"),
         group=group,
@@ -264,6 +274,7 @@ def _host(group: GroupName, number: int, application: ApplicationName, log_lines
         age_seconds=61.0,
         healthy_seconds=60.0,
         log_tail="\n".join(f"line {line}" for line in range(log_lines)),
+        probes=_PROBES[:probes],
     )
 
 

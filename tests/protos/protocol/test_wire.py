@@ -70,6 +70,7 @@ from repave_protos.protocol.values import (
     HostTemplate,
     Notice,
     Probe,
+    ProbeSample,
     RegionName,
     Rejection,
     Report,
@@ -150,6 +151,9 @@ hosts = st.builds(
     orphan=texts,
     unclaimed_seconds=seconds,
     worn=texts,
+    probes=st.lists(
+        st.builds(ProbeSample, seconds, seconds, st.booleans(), texts), max_size=bounds.PROBE_SAMPLES_MAX
+    ).map(tuple),
 )
 probes = st.builds(
     Probe,
@@ -273,7 +277,15 @@ contents: st.SearchStrategy[Content] = st.one_of(
 )
 answers = st.builds(Answer, numbers, contents)
 questions: st.SearchStrategy[Question] = st.one_of(
-    st.builds(HostsOf, applications, groups | st.just(""), st.integers(0, bounds.LOG_LINES_MAX)),
+    st.builds(
+        HostsOf,
+        applications,
+        groups | st.just(""),
+        st.integers(0, bounds.LOG_LINES_MAX),
+        st.booleans(),
+        names | st.just(""),
+        st.integers(0, bounds.PROBE_SAMPLES_MAX),
+    ),
     st.builds(
         ReadOutput,
         applications,
@@ -330,6 +342,7 @@ HOST = HostDetail(
 )
 
 
+SAMPLE = ProbeSample(1.0, 0.003, True, "answered 200")
 WORN = Worn(HostName("h"), "age")
 
 
@@ -526,6 +539,8 @@ def test_an_agents_message_with_something_missing_or_unknown_is_refused(
         ("HostDetail.digest", Hosts((replace(HOST, digest=Digest("no")),))),
         ("HostDetail.port", Hosts((replace(HOST, port=65_536),))),
         ("HostDetail.age_seconds", Hosts((replace(HOST, age_seconds=-0.5),))),
+        ("HostDetail.probes", Hosts((replace(HOST, probes=(SAMPLE,) * 11),))),
+        ("ProbeSample.ago_seconds", Hosts((replace(HOST, probes=(replace(SAMPLE, ago_seconds=-1),)),))),
         ("HostDetail.healthy_seconds", Hosts((replace(HOST, healthy_seconds=math.nan),))),
         ("HostDetail.host", pb.Answer(hosts=pb.Hosts(hosts=[pb.HostDetail()]))),
         ("Machine.since", pb.Answer(machines=pb.Machines(machines=[pb.Machine(name="m", since=-1)]))),
@@ -633,6 +648,8 @@ def test_an_answer_of_a_newer_agent_is_a_failure_not_the_end_of_its_stream() -> 
     [
         ("HostsOf.application", HostsOf(ApplicationName(""))),
         ("HostsOf.log_lines", HostsOf(ApplicationName("shop"), "", 10_001)),
+        ("HostsOf.host", HostsOf(ApplicationName("shop"), host="a b")),
+        ("HostsOf.probes", HostsOf(ApplicationName("shop"), probes=bounds.PROBE_SAMPLES_MAX + 1)),
         ("AcceptedOf.application", AcceptedOf(ApplicationName("two words"))),
         ("ChangeMachine.machine", ChangeMachine("return", "m" * 201, "")),
         ("FindRoom.hosts", FindRoom(100_001)),

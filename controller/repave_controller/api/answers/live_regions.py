@@ -46,7 +46,10 @@ class ApplicationThere(models.ApplicationRegionItem):
 
 
 def regions(world: live.World, _: str) -> live.Parts:
-    rows = [_row(known, world) for _, known in sorted(world.regions.items())]
+    rows = [
+        _row(known, world).model_copy(update={"reported_at": None})  # else each report would send all rows
+        for _, known in sorted(world.regions.items())
+    ]
     return live.Parts(RegionsTopic(regions=rows), {})
 
 

@@ -445,6 +445,15 @@ class LogItem(BaseModel):
     trouble: str = ""
 
 
+class ProbeItem(BaseModel):
+    """One probe of a host by its region's agent."""
+
+    ago_seconds: float = Field(description="Since it was answered, or given up.")
+    took_seconds: float
+    passed: bool
+    said: str = Field(description="What the answer was.")
+
+
 class HostItem(BaseModel):
     """One host, asked of its agent just now."""
 
@@ -463,6 +472,10 @@ class HostItem(BaseModel):
     worn: str = Field(description="Why it is to be replaced; empty when it is not.")
     gone_at: datetime | None = Field(description="When it ended; null while it is there.")
     public_address: str = Field("", description="Where it is reached from outside; empty: not known.")
+    probes: list[ProbeItem] = Field(
+        [],
+        description="The newest first. Empty where not asked for, and where its balancer alone asks it.",
+    )
 
 
 class HostsAnswer(Items[HostItem]):
@@ -537,6 +550,11 @@ class RegionItem(BaseModel):
     dns: str = Field(description="How its agent keeps records in DNS; empty: it keeps none.")
     applications: int
     hosts: int
+    launching: int = Field(description="Hosts that are being made, or have not been healthy yet.")
+    destroying: int = Field(description="Hosts that are being destroyed.")
+    reported_at: datetime | None = Field(
+        description="When its last report came; null: none has since it connected."
+    )
     unused: bool = Field(description="No application is in it.")
     instance: str = Field(description="The agent that acts there, by the name of its state directory.")
     by_lease: bool = Field(description="It acts by lease, for another agent stands by.")

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
-from repave_protos.protocol.bounds import INSTANT_MAX, NAME_LENGTH_MAX, name_or_none
+from repave_protos.protocol.bounds import INSTANT_MAX, NAME_LENGTH_MAX, PROBE_SAMPLES_MAX, name_or_none
 
 NUMBER_MAX = 1 << 53
 EVENTS_MAX = 1000
@@ -122,6 +122,9 @@ class HostsQuery(RegionQuery):
         0, description="Of each host's log, the last."
     )
     host: Name = Field("", description="Only the one of this name; empty: all.")
+    probes: Annotated[Number, Field(le=PROBE_SAMPLES_MAX)] = Field(
+        0, description="Of each host, so many of its last probes."
+    )
     gone: Flag = Field(False, description="Also what is kept of hosts that failed and are gone.")
 
 

@@ -532,6 +532,15 @@ def host_item(host: HostDetail, region: RegionName, application: Application) ->
         worn=worn_text(host, region, application),
         gone_at=time_of(Instant(host.gone_at)) if host.gone_at else None,
         public_address=host.public_address,
+        probes=[
+            models.ProbeItem(
+                ago_seconds=round(each.ago_seconds, 1),
+                took_seconds=round(each.took_seconds, 4),
+                passed=each.passed,
+                said=each.said,
+            )
+            for each in host.probes
+        ],
     )
 
 
@@ -559,6 +568,7 @@ def region_item(
     other = rival.hello.instance if rival is not None else ""
     can_follow = rival is not None and rival.can_follow
     reports = region.observations.applications.values()
+    groups = [group for report in reports for group in report.groups]
     return models.RegionItem(
         name=region.region,
         connected=region.is_connected,
@@ -571,7 +581,10 @@ def region_item(
         traffic_address=region.hello.traffic_address,
         dns=dns_of(region.hello.capabilities),
         applications=len(reports),
-        hosts=sum(group.present for report in reports for group in report.groups),
+        hosts=sum(group.present for group in groups),
+        launching=sum(group.launching + group.starting for group in groups),
+        destroying=sum(group.destroying for group in groups),
+        reported_at=time_of(region.reported_at) if region.reported_at is not None else None,
         unused=is_unused,
         instance=region.hello.instance,
         by_lease=is_bound,

@@ -109,7 +109,13 @@ class Hosts:
         try:
             for name in names:
                 hosts = await self._sessions.query(
-                    region, name, query.group, query.log_lines, with_gone=query.gone
+                    region,
+                    name,
+                    query.group,
+                    query.log_lines,
+                    with_gone=query.gone,
+                    host=query.host,
+                    probes=query.probes,
                 )
                 application = self._scheduler.applications().get(name)
                 if application is not None:  # it may have gone meanwhile
