@@ -15,7 +15,7 @@ demo: set-up tools  ## The main job in about a minute: two regions, releases und
 	@$(VENV)/bin/python -m deploy.demo
 
 test: set-up tools  ## The tests, those on real HAProxy, real processes and real disks included; minutes
-	@$(VENV)/bin/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	@$(VENV)/bin/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-rigs: set-up tools  ## Long tests: a real OpenStack, where its rig is there; an installation on three machines; minutes
 	@REPAVE_TEST_RIGS=1 $(VENV)/bin/python -m pytest -m rig

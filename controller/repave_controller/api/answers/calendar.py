@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from datetime import datetime
 from functools import lru_cache
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from repave_controller.api.answers import models, views
+from repave_controller.api.answers.answer import Answer
 from repave_controller.core.domain.application import Application, Because, Observed
 from repave_controller.core.domain.freezes import Freezes, held
 from repave_controller.core.domain.instants import DAY_SECONDS, Instant
@@ -15,7 +16,7 @@ from repave_controller.core.domain.windows import Window, describe, openings
 from repave_controller.wording.render import text_of
 
 
-class SpanItem(BaseModel):
+class SpanItem(Answer):
     """A time."""
 
     begins_at: datetime
@@ -29,7 +30,7 @@ class SpecFreezeItem(SpanItem):
     reason: str
 
 
-class ApplicationTimes(BaseModel):
+class ApplicationTimes(Answer):
     """When an application's releases may move."""
 
     application: str
@@ -41,7 +42,7 @@ class ApplicationTimes(BaseModel):
     guards: list[models.BecauseItem] = Field(description="What holds its running rollout back now.")
 
 
-class CalendarAnswer(BaseModel):
+class CalendarAnswer(Answer):
     """`items`: applications with windows or freezes of their own, or that are held back now."""
 
     begins_at: datetime

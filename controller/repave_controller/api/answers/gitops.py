@@ -2,10 +2,12 @@
 
 from datetime import datetime
 
-from pydantic import BaseModel, Field
+from pydantic import Field
+
+from repave_controller.api.answers.answer import Answer
 
 
-class GitOpsFile(BaseModel):
+class GitOpsFile(Answer):
     """A spec of the folder, beside what runs."""
 
     path: str
@@ -19,7 +21,7 @@ class GitOpsFile(BaseModel):
     at: datetime
 
 
-class GitOpsItem(BaseModel):
+class GitOpsItem(Answer):
     """A repository of the settings."""
 
     name: str
@@ -33,7 +35,7 @@ class GitOpsItem(BaseModel):
     files: list[GitOpsFile]
 
 
-class GitOpsAnswer(BaseModel):
+class GitOpsAnswer(Answer):
     """All of them, by name."""
 
     items: list[GitOpsItem]

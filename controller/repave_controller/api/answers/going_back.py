@@ -2,13 +2,14 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
+from repave_controller.api.answers.answer import Answer
 from repave_controller.core.planning.going_back import RegionBack, RollbackPlan
 from repave_controller.wording.render import text_of
 
 
-class RegionBackItem(BaseModel):
+class RegionBackItem(Answer):
     """The way back of one region."""
 
     name: str
@@ -28,7 +29,7 @@ class RegionBackItem(BaseModel):
     at_least_seconds: float
 
 
-class RollbackPlanAnswer(BaseModel):
+class RollbackPlanAnswer(Answer):
     """What a rollback would do."""
 
     application: str

@@ -2,13 +2,14 @@
 
 from datetime import datetime
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
+from repave_controller.api.answers.answer import Answer
 from repave_controller.api.answers.models import Body
 from repave_controller.api.answers.queries import Name, PageQuery
 
 
-class HookItem(BaseModel):
+class HookItem(Answer):
     """A hook of the settings."""
 
     name: str
@@ -21,13 +22,13 @@ class HookItem(BaseModel):
     last_at: datetime | None
 
 
-class HooksAnswer(BaseModel):
+class HooksAnswer(Answer):
     """All hooks, by name."""
 
     items: list[HookItem]
 
 
-class DeliveryItem(BaseModel):
+class DeliveryItem(Answer):
     """One webhook that came."""
 
     hook: str
@@ -63,7 +64,7 @@ class RedeliverRequest(Body):
     by: str = Field("", max_length=100)
 
 
-class TakenAnswer(BaseModel):
+class TakenAnswer(Answer):
     """A webhook was verified and saved."""
 
     id: str

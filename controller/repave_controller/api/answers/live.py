@@ -12,6 +12,7 @@ from typing import Any, Final
 from pydantic import BaseModel, Field
 
 from repave_controller.api.answers import models, views
+from repave_controller.api.answers.answer import Answer
 from repave_controller.api.answers.summary import BecauseAlike, because_alike
 from repave_controller.core.domain.application import (
     Application,
@@ -46,7 +47,7 @@ class World:
     rows: "FleetRows"
 
 
-class FreezeNow(BaseModel):
+class FreezeNow(Answer):
     """Everything is frozen."""
 
     by: str
@@ -54,7 +55,7 @@ class FreezeNow(BaseModel):
     at: datetime
 
 
-class ShellTopic(BaseModel):
+class ShellTopic(Answer):
     """What every page shows."""
 
     frozen: FreezeNow | None
@@ -84,7 +85,7 @@ class FleetRow(models.ApplicationItem):
     known: list[str] = Field(description="Versions that serve, newest first.")
 
 
-class FleetTopic(BaseModel):
+class FleetTopic(Answer):
     """All applications; `items` hold those that the person may read."""
 
     regions: list[str] = Field(description="By name.")

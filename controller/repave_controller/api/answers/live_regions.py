@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from repave_controller.api.answers import live, models, views
+from repave_controller.api.answers.answer import Answer
 from repave_controller.core.domain.application import Application
 from repave_controller.fleet.regions import KnownRegion
 from repave_controller.wording.render import text_of
@@ -21,13 +22,13 @@ class RegionRow(models.RegionItem):
     certificate_until: datetime | None = Field(description="Null: its agent has none, or is away.")
 
 
-class RegionsTopic(BaseModel):
+class RegionsTopic(Answer):
     """All regions."""
 
     regions: list[RegionRow]
 
 
-class RegionTopic(BaseModel):
+class RegionTopic(Answer):
     """One region; `items` hold the applications there that the person may read."""
 
     region: RegionRow

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from repave_controller.api.answers.answer import Answer
 from repave_controller.api.answers.reasons import FactValue, RemedyItem
 from repave_controller.api.answers.secrets import SecretItem
 from repave_protos.daemon.printable import is_printable
@@ -19,7 +20,7 @@ REASON_LENGTH_MAX = 500
 OF_LINES = ("spec", "text", "reason", "signature")
 
 
-class Body(BaseModel):
+class Body(Answer):
     """Unknown fields are refused: they are misspelt ones. So are values of another type: "3" is no number."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -33,7 +34,7 @@ class Body(BaseModel):
         return value
 
 
-class Items(BaseModel, Generic[Item]):
+class Items(Answer, Generic[Item]):
     """Every list answers so, also an empty one."""
 
     items: list[Item]
@@ -97,7 +98,7 @@ class ReleaseRequest(PlanRequest):
     force: bool = Field(False, description="Even where a region says that it has no room.")
 
 
-class OutlineAnswer(BaseModel):
+class OutlineAnswer(Answer):
     """What a client has to know before it asks for the release."""
 
     application: str = Field(description="Whose release it is: app, or app-stack.")
@@ -149,7 +150,7 @@ class RecoveryRequest(Body):
 # ------------------------------------------------------------------------------------------------- given
 
 
-class ArtifactAnswer(BaseModel):
+class ArtifactAnswer(Answer):
     """A package that is being fetched; once `is_stored`, with its digest."""
 
     id: str
@@ -162,7 +163,7 @@ class ArtifactAnswer(BaseModel):
     has_signature: bool = Field(description="Where settings ask for one: it is there, for a release.")
 
 
-class AcceptedAnswer(BaseModel):
+class AcceptedAnswer(Answer):
     """A command was saved and is being carried out."""
 
     application: str
@@ -173,7 +174,7 @@ class AcceptedAnswer(BaseModel):
     is_joined: bool = Field(description="An equal request had started it, or all is as it asks already.")
 
 
-class TaintAnswer(BaseModel):
+class TaintAnswer(Answer):
     """The host is replaced, once a fresh one is there."""
 
     application: str
@@ -183,7 +184,7 @@ class TaintAnswer(BaseModel):
     is_joined: bool = Field(description="An equal request had been accepted already.")
 
 
-class BecauseItem(BaseModel):
+class BecauseItem(Answer):
     """One thing that is waited for."""
 
     kind: str = Field(description="What it is, such as soak, agent-away or guard.")
@@ -196,7 +197,7 @@ class BecauseItem(BaseModel):
     remedy: RemedyItem | None
 
 
-class GateItem(BaseModel):
+class GateItem(Answer):
     """What a person may let the rollout go past now."""
 
     gate: str
@@ -209,7 +210,7 @@ class GateItem(BaseModel):
     command: str
 
 
-class StepItem(BaseModel):
+class StepItem(Answer):
     """One step of a rollout."""
 
     kind: str
@@ -217,7 +218,7 @@ class StepItem(BaseModel):
     state: str = Field(description="done, running, waiting or skipped.")
 
 
-class TrackItem(BaseModel):
+class TrackItem(Answer):
     """How far one region is."""
 
     region: str
@@ -230,7 +231,7 @@ class TrackItem(BaseModel):
     origin: str = Field(description="Which served before; empty where none did.")
 
 
-class Wave(BaseModel):
+class Wave(Answer):
     """How its regions go."""
 
     bake_seconds: float
@@ -247,7 +248,7 @@ class WaveItem(Wave):
     regions: list[TrackItem]
 
 
-class PassItem(BaseModel):
+class PassItem(Answer):
     """What a person let go on."""
 
     gate: str
@@ -259,7 +260,7 @@ class PassItem(BaseModel):
     regions: list[str] = Field(description="Where; empty: in all.")
 
 
-class RolloutFields(BaseModel):
+class RolloutFields(Answer):
     """One release or rollback, without its waves."""
 
     number: int
@@ -285,7 +286,7 @@ class RolloutItem(RolloutFields):
     waves: list[WaveItem] = Field(description="Empty in a brief history.")
 
 
-class RegionGroupItem(BaseModel):
+class RegionGroupItem(Answer):
     """A server group in one region, as its agent reported it last."""
 
     name: str
@@ -309,7 +310,7 @@ class RegionGroupItem(BaseModel):
     secrets: list[SecretItem]
 
 
-class DnsItem(BaseModel):
+class DnsItem(Answer):
     """The region's record of an application in DNS."""
 
     name: str = Field(description="What clients look up; empty while its agent has not said.")
@@ -325,7 +326,7 @@ class DnsItem(BaseModel):
     )
 
 
-class ApplicationRegionItem(BaseModel):
+class ApplicationRegionItem(Answer):
     """One application in one region."""
 
     name: str
@@ -343,7 +344,7 @@ class RegionPage(Items[ApplicationRegionItem]):
     """Some regions of an application, in its order."""
 
 
-class ApplicationItem(BaseModel):
+class ApplicationItem(Answer):
     """One line about an application."""
 
     generation: str = Field(
@@ -363,7 +364,7 @@ class ApplicationItem(BaseModel):
     queued: int
 
 
-class QueuedItem(BaseModel):
+class QueuedItem(Answer):
     """A release that waits."""
 
     number: int = Field(description="Of those that ever waited, from 1.")
@@ -395,7 +396,7 @@ class ApplicationStatus(ApplicationItem):
     region_items: list[ApplicationRegionItem]
 
 
-class WhyAnswer(BaseModel):
+class WhyAnswer(Answer):
     """What an application waits for."""
 
     application: str
@@ -407,7 +408,7 @@ class WhyAnswer(BaseModel):
     )
 
 
-class GroupItem(BaseModel):
+class GroupItem(Answer):
     """A server group over all its regions."""
 
     application: str
@@ -432,20 +433,20 @@ class GroupItem(BaseModel):
     spot: bool = Field(description="Its machines may be taken back by their cloud at any time.")
 
 
-class LogItem(BaseModel):
+class LogItem(Answer):
     """Lines that one host printed. `cut`: something is missing before them. `trouble`: why there are none, of
     the host or of its region."""
 
     region: str
     host: str = ""
     group: str = ""
-    lines: list[str] = []
+    lines: list[str] = Field(default_factory=list)
     gone_at: datetime | None = None
     cut: bool = False
     trouble: str = ""
 
 
-class ProbeItem(BaseModel):
+class ProbeItem(Answer):
     """One probe of a host by its region's agent."""
 
     ago_seconds: float = Field(description="Since it was answered, or given up.")
@@ -454,7 +455,7 @@ class ProbeItem(BaseModel):
     said: str = Field(description="What the answer was.")
 
 
-class HostItem(BaseModel):
+class HostItem(Answer):
     """One host, asked of its agent just now."""
 
     name: str
@@ -484,7 +485,7 @@ class HostsAnswer(Items[HostItem]):
     unreachable: dict[str, str] = Field(description="Region to reason.")
 
 
-class WornItem(BaseModel):
+class WornItem(Answer):
     """A host that is to be replaced."""
 
     host: str
@@ -494,7 +495,7 @@ class WornItem(BaseModel):
     is_replaced: bool = Field(description="Its fresh host is being made, or it is being ended.")
 
 
-class AgeItem(BaseModel):
+class AgeItem(Answer):
     """How old and how worn the hosts of a group in one region are, as its agent reported last."""
 
     application: str
@@ -513,7 +514,7 @@ class AgeItem(BaseModel):
     worn: list[WornItem] = Field(description="At most 100 by the region's report, and those tainted.")
 
 
-class OrphanItem(BaseModel):
+class OrphanItem(Answer):
     """One host that no desired state is known to name."""
 
     name: str
@@ -535,7 +536,7 @@ class OrphansAnswer(Items[OrphanItem]):
     unreachable: dict[str, str] = Field(description="Region to reason.")
 
 
-class RegionItem(BaseModel):
+class RegionItem(Answer):
     """A region and its agent."""
 
     name: str
@@ -564,7 +565,7 @@ class RegionItem(BaseModel):
     )
 
 
-class ControllerItem(BaseModel):
+class ControllerItem(Answer):
     """A controller of the installation."""
 
     name: str
@@ -587,7 +588,7 @@ class ControllersAnswer(Items[ControllerItem]):
     problems: list[str] = Field(description="What is wrong with the database that they share.")
 
 
-class EventItem(BaseModel):
+class EventItem(Answer):
     """Something that was decided or that happened."""
 
     sequence: int
@@ -601,7 +602,7 @@ class EventItem(BaseModel):
     by: str
 
 
-class History(BaseModel):
+class History(Answer):
     """Rollouts, newest first."""
 
     items: list[RolloutItem]
@@ -609,7 +610,7 @@ class History(BaseModel):
     next: int = Field(description="Ask with cursor=this for those that follow; 0: there are no more.")
 
 
-class ImageItem(BaseModel):
+class ImageItem(Answer):
     """A package in the store."""
 
     digest: str
@@ -619,7 +620,7 @@ class ImageItem(BaseModel):
     pushed_at: datetime
 
 
-class CheckItem(BaseModel):
+class CheckItem(Answer):
     """One finding of the controller's own examination."""
 
     name: str
@@ -628,7 +629,7 @@ class CheckItem(BaseModel):
     remedy: str
 
 
-class TableItem(BaseModel):
+class TableItem(Answer):
     """A table of the store with its indexes; "free": what rows that are gone have left."""
 
     name: str
@@ -636,7 +637,7 @@ class TableItem(BaseModel):
     bytes: int
 
 
-class PackedItem(BaseModel):
+class PackedItem(Answer):
     """The packages of an application; "": those that no group, rollback or queue needs."""
 
     application: str
@@ -644,7 +645,7 @@ class PackedItem(BaseModel):
     bytes: int
 
 
-class FreedItem(BaseModel):
+class FreedItem(Answer):
     """What the next removal takes; with `at_least` there is more."""
 
     kind: str
@@ -653,7 +654,7 @@ class FreedItem(BaseModel):
     at_least: bool
 
 
-class DiskAnswer(BaseModel):
+class DiskAnswer(Answer):
     """What takes the controller's disk."""
 
     place: str
@@ -676,7 +677,7 @@ class DoctorAnswer(Items[CheckItem]):
     disk: DiskAnswer | None = None
 
 
-class RecoveryLine(BaseModel):
+class RecoveryLine(Answer):
     """One group in one region, as its agent has accepted it."""
 
     application: str
@@ -690,7 +691,7 @@ class RecoveryLine(BaseModel):
     is_stored: bool = Field(description="Its package is in this store; fresh hosts need it.")
 
 
-class RecoveryItem(BaseModel):
+class RecoveryItem(Answer):
     """One application that regions know better than the store."""
 
     application: str
@@ -712,7 +713,7 @@ class RecoveryAnswer(Items[RecoveryItem]):
 # ---------------------------------------------------------------------------------------------- problems
 
 
-class ProblemPlace(BaseModel):
+class ProblemPlace(Answer):
     """One thing that is wrong. Of a spec also where it stands; of a body the field alone."""
 
     field: str
@@ -723,7 +724,7 @@ class ProblemPlace(BaseModel):
     fix: str = ""
 
 
-class Problem(BaseModel):
+class Problem(Answer):
     """Why a request was refused, or failed (RFC 9457)."""
 
     type: str = Field(description="urn:repave:problem: and the rule.")

@@ -2,13 +2,14 @@
 
 from datetime import datetime
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
+from repave_controller.api.answers.answer import Answer
 from repave_controller.api.answers.models import Body
 from repave_controller.api.answers.queries import NUMBER_MAX
 
 
-class DeadItem(BaseModel):
+class DeadItem(Answer):
     """A notice that its target never took."""
 
     sequence: int
@@ -18,7 +19,7 @@ class DeadItem(BaseModel):
     error: str
 
 
-class NoticeTargetItem(BaseModel):
+class NoticeTargetItem(Answer):
     """A target of the settings."""
 
     name: str
@@ -36,7 +37,7 @@ class NoticeTargetItem(BaseModel):
     dead: list[DeadItem] = Field(description="The last ones that were never taken.")
 
 
-class NoticeTargetsAnswer(BaseModel):
+class NoticeTargetsAnswer(Answer):
     """All of them, by name."""
 
     items: list[NoticeTargetItem]
@@ -55,7 +56,7 @@ class NoticeTestRequest(Body):
     by: str = Field("", max_length=100)
 
 
-class ReplayAnswer(BaseModel):
+class ReplayAnswer(Answer):
     """What was begun."""
 
     target: str

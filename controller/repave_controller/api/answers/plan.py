@@ -2,8 +2,9 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
+from repave_controller.api.answers.answer import Answer
 from repave_controller.api.answers.reasons import FactValue, RemedyItem, facts_of, remedy_item
 from repave_controller.api.answers.secrets import SecretItem, secret_items
 from repave_controller.core.domain.rollout import Wave
@@ -14,14 +15,14 @@ from repave_controller.core.steps.step import describe
 from repave_controller.wording.render import text_of
 
 
-class PlanLine(BaseModel):
+class PlanLine(Answer):
     """What a step of the release would do."""
 
     kind: str
     text: str
 
 
-class PlanMoment(BaseModel):
+class PlanMoment(Answer):
     """A region once a step is entered."""
 
     new_hosts: int
@@ -30,7 +31,7 @@ class PlanMoment(BaseModel):
     seconds: float
 
 
-class PlanWave(BaseModel):
+class PlanWave(Answer):
     """Regions that go together."""
 
     regions: list[str]
@@ -42,7 +43,7 @@ class PlanWave(BaseModel):
     lockstep: bool
 
 
-class GuardItem(BaseModel):
+class GuardItem(Answer):
     """A rule, and what it says now."""
 
     rule: str
@@ -52,7 +53,7 @@ class GuardItem(BaseModel):
     remedy: RemedyItem | None
 
 
-class RatesItem(BaseModel):
+class RatesItem(Answer):
     """What hosts cost an hour, in one currency; what of it is not known is left out, never 0."""
 
     currency: str
@@ -66,7 +67,7 @@ class RatesItem(BaseModel):
     )
 
 
-class PlanRegion(BaseModel):
+class PlanRegion(Answer):
     """What it would take in one region."""
 
     name: str
@@ -82,7 +83,7 @@ class PlanRegion(BaseModel):
     moments: list[PlanMoment] = Field(description="One a step.")
 
 
-class PlanAnswer(BaseModel):
+class PlanAnswer(Answer):
     """What a release would do; `id` holds as long as nothing changes."""
 
     id: str

@@ -2,12 +2,13 @@
 
 from datetime import datetime
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
+from repave_controller.api.answers.answer import Answer
 from repave_controller.api.answers.models import REASON_LENGTH_MAX, AcceptedAnswer, Body
 
 
-class PromotionItem(BaseModel):
+class PromotionItem(Answer):
     """The newest proposal for an application."""
 
     application: str = Field(description="What it is proposed for.")
@@ -22,7 +23,7 @@ class PromotionItem(BaseModel):
     ended_at: datetime | None
 
 
-class PromotionsAnswer(BaseModel):
+class PromotionsAnswer(Answer):
     """All of them, by application."""
 
     items: list[PromotionItem]
@@ -41,7 +42,7 @@ class DismissRequest(Body):
     reason: str = Field("", max_length=REASON_LENGTH_MAX)
 
 
-class ApprovedAnswer(BaseModel):
+class ApprovedAnswer(Answer):
     """The proposal, and the release that it became."""
 
     proposal: PromotionItem

@@ -2,8 +2,9 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo
 
+from repave_controller.api.answers.answer import Answer
 from repave_protos.protocol.bounds import INSTANT_MAX, NAME_LENGTH_MAX, PROBE_SAMPLES_MAX, name_or_none
 
 NUMBER_MAX = 1 << 53
@@ -47,7 +48,7 @@ Cursor = Annotated[str, Field(max_length=CURSOR_LENGTH_MAX)]
 OFTEN = "`next` of the page before, as in every list; the same as `{}`, which wins."
 
 
-class Query(BaseModel):
+class Query(Answer):
     """Unknown names are refused: they are misspelt ones."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -1,14 +1,15 @@
 """Reasons as JSON: their kind, their facts, a command that would help, and the text for people."""
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
+from repave_controller.api.answers.answer import Answer
 from repave_controller.core.domain.reasons import Fact, Reason, Remedy
 from repave_controller.wording.render import remedy_of, text_of
 
 FactValue = str | int | float | list[str] | None
 
 
-class RemedyItem(BaseModel):
+class RemedyItem(Answer):
     """What a person could do about it."""
 
     command: str = Field(description="Of the CLI, such as promote; empty where none would help.")

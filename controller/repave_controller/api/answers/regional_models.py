@@ -2,8 +2,9 @@
 
 from datetime import datetime
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
+from repave_controller.api.answers.answer import Answer
 from repave_controller.api.answers.models import Items, SignedRequest
 from repave_controller.core.domain.bounds import REGIONS_MAX
 
@@ -17,7 +18,7 @@ class BakeRequest(SignedRequest):
     check: list[str] = Field([], max_length=100, description="Run in the package before; must end with 0.")
 
 
-class MachineItem(BaseModel):
+class MachineItem(Answer):
     """One machine of a region's pool."""
 
     region: str
@@ -36,7 +37,7 @@ class PoolAnswer(Items[MachineItem]):
     unreachable: dict[str, str] = Field(description="Region to reason.")
 
 
-class RoomAnswer(BaseModel):
+class RoomAnswer(Answer):
     """What a region's provider says of its room."""
 
     region: str
@@ -44,13 +45,13 @@ class RoomAnswer(BaseModel):
     lack: str = Field(description="Why so many more don't fit; empty: they do, as far as can be known.")
 
 
-class DoneAnswer(BaseModel):
+class DoneAnswer(Answer):
     """What was done."""
 
     text: str
 
 
-class BakedItem(BaseModel):
+class BakedItem(Answer):
     """One image in which a package is unpacked already."""
 
     region: str
@@ -63,7 +64,7 @@ class BakedItem(BaseModel):
     is_current: bool = Field(description="False: hosts have another base image now, and it is not used.")
 
 
-class BakeItem(BaseModel):
+class BakeItem(Answer):
     """One that is under way, or has failed: then `error` says why."""
 
     region: str

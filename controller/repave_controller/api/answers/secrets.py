@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
+from repave_controller.api.answers.answer import Answer
 from repave_protos.protocol.values import SecretReference
 
 
-class SecretItem(BaseModel):
+class SecretItem(Answer):
     """Where a secret of hosts is kept; what it is only hosts and their agent know."""
 
     name: str

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from repave_controller.api.answers import models, views
+from repave_controller.api.answers.answer import Answer
 from repave_controller.core.domain.application import Application, Because, Instant, Observed
 from repave_controller.core.domain.rollout import Rollout, Track
 from repave_controller.core.rollout import drains
@@ -26,7 +27,7 @@ COUNTS = ("launching", "starting", "healthy", "verified", "unhealthy", "failed",
           "in_flight", "launched_total", "destroyed_total")  # fmt: skip
 
 
-class Alike(BaseModel):
+class Alike(Answer):
     """How many there are, and what the first are called."""
 
     count: int
@@ -79,7 +80,7 @@ class ApplicationSummary(models.ApplicationItem):
     waits_left: int = Field(description="What is waited for besides.")
 
 
-class WhySummary(BaseModel):
+class WhySummary(Answer):
     """What an application waits for, that fits a screen."""
 
     application: str

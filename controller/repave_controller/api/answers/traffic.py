@@ -2,13 +2,14 @@
 
 from datetime import UTC, datetime
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
+from repave_controller.api.answers.answer import Answer
 from repave_controller.core.domain.application import Application
 from repave_controller.operations.traffic import Figures, GroupFigures
 
 
-class GroupTrafficItem(BaseModel):
+class GroupTrafficItem(Answer):
     """One server group, over all regions that were asked. Each column has a number for each slot."""
 
     name: str
@@ -21,7 +22,7 @@ class GroupTrafficItem(BaseModel):
     )
 
 
-class FlipItem(BaseModel):
+class FlipItem(Answer):
     """From then on a region's balancer split requests so."""
 
     at: float = Field(description="Unix time.")
@@ -31,7 +32,7 @@ class FlipItem(BaseModel):
     )
 
 
-class TrafficAnswer(BaseModel):
+class TrafficAnswer(Answer):
     """What the balancers have counted. Slots without any request before the first are left out."""
 
     application: str

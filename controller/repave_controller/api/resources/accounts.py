@@ -6,8 +6,9 @@ from functools import partial
 from typing import Annotated
 
 from aiohttp import web
-from pydantic import AfterValidator, BaseModel, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from repave_controller.api.answers.answer import Answer
 from repave_controller.api.answers.models import Body, Items
 from repave_controller.api.answers.queries import EVENTS_MAX, OFTEN, Flag, Number, PageQuery, Query
 from repave_controller.api.answers.queries import Name as QueryName
@@ -143,14 +144,14 @@ class AuditQuery(Query):
     newest: Flag = Field(False, description="The last ones instead of the first.")
 
 
-class ScopeItem(BaseModel):
+class ScopeItem(Answer):
     """A role for applications."""
 
     role: str
     applications: str
 
 
-class WhoAnswer(BaseModel):
+class WhoAnswer(Answer):
     """Who calls."""
 
     name: str
@@ -166,7 +167,7 @@ class WhoAnswer(BaseModel):
     csrf: str = Field("", description="Of a browser's session: what its writes show as X-Repave-CSRF.")
 
 
-class TokenItem(BaseModel):
+class TokenItem(Answer):
     """A token, without its secret."""
 
     id: str
@@ -184,7 +185,7 @@ class TokenItem(BaseModel):
     revoked_by: str
 
 
-class NewTokenAnswer(BaseModel):
+class NewTokenAnswer(Answer):
     """A new token. It is not shown again."""
 
     token: str
@@ -195,7 +196,7 @@ class TokensAnswer(Items[TokenItem]):
     """Tokens, newest first."""
 
 
-class TrustItem(BaseModel):
+class TrustItem(Answer):
     """Jobs that may log in."""
 
     id: str
@@ -212,7 +213,7 @@ class TrustsAnswer(Items[TrustItem]):
     """The first one that a job's token fits counts."""
 
 
-class RoleItem(BaseModel):
+class RoleItem(Answer):
     """Who has a role for applications."""
 
     to: str
@@ -220,21 +221,21 @@ class RoleItem(BaseModel):
     applications: str
 
 
-class TeamItem(BaseModel):
+class TeamItem(Answer):
     """Who is in a team."""
 
     name: str
     members: list[str]
 
 
-class RolesAnswer(BaseModel):
+class RolesAnswer(Answer):
     """The roles of the installation."""
 
     items: list[RoleItem]
     teams: list[TeamItem]
 
 
-class AuditItem(BaseModel):
+class AuditItem(Answer):
     """A row: `text` is JSON, and exactly what `hash` is of."""
 
     number: int

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from aiohttp import web
-from pydantic import BaseModel, Field
+from pydantic import Field
 
+from repave_controller.api.answers.answer import Answer
 from repave_controller.api.answers.models import CheckItem, Items, SignedRequest
 from repave_controller.api.answers.queries import PageQuery
 from repave_controller.api.answers.regional_models import DoneAnswer
@@ -28,7 +29,7 @@ SOON = 0.25
 """Of a certificate's life: with less than that left the agent should have renewed long ago."""
 
 
-class TokenAnswer(BaseModel):
+class TokenAnswer(Answer):
     """What makes a machine the agent of a region, once. It is shown once."""
 
     region: str
@@ -50,7 +51,7 @@ class RotateRequest(SignedRequest):
     now: bool = Field(False, description="Trust the former one no longer: every agent must join again.")
 
 
-class AgentItem(BaseModel):
+class AgentItem(Answer):
     """An agent that joined, with its newest certificate."""
 
     name: str = Field(description="Region and agent.")

@@ -4,8 +4,9 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from aiohttp import web
-from pydantic import BaseModel, Field
+from pydantic import Field
 
+from repave_controller.api.answers.answer import Answer
 from repave_controller.api.answers.models import SPEC_LENGTH_MAX, Body, Items
 from repave_controller.api.answers.queries import Name, PageQuery, Query
 from repave_controller.api.answers.views import time_of
@@ -38,7 +39,7 @@ class SpecQuery(Query):
     group: Name = Field("", description="Its name; empty: the newest one.")
 
 
-class SpecAnswer(BaseModel):
+class SpecAnswer(Answer):
     """The spec that a server group was made of."""
 
     application: str
@@ -48,7 +49,7 @@ class SpecAnswer(BaseModel):
     text: str
 
 
-class DraftItem(BaseModel):
+class DraftItem(Answer):
     """A plan that was shown."""
 
     id: str
@@ -82,7 +83,7 @@ class RehearsalRequest(Body):
     )
 
 
-class RehearsalAnswer(BaseModel):
+class RehearsalAnswer(Answer):
     """What `repave simulate -o json` prints. Times are seconds from the release command."""
 
     application: str

@@ -5,8 +5,9 @@ from datetime import datetime
 from typing import Annotated
 
 from aiohttp import web
-from pydantic import BaseModel, Field
+from pydantic import Field
 
+from repave_controller.api.answers.answer import Answer
 from repave_controller.api.answers.calendar import CalendarAnswer, times_of
 from repave_controller.api.answers.models import REASON_LENGTH_MAX, Body
 from repave_controller.api.answers.queries import CalendarQuery
@@ -44,7 +45,7 @@ class FreezeRequest(FreezeSection):
     by: str = Field("", max_length=100, description="Who asks, for the log of events.")
 
 
-class FullFreezeItem(BaseModel):
+class FullFreezeItem(Answer):
     """Who froze everything, when, why."""
 
     by: str
@@ -52,7 +53,7 @@ class FullFreezeItem(BaseModel):
     at: datetime
 
 
-class FreezeItem(BaseModel):
+class FreezeItem(Answer):
     """A freeze that a person added."""
 
     id: str
@@ -66,7 +67,7 @@ class FreezeItem(BaseModel):
     added_at: datetime
 
 
-class FreezesAnswer(BaseModel):
+class FreezesAnswer(Answer):
     """The freezes of the whole installation."""
 
     everything: FullFreezeItem | None = Field(description="Null unless everything is frozen.")

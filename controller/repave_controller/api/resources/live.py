@@ -11,8 +11,8 @@ from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 
 from aiohttp import web
-from pydantic import BaseModel
 
+from repave_controller.api.answers.answer import Answer
 from repave_controller.api.answers.live import FleetRows, Parts, World
 from repave_controller.api.answers.live_regions import TOPICS
 from repave_controller.api.answers.queries import LIVE_TOPICS_MAX, LiveQuery
@@ -32,7 +32,7 @@ WINDOW_SECONDS = 0.5
 """A topic is made at most once in so long."""
 
 
-class LiveMessage(BaseModel):
+class LiveMessage(Answer):
     """What the stream has: an event named as the topic, with its snapshot as data. `reset`: what the tab has
     kept is of another controller, or of one that has begun anew."""
 

@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 
 import structlog
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
+from repave_controller.api.answers.answer import Answer
 from repave_controller.api.answers.models import Body, Items
 from repave_controller.api.answers.queries import PageQuery
 from repave_controller.api.answers.views import time_of
@@ -90,7 +91,7 @@ class FinishRequest(HandleRequest):
     error_description: str = Field("", max_length=PARAMETER_MAX)
 
 
-class CallbackQuery(BaseModel):
+class CallbackQuery(Answer):
     """What the issuer sends a browser back with; it may say more."""
 
     model_config = ConfigDict(extra="ignore")
@@ -101,7 +102,7 @@ class CallbackQuery(BaseModel):
     error_description: str = Field("", max_length=PARAMETER_MAX, description="The same in words.")
 
 
-class WaysAnswer(BaseModel):
+class WaysAnswer(Answer):
     """How people log in. With a token of an admin they always can."""
 
     issuer: str = Field(description="Of OpenID Connect; empty: tokens only.")
@@ -109,7 +110,7 @@ class WaysAnswer(BaseModel):
     browser: bool
 
 
-class DeviceAnswer(BaseModel):
+class DeviceAnswer(Answer):
     """What to show a person who logs in on another device."""
 
     handle: str
@@ -120,7 +121,7 @@ class DeviceAnswer(BaseModel):
     interval_seconds: float
 
 
-class PolledAnswer(BaseModel):
+class PolledAnswer(Answer):
     """Either still pending, or a token."""
 
     pending: bool
@@ -130,14 +131,14 @@ class PolledAnswer(BaseModel):
     expires_at: datetime | None = None
 
 
-class BrowserAnswer(BaseModel):
+class BrowserAnswer(Answer):
     """Where the browser goes."""
 
     handle: str
     url: str
 
 
-class PersonItem(BaseModel):
+class PersonItem(Answer):
     """Who has logged in with the issuer, as of the last time."""
 
     name: str
