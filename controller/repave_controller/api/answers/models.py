@@ -440,7 +440,7 @@ class LogItem(Answer):
     region: str
     host: str = ""
     group: str = ""
-    lines: list[str] = Field(default_factory=list)
+    lines: list[str] = Field([])
     gone_at: datetime | None = None
     cut: bool = False
     trouble: str = ""
