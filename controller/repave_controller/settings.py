@@ -1,6 +1,7 @@
 """The settings of a controller: /etc/repave/controller.toml, REPAVE_CONTROLLER_* and their defaults."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -439,6 +440,96 @@ class NotifySettings(Settings):
     allow: Annotated[str, BeforeValidator(_line), AfterValidator(_hosts)] = ""
 
 
+SourceKind = Literal["prometheus", "graphite", "influxdb", "datadog", "cloudwatch", "http", "file"]
+WAY = r"([A-Za-z_][A-Za-z0-9_-]*|\[([0-9]+|\*)\])(\.[A-Za-z_][A-Za-z0-9_-]*|\[([0-9]+|\*)\])*"
+"""Of values in JSON."""
+Way = Annotated[
+    str, of_form(f"({WAY})?", "the way to values in JSON, such as data.points[*].value or [*][1]")
+]
+NEEDED: Mapping[str, tuple[str, ...]] = {
+    "prometheus": ("url",),
+    "graphite": ("url",),
+    "influxdb": ("url", "database"),
+    "datadog": ("key", "application_key"),
+    "cloudwatch": ("region", "credentials"),
+    "http": ("url", "values"),
+    "file": ("path",),
+}
+OF_KIND: Mapping[str, tuple[str, ...]] = {
+    "database": ("influxdb",),
+    "key": ("datadog",),
+    "application_key": ("datadog",),
+    "region": ("cloudwatch",),
+    "credentials": ("cloudwatch",),
+    "values": ("http",),
+    "times": ("http",),
+    "path": ("file",),
+    "token": ("prometheus", "graphite", "influxdb", "http"),
+    "user": ("prometheus", "graphite", "influxdb", "http"),
+}
+"""Settings that only sources of these kinds have."""
+
+
+def _metrics_url(text: str) -> str:
+    if text and (not re.match(rf"https?://{HOST}(/|\?|\Z)", text) or re.search(r"[#\s]", text)):
+        raise ValueError("expected https://HOST/... or http://HOST/..., without a user, spaces or #")
+    return text
+
+
+class MetricsSource(Settings):
+    """Where analyses of canaries read numbers; specs name it, and can't say where it is. `token`: a file with
+    a bearer token; or `user`, and `password`: a file. Of `datadog` `key` and `application_key` are files, of
+    `cloudwatch` `credentials`, as AWS has it. Of `http` the `url` has placeholders, and `values` and `times`
+    say where they are in the JSON. `authority`: PEM of a private one. `allow`: networks of a link. Only specs
+    of `apps` (globs) may use it."""
+
+    kind: SourceKind
+    url: Annotated[str, Field(max_length=2000), AfterValidator(_metrics_url)] = ""
+    token: Path | None = None
+    user: Annotated[str, Field(max_length=200), of_form("[^:]*", "a user without a colon")] = ""
+    password: Path | None = None
+    database: Annotated[str, Field(max_length=200)] = ""
+    key: Path | None = None
+    application_key: Path | None = None
+    region: Annotated[str, of_form("([a-z0-9-]+)?", "a region such as eu-central-1")] = ""
+    credentials: Path | None = None
+    values: Way = ""
+    times: Way = ""
+    path: Path | None = None
+    authority: Path | None = None
+    allow: Annotated[str, BeforeValidator(_line), AfterValidator(_hosts)] = ""
+    seconds: Annotated[float, Field(ge=0.1, le=120)] = 15.0
+    apps: Globs = ("*",)
+
+    @model_validator(mode="after")
+    def _check(self) -> "MetricsSource":
+        for name in NEEDED[self.kind]:
+            if not getattr(self, name):
+                raise ValueError(f'kind = "{self.kind}" needs {name}')
+        for name, kinds in OF_KIND.items():
+            if getattr(self, name) and self.kind not in kinds:
+                raise ValueError(f"{name} is for {' and '.join(kinds)}, not for {self.kind}")
+        if bool(self.user) != (self.password is not None) or (self.user and self.token is not None):
+            raise ValueError("give token, or user and password; token and password are paths of files")
+        return self
+
+
+class AnalysisSettings(Settings):
+    """How canaries are judged: `sources` of metrics beside the balancer's own numbers, by the names that
+    specs have for them. `at_once`: so many analyses are made at a time."""
+
+    sources: Annotated[dict[Named, MetricsSource], BeforeValidator(table)] = Field(default={})
+    at_once: Annotated[int, Field(ge=1, le=100)] = 8
+
+    @model_validator(mode="after")
+    def _check(self) -> "AnalysisSettings":
+        if "balancer" in self.sources:
+            raise ValueError(
+                "sources: balancer is what the balancers themselves have counted: call it otherwise"
+            )
+        return self
+
+
 class ControllerSettings(Settings):
     """`state` holds the store (controller.db), unless that is in PostgreSQL, and the packages (images/).
 
@@ -468,6 +559,7 @@ class ControllerSettings(Settings):
     artifacts: ArtifactsSettings = ArtifactsSettings()
     signatures: Signatures = Field(default={})
     logs: LogSettings = LogSettings()
+    analysis: AnalysisSettings = AnalysisSettings()
     oidc: OidcSettings = OidcSettings()
     hooks: Annotated[dict[Named, HookSettings], BeforeValidator(table)] = Field(default={})
     gitops: Annotated[dict[Named, GitOpsSettings], BeforeValidator(table)] = Field(default={})

@@ -16,6 +16,7 @@ CHAPTERS: dict[str, tuple[str, ...]] = {
         "docs/spec.md",
         "docs/strategies.md",
         "docs/guards.md",
+        "docs/metrics-sources.md",
         "docs/simulate.md",
         "docs/renewal.md",
         "docs/artifacts.md",

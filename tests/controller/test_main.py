@@ -183,6 +183,8 @@ def test_show_config_tells_where_each_setting_came_from(
         "signatures = {} # default",
         "logs.format = auto # default",
         "logs.level = info # default",
+        "analysis.sources = {} # default",
+        "analysis.at_once = 8 # default",
         "oidc.issuer = # default",
         "oidc.client_id = # default",
         "oidc.client_secret_file = None # default",

@@ -234,6 +234,7 @@ def test_the_settings_files_shown_are_taken(block: Block, tmp_path: Path) -> Non
         "notifications.md",
         "gitops.md",
         "promotion.md",
+        "metrics-sources.md",
     )
     if block.document.rpartition("/")[2] in of_controller:
         load_settings(ControllerSettings, file, {}, "REPAVE_CONTROLLER_")

@@ -62,7 +62,8 @@ def presigned(bucket: Bucket, key: str, keys: Keys, at: float, seconds: int, met
     )
     request = "\n".join((method, url.raw_path, query, f"host:{_host(url)}", "", "host", "UNSIGNED-PAYLOAD"))
     to_sign = "\n".join((ALGORITHM, time, scope, hashlib.sha256(request.encode()).hexdigest()))
-    signature = hmac.digest(_key(keys, bucket, time[:8]), to_sign.encode(), hashlib.sha256).hex()
+    signing = signing_key(keys, time[:8], bucket.region, "s3")
+    signature = hmac.digest(signing, to_sign.encode(), hashlib.sha256).hex()
     return URL(f"{url}?{query}&X-Amz-Signature={signature}", encoded=True)
 
 
@@ -81,9 +82,10 @@ def keys_of(text: str) -> Keys:
         raise ValueError("it has no [default] with aws_access_key_id and aws_secret_access_key") from None
 
 
-def _key(keys: Keys, bucket: Bucket, day: str) -> bytes:
+def signing_key(keys: Keys, day: str, region: str, service: str) -> bytes:
+    """Of a day, a region and a service; `day` as in 20130524."""
     key = f"AWS4{keys.secret}".encode()
-    for word in (day, bucket.region, "s3", "aws4_request"):
+    for word in (day, region, service, "aws4_request"):
         key = hmac.digest(key, word.encode(), hashlib.sha256)
     return key
 
