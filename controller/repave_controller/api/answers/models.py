@@ -440,7 +440,7 @@ class LogItem(Answer):
     region: str
     host: str = ""
     group: str = ""
-    lines: list[str] = Field([])
+    lines: list[str] = Field(default=[])
     gone_at: datetime | None = None
     cut: bool = False
     trouble: str = ""
