@@ -78,6 +78,27 @@ def test_a_rollout_is_followed_approved_and_seen_to_its_end(stage: Stage, page: 
     assert stage.ended()["phase"] == "succeeded"
     expect(page.locator(".rollout-lead")).to_contain_text("succeeded")
     expect(page.get_by_role("button", name="Approve")).to_have_count(0)
+    expect(page.get_by_text("No requests are known of then")).to_be_visible()
+
+
+def test_hosts_open_beside_the_page_from_a_square_or_by_key(released: Stage, tab: Watched) -> None:
+    page = tab.page
+    group = released.get("applications")["items"][0]["serving"]
+    page.goto("/regions/paris")
+    squares = page.get_by_role("button", name=re.compile(f"^{group}: "))
+    squares.click(position={"x": 3, "y": 3})
+    panel = page.get_by_role("complementary", name="Host", exact=True)
+    expect(panel.locator(".probes li").first).to_contain_text("answered 200")
+    expect(page.get_by_role("heading", level=1)).to_have_text("paris")
+    assert tab.violations() == []
+    page.keyboard.press("Escape")
+    expect(panel).to_have_count(0)
+    expect(squares).to_be_focused()
+    page.keyboard.press("Enter")
+    page.get_by_role("complementary", name="Hosts").get_by_role("link", name=f"{group}-1").click()
+    expect(panel).to_contain_text("Healthy for")
+    page.set_viewport_size(PHONE)
+    assert tab.overflow() == []
 
 
 def test_what_one_person_freezes_the_other_sees_and_thaws(stage: Stage, open_tab: Open) -> None:

@@ -123,6 +123,13 @@ def test_a_token_logs_a_browser_in_and_the_way_leads_back(tmp_path: Path, browse
         page.get_by_role("button", name="Log in").click()
         expect(page.get_by_text("admin", exact=True)).to_be_visible()
         assert page.url.endswith("/?view=matrix")
+        issuer = {"issuer": "https://id.example", "browser": True, "device": False}
+        page.route("**/v1/login", lambda route: route.fulfill(json=issuer))
+        page.route("**/login/oidc", lambda route: route.fulfill(status=303, headers={"Location": "/"}))
+        page.goto("/login?next=/queue")
+        page.get_by_role("link", name="Continue with id.example").click()
+        page.wait_for_url("**/queue")
+        page.unroute_all()
         page.get_by_role("button", name="Log out").click()
         expect(page.get_by_role("heading", name="Log in to repave")).to_be_visible()
 

@@ -2,7 +2,7 @@
 // How the traffic of an application's server groups fares, as its balancers count it: four charts on one time.
 
 import { get, part } from "./api.js";
-import { Ago, Problem, colour, themed } from "./parts.js";
+import { Ago, Problem, colour, themed, useLoaded } from "./parts.js";
 import uPlot from "./vendor/uplot.js";
 import { html, useEffect, useRef, useState } from "./vendor/preact.js";
 import { counted, duration, number, percent } from "./words.js";
@@ -28,6 +28,36 @@ const KINDS = [
 /** @param {number} value */
 function rounded(value) { return number(value >= 100 ? Math.round(value) : Number(value.toPrecision(2))); }
 
+/** What was, for a rollout that has ended: as long as agents keep it.
+ * @param {{app: string, since: number, until: number}} props milliseconds */
+export function PastCharts({ app, since, until }) {
+  const { data, problem } = useLoaded(() => get(`applications/${part(app)}/traffic`, { since: Math.floor(since / 1000) }), [app, since]);
+  if (!data) return html`<${Problem} problem=${problem} />`;
+  const traffic = before(data, until / 1000);
+  const groups = newestFirst(traffic.items).filter((each) => each.requests.some(Boolean)).slice(0, TONES.length);
+  if (!groups.length) return html`<p class="nothing">No requests are known of then. Agents count them for a day, and begin anew when they are restarted.</p>`;
+  return html`<div class="charts"><${Legend} groups=${groups} /><div class="chart-grid">${KINDS.map((kind) => html`<${Chart} key=${kind.title} kind=${kind} groups=${groups} traffic=${traffic} />`)}</div><${Switches} flips=${traffic.flips} /></div>`;
+}
+
+/** @param {Traffic} traffic
+ * @param {number} until
+ * @returns {Traffic} */
+function before(traffic, until) {
+  const found = traffic.at.findIndex((at) => at > until);
+  const end = found < 0 ? traffic.at.length : found;
+  return {
+    ...traffic,
+    at: traffic.at.slice(0, end),
+    items: traffic.items.map((each) => ({ ...each, requests: each.requests.slice(0, end), errors: each.errors.slice(0, end), share: each.share.slice(0, end), response_ms: each.response_ms.slice(0, end) })),
+    flips: traffic.flips.filter((each) => each.at <= until),
+  };
+}
+
+/** @param {{groups: Group[]}} props */
+function Legend({ groups }) {
+  return html`<ul class="chart-legend" aria-label="Server groups">${groups.map((each, index) => html`<li key=${each.name}><${Stroke} index=${index} />${each.name}${each.version ? html` <code>${each.version}</code>` : null}</li>`)}</ul>`;
+}
+
 /** Charts of one application, over all regions or in one; asked again while the tab is seen.
  * @param {{app: string, region?: string}} props */
 export function TrafficCharts({ app, region = "" }) {
@@ -38,7 +68,7 @@ export function TrafficCharts({ app, region = "" }) {
   const unknown = Object.entries(traffic.unknown);
   return html`<div class="charts">
     <div class="toolbar"><div class="filter" role="group" aria-label="Time">${SPANS.map(([seconds, text]) => html`<button key=${seconds} type="button" aria-pressed=${span === seconds} onClick=${() => setSpan(seconds)}>${text}</button>`)}</div>
-      ${groups.length ? html`<ul class="chart-legend" aria-label="Server groups">${groups.map((each, index) => html`<li key=${each.name}><${Stroke} index=${index} />${each.name}${each.version ? html` <code>${each.version}</code>` : null}</li>`)}</ul>` : null}
+      ${groups.length ? html`<${Legend} groups=${groups} />` : null}
     </div>
     ${groups.length === 0
       ? html`<p class="nothing">${unknown.length && !traffic.at.length ? "No requests are known of." : `No requests in the last ${duration(span)}. They appear here as the region's balancer counts them.`}</p>`

@@ -6,7 +6,7 @@ import { connection, follow, onDenied, topic } from "./live.js";
 import { recognise, who } from "./may.js";
 import { post } from "./api.js";
 import { Ago, Button, Confirm, Loading, Problem, themeChanged, themed, useKeys } from "./parts.js";
-import { begin, match, navigate, path, query } from "./router.js";
+import { begin, match, navigate, path, query, returned } from "./router.js";
 import { routes } from "./routes.js";
 import { effect, html, render, signal, useEffect, useRef, useState } from "./vendor/preact.js";
 
@@ -46,8 +46,12 @@ function load(route, params) {
 effect(() => {
   const { module, route, params } = shown.value;
   if (!isKnown.value || !route || route.open) return follow([]);
-  if (module) follow(["shell", ...(module.topics?.(params, query.value) ?? [])]);
+  if (module) follow(["shell", ...beside(query.value.host ?? query.value.hosts), ...(module.topics?.(params, query.value) ?? [])]);
 });
+
+/** What the panel beside a page follows, for `?host=REGION/NAME`.
+ * @param {string | undefined} place */
+function beside(place) { return place?.includes("/") ? [`region:${place.split("/")[0]}`] : []; }
 
 /** Who reads with their ears, or goes by keyboard, begins at the heading of a new page.
  * @param {string} at
@@ -76,7 +80,17 @@ function App() {
         ${!route ? html`<${Missing} />` : module && isKnown.value ? html`<${module.default} key=${path.value} params=${params} query=${query.value} />` : problem || startProblem.value ? null : html`<${Loading} />`}
       </main>
     </div>
+    <${Beside} />
     <${Keys} />`;
+}
+
+/** A host, or those of a group, over whatever page it was opened from. */
+function Beside() {
+  const [module, setModule] = useState(/** @type {any} */ (null));
+  const { host = "", hosts = "" } = query.value;
+  const is_open = isKnown.value && (host || hosts).includes("/");
+  useEffect(() => { if (is_open && !module) import("./panel.js").then((found) => setModule(() => found), () => {}); }, [is_open]);
+  return is_open && module ? html`<${module.Panel} host=${host} hosts=${hosts} />` : null;
 }
 
 function Missing() {
@@ -90,6 +104,7 @@ function Navigation() {
   const links = (/** @type {string} */ part) => routes.filter((each) => each.nav === part).map((each) => html`<a key=${each.path} href=${each.path} aria-current=${is_here(each.path, at) ? "page" : undefined}><${Icon} name=${each.icon ?? ""} />${each.title}</a>`);
   return html`<header class=${`nav ${is_open ? "is-open" : ""}`}>
     <div class="nav-head"><a class="mark" href="/" aria-label="repave, the fleet"><${Mark} />repave</a>
+      <${Linked} />
       <button type="button" class="quiet fold" aria-expanded=${is_open} aria-controls="nav" onClick=${() => setOpen(!is_open)}><${Icon} name="menu" /><span class="sr">Menu</span></button></div>
     <nav id="nav" aria-label="Screens"><div class="nav-part">${links("main")}</div><div class="nav-part">${links("tools")}</div></nav>
     <div class="nav-foot"><${Connection} /><${Person} /><${Theme} /></div>
@@ -103,6 +118,12 @@ function is_here(path, at) { return path === "/" ? at === "/" || at.startsWith("
 function Connection() {
   const texts = /** @type {Record<string, string>} */ ({ live: "Live", lost: "Reconnecting", connecting: "Connecting", resting: "Resting" });
   return html`<span class=${`connection is-${connection.value}`} role="status"><span class="dot" aria-hidden="true"></span>${texts[connection.value]}</span>`;
+}
+
+/** The same while the menu is folded. */
+function Linked() {
+  const is_live = connection.value === "live";
+  return html`<span class=${`linked is-${connection.value}`} aria-hidden="true"><span class="dot"></span>${is_live ? "Live" : connection.value === "lost" ? "Reconnecting" : ""}</span>`;
 }
 
 function Person() {
@@ -160,6 +181,7 @@ async function start() {
   try {
     await recognise();
     isKnown.value = true;
+    returned();
   } catch (problem) {
     if (/** @type {{status?: number}} */ (problem).status === 401) toLogin();
     else startProblem.value = problem;

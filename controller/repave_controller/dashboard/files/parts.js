@@ -1,7 +1,7 @@
 // @ts-check
 // What screens are built of. Texts from outside are always text nodes here.
 
-import { Problem as ApiProblem } from "./api.js";
+import { Problem as ApiProblem, get } from "./api.js";
 import { asker } from "./asking.js";
 import { query, setQuery } from "./router.js";
 import { html, signal, useEffect, useId, useRef, useState } from "./vendor/preact.js";
@@ -226,7 +226,8 @@ export function Table({ rows, columns, id, label, initial = "", name = "sort", e
   const sorted = by?.sort ? [...rows].sort((one, other) => compare(/** @type {any} */ (by).sort(one), /** @type {any} */ (by).sort(other)) * (is_down ? -1 : 1)) : rows;
   const turn = (/** @type {string} */ key) => setQuery({ [name]: order === key ? `-${key}` : key });
   if (!rows.length && empty) return html`<div class="nothing">${empty}</div>`;
-  return html`<div class="table-wrap"><table aria-label=${label}>
+  const orders = rows.length > 1 ? columns.filter((each) => each.sort) : [];
+  return html`<div class="table-wrap">${orders.length > 1 ? html`<div class="sort-by"><label>Sort by <select value=${by?.key ?? ""} onChange=${(/** @type {any} */ event) => setQuery({ [name]: event.target.value })}>${by ? null : html`<option value=""></option>`}${orders.map((each) => html`<option key=${each.key} value=${each.key}>${each.title}</option>`)}</select></label>${by ? html`<button type="button" class="quiet" onClick=${() => turn(by.key)} aria-label=${is_down ? "From the other end" : "Turn the order round"}>${is_down ? "↓" : "↑"}</button>` : null}</div>` : null}<table aria-label=${label}>
     <thead><tr>${columns.map((each) => html`<th key=${each.key} scope="col" class=${cell(each)} aria-sort=${by === each ? (is_down ? "descending" : "ascending") : undefined}>
       ${each.sort ? html`<button type="button" class="sort" onClick=${() => turn(each.key)}>${each.title}<span aria-hidden="true">${by === each ? (is_down ? "↓" : "↑") : ""}</span></button>` : each.title}
     </th>`)}</tr></thead>
@@ -283,9 +284,9 @@ export function hostsText(group) {
   return said.join(", ") || "no hosts";
 }
 
-/** One square a host, on a canvas: thousands cost nothing.
- * @param {{group: Record<string, any>, label: string, size?: number, width?: number}} props */
-export function HostGrid({ group, label, size = 9, width = 240 }) {
+/** One square a host, on a canvas: thousands cost nothing. A press opens the host, or by keyboard all of them, beside the page.
+ * @param {{group: Record<string, any>, label: string, size?: number, width?: number, region: string}} props */
+export function HostGrid({ group, label, size = 9, width = 240, region }) {
   const canvas = useRef(/** @type {HTMLCanvasElement | null} */ (null));
   const counts = HOST_KINDS.map(([name]) => Number(group[name]) || 0);
   const there = counts.reduce((sum, each) => sum + each, 0);
@@ -298,7 +299,27 @@ export function HostGrid({ group, label, size = 9, width = 240 }) {
   const key = counts.join() + missing;
   useEffect(() => { if (canvas.current) drawHosts(canvas.current, counts, missing, across, size); }, [key, across, size, themed.value]);
   const box = { width: `${columns * (size + 2) - 2}px`, height: `${rows * (size + 2) - 2}px` };
-  return html`<span class="hosts-room" ref=${place}><canvas ref=${canvas} class="hosts" role="img" aria-label=${`${label}: ${hostsText(group)}`} title=${hostsText(group)} width=${(columns * (size + 2) - 2) * 2} height=${(rows * (size + 2) - 2) * 2} style=${box}></canvas></span>`;
+  const open = (/** @type {MouseEvent} */ event) => {
+    const index = event.detail ? Math.floor(event.offsetY / (size + 2)) * across + Math.floor(event.offsetX / (size + 2)) : there;
+    openHost(region, group.name, counts, index);
+  };
+  return html`<span class="hosts-room" ref=${place}><button type="button" class="hosts-button" onClick=${open} disabled=${!there} aria-label=${`${label}: ${hostsText(group)}`} title=${hostsText(group)}><canvas ref=${canvas} class="hosts" aria-hidden="true" width=${(columns * (size + 2) - 2) * 2} height=${(rows * (size + 2) - 2) * 2} style=${box}></canvas></button></span>`;
+}
+
+/** The host whose square is the one of this index, or the group's hosts where there is none.
+ * @param {string} region
+ * @param {string} group
+ * @param {number[]} counts of each kind
+ * @param {number} index */
+async function openHost(region, group, counts, index) {
+  let left = index;
+  const kind = counts.findIndex((count) => { left -= count; return left < 0; });
+  const phase = HOST_KINDS[kind]?.[0];
+  const all = { hosts: `${region}/${group}`, host: "" };
+  if (!phase) return void setQuery(all);
+  const said = await get("hosts", { region, group }).catch(() => null);
+  const found = said?.items.filter((/** @type {Record<string, any>} */ each) => each.phase === phase)[left + (counts[kind] ?? 0)];
+  setQuery(found ? { host: `${region}/${found.name}`, hosts: "" } : all);
 }
 
 /** One for all: what each element that is watched does with its new width.

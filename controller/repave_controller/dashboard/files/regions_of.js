@@ -64,7 +64,7 @@ export function GroupLine({ group, target, place }) {
     <${Weight} bp=${group.weight_bp} wanted=${group.wanted_weight_bp} tone=${toneOf(group, target)} label=${label} />
     <span class="num share">${percent(group.weight_bp)}</span>
     <span class="num faint ready" title=${hostsText(group)}>${number(group.verified)}/${number(group.size)}</span>
-    <${HostGrid} group=${group} label=${label} size=${group.size > 120 ? 5 : 9} width=${group.size > 120 ? 420 : 350} />
+    <${HostGrid} group=${group} label=${label} size=${group.size > 120 ? 5 : 9} width=${group.size > 120 ? 420 : 350} region=${place} />
   </div>`;
 }
 

@@ -22,6 +22,21 @@ export function navigate(to) {
   scrollTo(0, 0);
 }
 
+const LEFT = "repave-next", LEFT_MS = 600_000;
+
+/** The browser goes to the issuer of log-ins, and comes back to the front page: this is where it was to go.
+ * @param {string} to a path of ours */
+export function leaveFor(to) { try { sessionStorage.setItem(LEFT, JSON.stringify([to, Date.now()])); } catch { /* storage is off */ } }
+
+/** Goes where it was to go before it left. */
+export function returned() {
+  try {
+    const left = JSON.parse(sessionStorage.getItem(LEFT) ?? "null");
+    sessionStorage.removeItem(LEFT);
+    if (left && Date.now() - left[1] < LEFT_MS && path.peek() === "/") navigate(left[0]);
+  } catch { /* storage is off */ }
+}
+
 /** Changes what the address says after ?; "" takes a name out. Going back does not step through each letter.
  * @param {Words} changes */
 export function setQuery(changes) {

@@ -5,13 +5,14 @@ import { get, part, post } from "../api.js";
 import { topic } from "../live.js";
 import { whyNot } from "../may.js";
 import { Ago, Button, Chip, Confirm, Loading, Page, Problem, Section, Short, useLoaded } from "../parts.js";
-import { html, useState } from "../vendor/preact.js";
+import { html, useEffect, useState } from "../vendor/preact.js";
 import { duration } from "../words.js";
 import { HostPhase } from "./region.js";
 
 /** @typedef {Record<string, any>} Row */
 const LOG_LINES = 200;
 const EVENTS = 1000;
+const PROBES = 10, PROBES_MS = 5000;
 
 /** @param {Record<string, string>} params */
 export const topics = (params) => [`region:${params.region}`];
@@ -37,6 +38,7 @@ export function Host({ region, name }) {
   return html`<div class="split">
     <div class="page">
       ${host.trouble ? html`<${Problem} problem=${{ detail: host.trouble }} />` : null}
+      <${Probes} host=${host} />
       <${Life} events=${events} />
       <${Section} title="Log" note=${`the last ${LOG_LINES} lines`} actions=${html`<${Button} onClick=${again}>Read again<//>`}>
         ${host.log_tail ? html`<pre class="log" tabindex="0" aria-label="What it printed last">${host.log_tail}</pre>` : html`<p class="nothing">It has printed nothing.</p>`}
@@ -61,6 +63,31 @@ export function Host({ region, name }) {
     <//>` : null}
   </div>`;
 }
+
+/** Its last ones, asked of its region's agent again and again while they are seen.
+ * @param {{host: Row}} props */
+function Probes({ host }) {
+  const { data, problem, again } = useLoaded(() => get(`applications/${part(host.application)}/hosts`, { region: host.region, host: host.name, probes: PROBES }), [host.region, host.name]);
+  useEffect(() => {
+    const asking = setInterval(() => { if (!document.hidden) again(); }, PROBES_MS);
+    return () => clearInterval(asking);
+  }, []);
+  const probes = /** @type {Row[]} */ (data?.items[0]?.probes ?? []);
+  const slowest = Math.max(...probes.map((each) => each.took_seconds), 0.001);
+  const passed = probes.filter((each) => each.passed).length;
+  return html`<${Section} title="Probes" note=${probes.length ? `${passed} of the last ${probes.length} passed` : ""}>
+    ${problem ? html`<${Problem} problem=${problem} />` : null}
+    ${probes.length ? html`<ol class="probes">${probes.map((each, index) => html`<li key=${index} class=${each.passed ? "" : "is-failed"}>
+      <span class="num faint">${each.ago_seconds < 1 ? "just now" : `${duration(each.ago_seconds)} ago`}</span>
+      <span class="probe-time" aria-hidden="true"><span class=${`fill tone-${each.passed ? "soft" : "bad"}`} style=${{ width: `${Math.max(2, (100 * each.took_seconds) / slowest)}%` }}></span></span>
+      <span class="num end">${took(each.took_seconds)}</span>
+      <span class="said">${each.passed ? "" : html`<strong>failed</strong> `}${each.said}</span>
+    </li>`)}</ol>` : data ? html`<p class="nothing">${host.gone_at ? "It is gone." : "None is known: its balancer alone asks it now, or its agent is of an earlier version."}</p>` : html`<${Loading} />`}
+  <//>`;
+}
+
+/** @param {number} seconds */
+function took(seconds) { return seconds < 1 ? `${Number((seconds * 1000).toPrecision(2))} ms` : `${Number(seconds.toPrecision(2))} s`; }
 
 /** @param {{events: Row[]}} props */
 function Life({ events }) {

@@ -4,7 +4,7 @@
 import { get, post } from "../api.js";
 import { Mark } from "../icons.js";
 import { Button, Problem } from "../parts.js";
-import { navigate } from "../router.js";
+import { leaveFor, navigate } from "../router.js";
 import { html, useEffect, useState } from "../vendor/preact.js";
 
 /** @param {import("../routes.js").ScreenProps} props */
@@ -33,7 +33,7 @@ export default function Login({ query }) {
   return html`<div class="login">
     <${Mark} size=${32} />
     <h1>Log in to repave</h1>
-    ${ways?.browser ? html`<a class="button is-primary" href="/v1/login/oidc">Continue with ${host}</a><span class="or">or with a token</span>` : null}
+    ${ways?.browser ? html`<a class="button is-primary" href="/v1/login/oidc" onClick=${() => leaveFor(next)}>Continue with ${host}</a><span class="or">or with a token</span>` : null}
     <form onSubmit=${enter}>
       <label class="field"><span>Token</span><input type="password" name="token" value=${token} onInput=${(/** @type {any} */ event) => setToken(event.target.value)} autocomplete="off" spellcheck=${false} required /></label>
       <${Problem} problem=${problem} />

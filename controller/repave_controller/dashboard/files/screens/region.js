@@ -6,6 +6,7 @@ import { TrafficCharts } from "../charts.js";
 import { topic } from "../live.js";
 import { whyNot } from "../may.js";
 import { Ago, Button, Chip, Empty, HostGrid, Loading, Page, Problem, Section, Table, Tabs, Weight, hostsText, useLoaded } from "../parts.js";
+import { setQuery } from "../router.js";
 import { html, useState } from "../vendor/preact.js";
 import { counted, duration, number, percent } from "../words.js";
 import { phaseOf, phaseText } from "./regions.js";
@@ -37,7 +38,7 @@ export default function Region({ params, query }) {
 function Applications({ items, region, query }) {
   if (!items.length) return html`<${Empty} title="No application is here" lines=${["repave release"]}>A release whose spec names ${region} makes the first hosts in it.<//>`;
   const chosen = items.find((each) => each.name === query.app) ?? (items.length === 1 ? items[0] : undefined);
-  return html`${items.map((item) => html`<${Section} key=${item.name} title=${html`<a href=${`/apps/${item.name}`}>${item.name}</a>`} note=${note(item)}><${Groups} item=${item} /><//>`)}
+  return html`${items.map((item) => html`<${Section} key=${item.name} title=${html`<a href=${`/apps/${item.name}`}>${item.name}</a>`} note=${note(item)}><${Groups} item=${item} region=${region} /><//>`)}
     ${chosen ? html`<${Section} title=${`Traffic of ${chosen.name} here`}><${TrafficCharts} app=${chosen.name} region=${region} /><//>` : null}`;
 }
 
@@ -48,12 +49,12 @@ function note(item) {
 }
 
 /** What the balancer was asked for, and what it acknowledges.
- * @param {{item: Row}} props */
-function Groups({ item }) {
+ * @param {{item: Row, region: string}} props */
+function Groups({ item, region }) {
   return html`<${Table} label=${`Server groups of ${item.name}`} name=${`sort-${item.name}`} rows=${item.groups} id=${(/** @type {Row} */ row) => row.name} initial="-name" empty="No server group is here." columns=${[
     { key: "name", title: "Group", primary: true, sort: (/** @type {Row} */ row) => row.name, cell: (/** @type {Row} */ row) => html`<span class="pile"><span>${row.name} <code>${row.version}</code></span>${row.trouble ? html`<span class="soft small">${row.trouble}</span>` : null}</span>` },
     { key: "state", title: "State", sort: (/** @type {Row} */ row) => row.state, cell: (/** @type {Row} */ row) => html`<${Chip} phase=${row.state} />` },
-    { key: "hosts", title: "Hosts", cell: (/** @type {Row} */ row) => html`<span class="pile"><${HostGrid} group=${row} label=${row.name} width=${200} /><span class="soft small">${hostsText(row)}</span></span>` },
+    { key: "hosts", title: "Hosts", cell: (/** @type {Row} */ row) => html`<span class="pile"><${HostGrid} group=${row} label=${row.name} width=${200} region=${region} /><span class="soft small">${hostsText(row)}</span></span>` },
     { key: "weight", title: "Traffic", wide: true, sort: (/** @type {Row} */ row) => -row.weight_bp, cell: (/** @type {Row} */ row) => html`<span class="weigh"><${Weight} bp=${row.weight_bp} wanted=${row.wanted_weight_bp} tone=${row.state === "new" ? "live" : "good"} label=${row.name} /><span class="num small">${percent(row.weight_bp)}${row.weight_bp === row.wanted_weight_bp ? "" : html`<span class="faint"> of ${percent(row.wanted_weight_bp)} wanted</span>`}</span></span>` },
     { key: "up", title: "Up in balancer", align: "end", cell: (/** @type {Row} */ row) => number(row.balancer_up) },
     { key: "flight", title: "In flight", align: "end", sort: (/** @type {Row} */ row) => -row.in_flight, cell: (/** @type {Row} */ row) => number(row.in_flight) },
@@ -76,12 +77,23 @@ function Hosts({ region, applications }) {
 /** @param {{rows: Row[]}} props */
 export function HostTable({ rows }) {
   return html`<${Table} label="Hosts" name="order" rows=${rows} id=${(/** @type {Row} */ row) => `${row.region} ${row.name}`} initial="name" empty="No host is here." columns=${[
-    { key: "name", title: "Host", primary: true, sort: (/** @type {Row} */ row) => row.name, cell: (/** @type {Row} */ row) => html`<a href=${`/hosts/${part(row.region)}/${part(row.name)}`}>${row.name}</a>` },
+    { key: "name", title: "Host", primary: true, sort: (/** @type {Row} */ row) => row.name, cell: (/** @type {Row} */ row) => html`<${HostLink} region=${row.region} name=${row.name} />` },
     { key: "phase", title: "Phase", sort: (/** @type {Row} */ row) => row.phase, cell: (/** @type {Row} */ row) => html`<${HostPhase} host=${row} />` },
     { key: "address", title: "Address", sort: (/** @type {Row} */ row) => row.address, cell: (/** @type {Row} */ row) => html`<code>${row.address ? `${row.address}:${row.port}` : "–"}</code>` },
     { key: "age", title: "Age", align: "end", sort: (/** @type {Row} */ row) => -row.age_seconds, cell: (/** @type {Row} */ row) => duration(row.age_seconds) },
     { key: "trouble", title: "Trouble", wide: true, cell: (/** @type {Row} */ row) => html`<span class="soft">${row.trouble || row.worn || "–"}</span>` },
   ]} />`;
+}
+
+/** Opens it beside the page; in a tab of its own, or shared, it is a page.
+ * @param {{region: string, name: string}} props */
+export function HostLink({ region, name }) {
+  const open = (/** @type {MouseEvent} */ event) => {
+    if (event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+    event.preventDefault();
+    setQuery({ host: `${region}/${name}`, hosts: "" });
+  };
+  return html`<a href=${`/hosts/${part(region)}/${part(name)}`} onClick=${open}>${name}</a>`;
 }
 
 /** @type {Record<string, string>} */
@@ -98,6 +110,8 @@ function Agent({ region }) {
     ["Agent", html`<code>${region.agent_version || "–"}</code> <span class="faint">${region.instance.slice(0, 8)}</span>`],
     ["Certificate", region.certificate_until ? html`good for <${Ago} at=${region.certificate_until} bare=${true} />` : "none: its connection is not by certificate, or it is away"],
     ["Clock", Math.abs(region.clock_offset_seconds) > 1 ? `${duration(Math.abs(region.clock_offset_seconds))} ${region.clock_offset_seconds > 0 ? "ahead" : "behind"}` : "as the controller's"],
+    ["Last report", html`<${Ago} at=${region.reported_at} none=${region.connected ? "none yet" : "–"} />`],
+    ["In hand", inHand(region)],
     ["Provider", region.provider], ["Balancer", region.balancer],
     ["Clients come in at", region.traffic_address || "–"],
     ...(region.dns ? /** @type {[string, string][]} */ ([["DNS", region.dns]]) : []),
@@ -105,6 +119,13 @@ function Agent({ region }) {
   ]);
   return html`<div class="split"><${Section} title="Agent"><dl class="facts">${facts.map(([term, text]) => html`<dt key=${term}>${term}</dt><dd>${text}</dd>`)}</dl><//>
     <${Room} region=${region} /></div>`;
+}
+
+/** Hosts that it makes and that it ends now.
+ * @param {Row} region */
+function inHand(region) {
+  const said = [region.launching ? `makes ${counted(region.launching, "host")}` : "", region.destroying ? `ends ${counted(region.destroying, "host")}` : ""];
+  return said.filter(Boolean).join(", ") || "nothing";
 }
 
 /** @param {{region: Row}} props */

@@ -13,6 +13,8 @@ import { commandLine, counted, duration, sentence } from "../words.js";
 const WAITS_SHOWN = 4;
 /** Below more regions the charts would be out of sight. */
 const REGIONS_ABOVE = 8;
+/** So long agents keep what balancers counted; so much of it is shown before a rollout and after it. */
+const KEPT_MS = 86_400_000, AROUND_MS = 120_000;
 
 /** @param {Record<string, string>} params */
 export const topics = (params) => [`app:${params.app}`];
@@ -43,7 +45,7 @@ function Past({ app, name, number, crumbs }) {
 function Shown({ app, rollout, crumbs, is_live }) {
   const title = html`<span class="versions">${rollout.origin ? html`<code class="faint">${versionOf(app, rollout.origin)}</code><span aria-label="to" class="faint">→</span>` : null}<code>${rollout.version}</code></span>`;
   const lead = html`<span class="rollout-lead"><${Chip} phase=${rollout.phase} /><span>${rollout.kind} ${rollout.number}</span><span>started <${Ago} at=${rollout.started_at} />${rollout.started_by ? ` by ${rollout.started_by}` : ""}</span>${rollout.ended_at ? html`<span>took <span class="num">${duration((Date.parse(rollout.ended_at) - Date.parse(rollout.started_at)) / 1000)}</span></span>` : null}${rollout.reason ? html`<q>${rollout.reason}</q>` : null}</span>`;
-  const charts = is_live && app ? html`<${Charts} app=${app.name} />` : null;
+  const charts = app && (is_live || isKept(rollout)) ? html`<${Charts} app=${app.name} rollout=${is_live ? null : rollout} />` : null;
   const charts_first = rollout.waves.flatMap((/** @type {App} */ wave) => wave.regions).length > REGIONS_ABOVE;
   return html`<${Page} title=${title} lead=${lead} crumbs=${crumbs} actions=${is_live && app ? html`<${RolloutActions} app=${app} />` : null}>
     ${is_live && app ? html`<${Now} app=${app} />` : rollout.outcome ? html`<p class="outcome">${sentence(rollout.outcome)}</p>` : null}
@@ -118,10 +120,15 @@ function TrackRow({ track, rollout, column }) {
   </li>`;
 }
 
+/** @param {App} rollout */
+function isKept(rollout) { return Boolean(rollout.ended_at) && Date.now() - Date.parse(rollout.started_at) < KEPT_MS; }
+
 /** Drawn by a module of its own, loaded once it is wanted.
- * @param {{app: string}} props */
-function Charts({ app }) {
+ * @param {{app: string, rollout: App | null}} props `rollout`: one that has ended */
+function Charts({ app, rollout }) {
   const [module, setModule] = useState(/** @type {any} */ (null));
   useEffect(() => { import("../charts.js").then((found) => setModule(() => found), () => {}); }, []);
-  return module ? html`<${Section} title="Traffic"><${module.TrafficCharts} app=${app} /><//>` : null;
+  if (!module) return null;
+  if (!rollout) return html`<${Section} title="Traffic"><${module.TrafficCharts} app=${app} /><//>`;
+  return html`<${Section} title="Traffic" note="as it was"><${module.PastCharts} app=${app} since=${Date.parse(rollout.started_at) - AROUND_MS} until=${Date.parse(rollout.ended_at) + AROUND_MS} /><//>`;
 }
