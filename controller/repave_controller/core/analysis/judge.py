@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from repave_controller.core.analysis import repave
+from repave_controller.core.analysis import kayenta, repave
 from repave_controller.core.analysis.values import (
     JudgeConfig,
     Judgement,
@@ -13,7 +13,7 @@ from repave_controller.core.analysis.values import (
 
 Judge = Callable[[JudgeConfig, Sequence[Metric], SamplesByMetric, SamplesByMetric, int, int], Judgement]
 
-JUDGES: dict[JudgeName, Judge] = {JudgeName.REPAVE: repave.judge, JudgeName.KAYENTA: repave.judge}
+JUDGES: dict[JudgeName, Judge] = {JudgeName.REPAVE: repave.judge, JudgeName.KAYENTA: kayenta.judge}
 
 
 def judge(

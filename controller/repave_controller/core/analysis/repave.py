@@ -1,10 +1,18 @@
-"""`repave-v1`, the default judge: is the canary worse than its baseline by what matters?"""
+"""`repave-v1`, the default judge: is the canary worse than its baseline by what matters, and how sure is
+that?
+
+A metric is bad when two things hold: the change that is seen reaches the least effect, and a canary as good
+as its baseline would show such a change, in any metric and at any look, in `alpha` of all releases at most.
+What has too few samples or can't be judged is never passed.
+"""
 
 from collections.abc import Sequence
-from math import comb, isnan
+from dataclasses import replace
 
+from repave_controller.core.analysis.evidence import Evidence, Looks, evidence_of
+from repave_controller.core.analysis.scores import group_scores, summary
+from repave_controller.core.analysis.sequential import holm
 from repave_controller.core.analysis.values import (
-    Direction,
     Grounds,
     JudgeConfig,
     Judgement,
@@ -20,9 +28,14 @@ from repave_controller.core.analysis.values import (
 )
 
 LEAST_EFFECT = {MetricKind.RATE: 0.25, MetricKind.COUNT: 0.25, MetricKind.VALUE: 0.1}
-MIN_SAMPLES = {MetricKind.RATE: 20, MetricKind.COUNT: 5, MetricKind.VALUE: 5}
+MIN_SAMPLES = {MetricKind.RATE: 50, MetricKind.COUNT: 5, MetricKind.VALUE: 5}
 PASS_SCORE = 100.0
 MARGINAL_SCORE = 75.0
+SUSPICION = 4.0
+"""What is this many times likelier than what a bad verdict needs, is for a person."""
+
+Judged = Evidence | MetricVerdict
+"""Evidence, or the verdict where there is none."""
 
 
 def judge(
@@ -33,64 +46,115 @@ def judge(
     look: int,
     looks: int,
 ) -> Judgement:
-    nothing = Samples()
-    verdicts = tuple(_verdict(m, baseline.get(m.name, nothing), canary.get(m.name, nothing)) for m in metrics)
-    counted = [v for v in verdicts if not v.is_muted]
-    bad = tuple(v.metric for v in counted if v.verdict in (Verdict.HIGH, Verdict.LOW))
-    undecided = tuple(v.metric for v in counted if v.verdict in (Verdict.NODATA, Verdict.INCONCLUSIVE))
-    score = 100.0 * (1 - len(bad) / len(counted)) if counted else 0.0
-    if bad:
-        return Judgement(Outcome.FAIL, score, Grounds.SCORE, bad, verdicts, look, looks, is_final=True)
-    if undecided or not counted:
-        return Judgement(Outcome.INCONCLUSIVE, score, Grounds.UNDECIDED, undecided, verdicts, look, looks)
-    return Judgement(Outcome.PASS, score, Grounds.SCORE, (), verdicts, look, looks)
+    nothing, at = Samples(), Looks(look, looks, config.is_sliding)
+    found = [_found(m, baseline.get(m.name, nothing), canary.get(m.name, nothing), at) for m in metrics]
+    counted = [each for metric, each in zip(metrics, found, strict=True) if not metric.is_muted]
+    thresholds = iter(holm([e.p_worse if isinstance(e, Evidence) else 1.0 for e in counted], config.alpha))
+    verdicts = tuple(
+        _verdict(metric, each, config.alpha, config.alpha if metric.is_muted else next(thresholds))
+        for metric, each in zip(metrics, found, strict=True)
+    )
+    return _concluded(config, metrics, verdicts, look, looks)
 
 
-def _verdict(metric: Metric, baseline: Samples, canary: Samples) -> MetricVerdict:
-    left, right = _side(metric, baseline), _side(metric, canary)
-    least = LEAST_EFFECT[metric.kind] if metric.least_effect is None else metric.least_effect
-    needed = MIN_SAMPLES[metric.kind] if metric.min_samples is None else metric.min_samples
-
-    def found(verdict: Verdict, rule: Rule, p: float | None = None) -> MetricVerdict:
+def _found(metric: Metric, baseline: Samples, canary: Samples, looks: Looks) -> Judged:
+    try:
+        return evidence_of(metric, baseline, canary, looks, _least(metric))
+    except (ValueError, ArithmeticError) as error:
         return MetricVerdict(
-            metric.name, verdict, rule, left, right, p=p, least_effect=least, needed=needed,
-            is_critical=metric.is_critical, is_muted=metric.is_muted,
+            metric.name, Verdict.ERROR, Rule.FAILED_TO_JUDGE, Side(0), Side(0),
+            is_critical=metric.is_critical, is_muted=metric.is_muted, trouble=type(error).__name__,
         )  # fmt: skip
 
-    have = min(_have(metric, left), _have(metric, right))
-    if not have:
-        return found(Verdict.NODATA, Rule.NO_DATA)
-    if have < needed:
-        return found(Verdict.INCONCLUSIVE, Rule.TOO_FEW_SAMPLES)
-    if metric.kind is MetricKind.VALUE:
-        ratio = (right.mean or 0.0) / left.mean if left.mean else 1.0
-        worse = ratio > 1 + least if metric.direction is not Direction.DECREASE else ratio < 1 - least
-        return found(Verdict.HIGH if worse else Verdict.PASS, Rule.CLEARLY_BAD if worse else Rule.NOT_WORSE)
-    p = _binomial(
-        int(right.events or 0), int(left.events or 0), right.trials or 1, (left.trials or 1) * (1 + least)
-    )
-    bad = p < 0.05
-    return found(Verdict.HIGH if bad else Verdict.PASS, Rule.CLEARLY_BAD if bad else Rule.NOT_WORSE, p)
+
+def _least(metric: Metric) -> float:
+    return LEAST_EFFECT[metric.kind] if metric.least_effect is None else metric.least_effect
 
 
-def _have(metric: Metric, side: Side) -> float:
-    return (side.trials or 0) if metric.kind is MetricKind.RATE else side.samples
+def _verdict(metric: Metric, found: Judged, alpha: float, threshold: float) -> MetricVerdict:
+    if isinstance(found, MetricVerdict):
+        return found
+    needed = MIN_SAMPLES[metric.kind] if metric.min_samples is None else metric.min_samples
+    verdict, rule = _ruled(metric, found, alpha, threshold, needed)
+    return MetricVerdict(
+        metric.name, verdict, rule, found.baseline, found.canary,
+        effect=found.effect,
+        difference=found.difference,
+        interval=found.interval,
+        p=found.p_worse,
+        threshold=threshold,
+        least_effect=_least(metric),
+        needed=needed,
+        is_critical=metric.is_critical and verdict is not Verdict.PASS,
+        is_muted=metric.is_muted,
+    )  # fmt: skip
 
 
-def _side(metric: Metric, samples: Samples) -> Side:
-    if metric.kind is MetricKind.VALUE:
-        values = sorted(v for v in samples.values if not isnan(v))
-        if not values:
-            return Side(0)
-        return Side(len(values), sum(values) / len(values), values[len(values) // 2], values[0], values[-1])
-    events = [v for v in samples.events if not isnan(v)]
-    trials = sum(v for v in samples.trials if not isnan(v)) or float(len(events))
-    if not events or not trials:
-        return Side(0)
-    return Side(len(events), sum(events) / trials, events=sum(events), trials=trials)
+def _ruled(
+    metric: Metric, found: Evidence, alpha: float, threshold: float, needed: int
+) -> tuple[Verdict, Rule]:
+    if not found.baseline.samples or not found.canary.samples:
+        one_sided = bool(found.baseline.samples or found.canary.samples)
+        if metric.must_have_data or metric.is_critical:
+            return Verdict.NODATA, Rule.NO_DATA_BUT_REQUIRED
+        return Verdict.NODATA, Rule.ONE_SIDED if one_sided else Rule.NO_DATA
+    few = found.have < needed
+    # The tests of events are exact for any number of them; ranks of a few samples are not worth a release.
+    if found.matters and found.p_worse <= threshold and not (few and metric.kind is MetricKind.VALUE):
+        return found.bad, Rule.CLEARLY_BAD
+    if few:
+        return Verdict.INCONCLUSIVE, Rule.TOO_FEW_SAMPLES
+    if found.matters and found.p_worse <= SUSPICION * threshold:
+        return Verdict.SUSPECT, Rule.SUSPICIOUS
+    if found.p_good <= alpha:
+        return Verdict.PASS, Rule.CLEARLY_GOOD
+    return Verdict.PASS, Rule.NOT_WORSE
 
 
-def _binomial(canary: int, baseline: int, exposed: float, other: float) -> float:
-    """P(at least so many of all events in the canary) when both have the same rate."""
-    total, share = canary + baseline, exposed / (exposed + other)
-    return sum(comb(total, k) * share**k * (1 - share) ** (total - k) for k in range(canary, total + 1))
+def _concluded(
+    config: JudgeConfig, metrics: Sequence[Metric], verdicts: tuple[MetricVerdict, ...], look: int, looks: int
+) -> Judgement:
+    pass_score = PASS_SCORE if config.pass_score is None else config.pass_score
+    marginal_score = MARGINAL_SCORE if config.marginal_score is None else config.marginal_score
+    scores = group_scores(metrics, verdicts)
+    counted = [v for v in verdicts if not v.is_muted]
+    judgement = Judgement(
+        Outcome.PASS, summary(config, scores) if scores else 0.0, Grounds.SCORE,
+        verdicts=verdicts, look=look, looks=looks, pass_score=pass_score, marginal_score=marginal_score,
+        group_scores=tuple((name, score) for name, score in scores if score is not None),
+    )  # fmt: skip
+    bad = sorted((v for v in counted if v.verdict in (Verdict.HIGH, Verdict.LOW)), key=lambda v: v.p or 0.0)
+    critical = tuple(v.metric for v in bad if v.is_critical)
+    if critical:
+        failed = replace(judgement, outcome=Outcome.FAIL, score=0.0, is_final=True)
+        return replace(failed, grounds=Grounds.CRITICAL, decisive=critical)
+    if judgement.score < marginal_score and bad:
+        return replace(judgement, outcome=Outcome.FAIL, decisive=_names(bad), is_final=True)
+    undecided = [v for v in counted if _is_undecided(v)]
+    if undecided:
+        return replace(
+            judgement, outcome=Outcome.INCONCLUSIVE, grounds=Grounds.UNDECIDED, decisive=_names(undecided)
+        )
+    if all(v.verdict is Verdict.NODATA for v in counted):
+        grounds = Grounds.NO_DATA if counted else Grounds.NO_METRICS
+        return replace(
+            judgement, outcome=Outcome.INCONCLUSIVE, score=0.0, grounds=grounds, decisive=_names(counted)
+        )
+    if judgement.score < pass_score:
+        return replace(judgement, outcome=Outcome.MARGINAL, decisive=_names(bad))
+    suspects = [v for v in counted if v.verdict is Verdict.SUSPECT]
+    if suspects:
+        return replace(
+            judgement, outcome=Outcome.MARGINAL, grounds=Grounds.SUSPECT, decisive=_names(suspects)
+        )
+    return replace(judgement, is_final=all(v.rule is Rule.CLEARLY_GOOD for v in counted))
+
+
+def _is_undecided(verdict: MetricVerdict) -> bool:
+    if verdict.verdict is Verdict.NODATA:
+        return verdict.rule is not Rule.NO_DATA
+    return verdict.verdict in (Verdict.INCONCLUSIVE, Verdict.ERROR)
+
+
+def _names(verdicts: Sequence[MetricVerdict]) -> tuple[str, ...]:
+    return tuple(verdict.metric for verdict in verdicts)

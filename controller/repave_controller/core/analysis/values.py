@@ -120,6 +120,8 @@ class JudgeConfig:
     alpha: float = 0.05
     """`repave-v1`: how often at most a canary as good as its baseline is called bad, over all metrics and
     all looks together."""
+    is_sliding: bool = False
+    """`repave-v1`: each look sees only the last part of the time, not all since the begin."""
 
 
 class Verdict(StrEnum):
@@ -157,6 +159,8 @@ class Rule(StrEnum):
     NO_DATA = "no-data"
     NO_DATA_BUT_REQUIRED = "no-data-but-required"
     NO_DATA_IS_ZERO = "no-data-is-zero"
+    ONE_SIDED = "one-sided"
+    """One side has data, the other has none."""
     FAILED_TO_JUDGE = "failed-to-judge"
 
 
