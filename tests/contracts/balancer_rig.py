@@ -60,6 +60,10 @@ class Rig(ABC):
         if not self.abilities.supports_sticky_split:
             pytest.skip("this balancer can't split by a cookie or header, and says so")
 
+    def needs_baselines(self) -> None:
+        if not self.abilities.takes_baselines:
+            pytest.skip("this balancer splits in two, and says so")
+
     def needs_testers(self) -> None:
         if not self.abilities.supports_testers:
             pytest.skip("this balancer knows no testers, and says so")

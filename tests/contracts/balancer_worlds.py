@@ -54,7 +54,7 @@ from tests.support.rigs import (
 class FakeRig(Rig):
     """The world around fake balancers."""
 
-    abilities = BalancerAbilities(counts_requests=True)
+    abilities = BalancerAbilities(counts_requests=True, takes_baselines=True)
 
     def __init__(self) -> None:
         self.machine = FakeMachine()

@@ -208,6 +208,62 @@ async def test_users_stay_on_their_side_while_a_share_grows(rig: Rig, shop: Fron
         before = after
 
 
+async def test_a_baseline_has_the_share_of_the_second_group_and_people_stay_where_they_are(
+    rig: Rig, shop: Frontend
+) -> None:
+    """Those of the newer group stay with it as its share grows, those of the baseline with that."""
+    rig.needs_baselines()
+    balancer = rig.balancer()
+    await balancer.start()
+    split = Split("header", "uid")
+    fresh = GroupName("shop-v003")
+    backends = [await rig.backend(group) for group in (BLUE, GREEN, fresh)]
+    await balancer.arrange(Structure((replace(shop, split=split),), tuple(backends)))
+    assert (await balancer.observe()).takes_baselines
+    users = [f"uid: {user}" for user in range(300)]
+    before: list[str] = [BLUE] * len(users)
+    for share_bp in (1_000, 2_500, 4_000):
+        route = Route(SHOP, BLUE, GREEN, share_bp, baseline=fresh, baseline_bp=share_bp)
+        await balancer.route((route,))
+        assert (await balancer.observe()).routes == (route,)
+        after = await rig.sides(replace(shop, split=split), users)
+        assert all(new == old or old == BLUE for old, new in zip(before, after, strict=True))
+        for group in (GREEN, fresh):
+            assert abs(after.count(group) / len(users) - share_bp / 10_000) < 0.08
+        before = after
+    with pytest.raises(BalancerError, match=fresh):
+        await balancer.arrange(Structure((replace(shop, split=split),), tuple(backends[:2])))
+    await balancer.route((TO_BLUE,))
+    assert set(await rig.sides(replace(shop, split=split), users[:20])) == {BLUE}
+
+
+async def test_a_baseline_goes_beside_testers_and_a_spare(rig: Rig, shop: Frontend) -> None:
+    rig.needs_baselines()
+    rig.needs_testers()
+    balancer = rig.balancer()
+    await balancer.start()
+    shop = replace(shop, split=Split("request", "", "header", "X-Tester", "yes"))
+    fresh = GroupName("shop-v003")
+    backends = [await rig.backend(group) for group in (BLUE, GREEN, fresh)]
+    await balancer.arrange(Structure((shop,), tuple(backends)))
+    await until_async(lambda: _are_up(balancer, 3))
+    spare = BLUE if (await balancer.observe()).falls_back else None
+    route = Route(SHOP, BLUE, GREEN, 5_000, GREEN, spare, fresh, 5_000)
+    await balancer.route((route,))
+    assert (await balancer.observe()).routes == (route,)
+    assert set(await rig.sides(shop, [""] * 40)) == {GREEN, fresh}
+    assert set(await rig.sides(shop, ["X-Tester: yes"] * 5)) == {GREEN}
+    for wrong in (
+        replace(route, baseline=GREEN),
+        replace(route, baseline_bp=5_001),
+        Route(SHOP, BLUE, baseline=fresh, baseline_bp=500),
+        Route(SHOP, BLUE, GREEN, 500, baseline_bp=500),
+    ):
+        if spare is not None:
+            with pytest.raises(BalancerError):
+                await balancer.route((wrong,))
+
+
 async def test_testers_reach_their_group_whatever_the_weights(rig: Rig, shop: Frontend) -> None:
     rig.needs_testers()
     balancer = rig.balancer()

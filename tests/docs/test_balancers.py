@@ -40,6 +40,7 @@ def expected(abilities: BalancerAbilities) -> list[str]:
         _yes(abilities.can_be_taken_over),
         _yes(abilities.tells_health),
         _yes(abilities.counts_requests),
+        _yes(abilities.takes_baselines),
     ]
 
 

@@ -91,6 +91,7 @@ def check_routes(routes: tuple[Route, ...], structure: Structure) -> None:
             )
         if route.second == route.first:
             raise BalancerError(f"{route.application}: {route.first} is both sides of the split")
+        _check_baseline(route)
         frontend = structure.frontend(route.application)
         if route.testers is not None and (frontend is None or not frontend.split.tester_by):
             raise BalancerError(
@@ -103,6 +104,17 @@ def check_routes(routes: tuple[Route, ...], structure: Structure) -> None:
                     f"{route.application} cannot be routed to {group}: the balancer has no such backend;"
                     " arrange it first"
                 )
+
+
+def _check_baseline(route: Route) -> None:
+    """Raises BalancerError unless the baseline, if there is one, is a third group with a share of its own."""
+    if route.baseline is None and not route.baseline_bp:
+        return
+    if route.baseline is None or route.second is None or route.baseline in (route.first, route.second):
+        raise BalancerError(f"{route.application}: {route.baseline} can't be a baseline beside two groups")
+    if route.baseline_bp < 0 or route.second_bp + route.baseline_bp > FULL_WEIGHT_BP:
+        shares = f"{route.second_bp} and {route.baseline_bp} basis points"
+        raise BalancerError(f"{route.application}: {shares} are more than there are")
 
 
 def check_name(what: str, name: str) -> None:

@@ -249,7 +249,8 @@ class Structure:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The split of one application: `second` gets `second_bp` of 10,000 requests, `first` the rest.
+    """The split of one application: `second` gets `second_bp` of 10,000 requests, `first` the rest; but for
+    what `baseline` gets, where there is one.
 
     Requests with the testers' mark go to `testers`, whatever the weights; without it they are as others.
     While no server of the group that a request is for is up, `spare` answers it: of balancers that fall back.
@@ -261,11 +262,13 @@ class Route:
     second_bp: int = 0
     testers: GroupName | None = None
     spare: GroupName | None = None
+    baseline: GroupName | None = None
+    baseline_bp: int = 0
 
     @property
     def groups(self) -> tuple[GroupName, ...]:
         """Every group that it names, once."""
-        named = (self.first, self.second, self.testers, self.spare)
+        named = (self.first, self.second, self.testers, self.spare, self.baseline)
         return tuple(dict.fromkeys(name for name in named if name is not None))
 
     def reaches(self, group: GroupName) -> bool:
@@ -275,7 +278,9 @@ class Route:
     def weight_bp(self, group: GroupName) -> int:
         if group == self.second:
             return self.second_bp
-        return 10_000 - self.second_bp if group == self.first else 0
+        if group == self.baseline:
+            return self.baseline_bp
+        return 10_000 - self.second_bp - self.baseline_bp if group == self.first else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,6 +332,7 @@ class BalancerView:
     old_workers: int  # workers that finish their last connections after a reload
     restarts: int = 0  # how often it was found dead and started again since this agent began
     falls_back: bool = False  # takes routes with a spare
+    takes_baselines: bool = False  # takes routes with a baseline
     fallen_back: tuple[FallenBack, ...] = ()
     is_consistent: bool = field(init=False, compare=False)
     """Whether it can be relied on: the balancer runs, and knows every group that it sends to."""

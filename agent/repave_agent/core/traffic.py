@@ -108,7 +108,7 @@ def _is_unspoken_of(application: ApplicationName, observation: Observation) -> b
 
 
 def _route(state: DesiredState) -> Route | None:
-    shares = [group for group in state.groups if group.weight_bp > 0]
+    shares = [group for group in state.groups if group.weight_bp > 0 and not group.is_baseline]
     match shares:
         case []:
             return None
@@ -116,7 +116,16 @@ def _route(state: DesiredState) -> Route | None:
             return Route(state.application, only.name)
         case _:
             first, second = shares[:2]
-            return Route(state.application, first.name, second.name, second.weight_bp)
+            route = Route(state.application, first.name, second.name, second.weight_bp)
+            return _beside(route, state)
+
+
+def _beside(route: Route, state: DesiredState) -> Route:
+    """With the baseline's share, which the first group has less."""
+    for group in state.groups:
+        if group.is_baseline and group.weight_bp > 0:
+            return replace(route, baseline=group.name, baseline_bp=group.weight_bp)
+    return route
 
 
 def _takers(state: DesiredState) -> tuple[GroupName, ...]:
@@ -159,7 +168,12 @@ def _reason_to_hold(
     shut = observation.left_out.get(state.application)
     if shut is not None and observation.balancer.structure.frontend(state.application) is None:
         return shut.why
-    for name in (wanted.first, wanted.second):
+    if wanted.baseline is not None and not observation.balancer.takes_baselines:
+        return (
+            f"the balancer splits in two, and has no share for {wanted.baseline}, a baseline: an operator's "
+            "own HAProxy needs what `repave-agent balancer snippet` prints now"
+        )
+    for name in (wanted.first, wanted.second, wanted.baseline):
         if name is None or wanted.weight_bp(name) <= (present.weight_bp(name) if present else 0):
             continue
         group = state.group(name)

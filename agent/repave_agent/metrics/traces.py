@@ -101,6 +101,8 @@ class TracedBalancer(MeasuredBalancer):
     def _tell(self, route: Route, began: float, error: str) -> None:
         context = self._traces.context_of(route.application)
         about = {"first": route.first, "second": route.second or "", "second_bp": route.second_bp}
+        if route.baseline is not None:
+            about |= {"baseline": route.baseline, "baseline_bp": route.baseline_bp}
         self._traces.tell(context, route.application, "flip", began, error, **about)
 
 

@@ -32,6 +32,7 @@ _TAKE_OVER = "take_over"
 _SECRETS = "secrets"
 _DNS = "dns"
 _REQUESTS = "requests"
+_BASELINES = "baselines"
 _COUNTED, _NOT_COUNTED = "counted", "not_counted"
 
 
@@ -44,6 +45,7 @@ class BalancerAbilities:
     `has_tunnel_timeout`: among them one of upgraded ones. `can_be_taken_over`: an agent on another machine
     reaches all of it, and goes on with what it finds. `tells_health`: its checks send what the agent's prober
     sends, by HTTP and TCP, and it says what they found of each host. `counts_requests`: of each group.
+    `takes_baselines`: a third group may have as much of the traffic as the second.
     """
 
     share_step_bp: int = 1
@@ -55,6 +57,7 @@ class BalancerAbilities:
     can_be_taken_over: bool = False
     tells_health: bool = False
     counts_requests: bool = False
+    takes_baselines: bool = False
 
     def __post_init__(self) -> None:
         assert 1 <= self.share_step_bp <= 10_000
@@ -108,6 +111,7 @@ def capability_words(
     words += [_SPOT] * provider.takes_spot
     words += [_HEALTH_BY_BALANCER] * balancer.tells_health
     words.append(f"{_REQUESTS}={_COUNTED if balancer.counts_requests else _NOT_COUNTED}")
+    words += [_BASELINES] * balancer.takes_baselines
     words += [_NO_COMMANDS] * (not provider.runs_commands)
     words += [_NO_OUTPUT] * (not provider.keeps_output)
     words += [_TAKE_OVER] * (provider.can_be_taken_over and balancer.can_be_taken_over)
@@ -188,6 +192,11 @@ def counts_requests(capabilities: tuple[str, ...]) -> bool | None:
     if f"{_REQUESTS}={_COUNTED}" in capabilities:
         return True
     return False if f"{_REQUESTS}={_NOT_COUNTED}" in capabilities else None
+
+
+def takes_baselines(capabilities: tuple[str, ...]) -> bool:
+    """Whether a fresh baseline can have its share. Only of agents that say so: others refuse such a state."""
+    return _BASELINES in capabilities
 
 
 def runs_commands(capabilities: tuple[str, ...]) -> bool:

@@ -167,11 +167,12 @@ class DesiredGroup:
     replace: tuple[HostName, ...] = ()  # those that may be replaced now; each after a fresh one is up
     released_at: float = 0.0  # Unix time; 0: of a controller that did not say
     keeps_failed: bool = False  # once it is given up none of its hosts is destroyed; `count` 0 only drains it
+    is_baseline: bool = False  # what a new group is compared with: fresh hosts, and an equal share
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """How requests are given to the two groups that share the traffic, and by what testers are known.
+    """How requests are given to the groups that share the traffic, and by what testers are known.
 
     By request: each by chance. By cookie or header: by a hash of its value, so that clients
     that send the same value stay on one side; as the newer group's share grows, clients only move to it.
@@ -258,8 +259,7 @@ def contradictions(state: DesiredState) -> list[str]:
         wrong.append(f"weights add up to {total_bp} basis points, not to 0 or {FULL_WEIGHT_BP}")
     if any(group.weight_bp < 0 or group.count < 0 for group in state.groups):
         wrong.append("a weight or a count is negative")
-    if sum(group.weight_bp > 0 for group in state.groups) > 2:
-        wrong.append("more than two server groups share the traffic")
+    wrong += _wrong_shares(state)
     wrong += [
         f"{group.name} shall take traffic with no hosts"
         for group in state.groups
@@ -275,6 +275,22 @@ def contradictions(state: DesiredState) -> list[str]:
     if state.spare is not None and (spare is None or not spare.is_proven or spare.count == 0):
         wrong.append(f"{state.spare} shall answer for others, and is no proven group with hosts")
     return wrong + split_contradictions(state.split)
+
+
+def _wrong_shares(state: DesiredState) -> list[str]:
+    """Two groups share the traffic. Beside them a baseline may have as much as one of them."""
+    sharing = [group for group in state.groups if group.weight_bp > 0 and not group.is_baseline]
+    baselines = [group for group in state.groups if group.weight_bp > 0 and group.is_baseline]
+    wrong = ["more than two server groups share the traffic"] if len(sharing) > 2 else []
+    if len(baselines) > 1:
+        wrong.append("more than one baseline has a share of the traffic")
+    for baseline in baselines:
+        is_equal = any(group.weight_bp == baseline.weight_bp for group in sharing)
+        if len(sharing) != 2 or not is_equal:
+            wrong.append(
+                f"{baseline.name}, a baseline, shall have another share than what it is compared with"
+            )
+    return wrong
 
 
 # ---------------------------------------------------------------------------------------------- observed

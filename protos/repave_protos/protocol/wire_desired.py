@@ -105,6 +105,7 @@ def _desired_group_message(group: DesiredGroup) -> pb.DesiredGroup:
         replace=group.replace,
         released_at=group.released_at,
         keeps_failed=group.keeps_failed,
+        is_baseline=group.is_baseline,
     )
 
 
@@ -218,6 +219,7 @@ def _desired_group(message: pb.DesiredGroup) -> DesiredGroup:
         replace=tuple(HostName(bounds.name(each, "DesiredGroup.replace")) for each in message.replace),
         released_at=bounds.instant(message.released_at, "DesiredGroup.released_at"),
         keeps_failed=message.keeps_failed,
+        is_baseline=message.is_baseline,
     )
 
 

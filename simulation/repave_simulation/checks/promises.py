@@ -91,7 +91,7 @@ def is_unnoticed(place: Place, machine: Machine) -> bool:
 
 
 def _names(route: Route) -> list[GroupName]:
-    return [name for name in (route.first, route.second) if name and route.weight_bp(name)]
+    return [name for name in (route.first, route.second, route.baseline) if name and route.weight_bp(name)]
 
 
 # --------------------------------------------------------------------- 2, 3: only to the verified

@@ -279,6 +279,7 @@ class Place:
             old_workers=0 if is_agreed else 1,
             restarts=balancer.restarts,
             falls_back=True,
+            takes_baselines=True,
         )
 
     def is_busy(self, group: GroupName) -> bool:
@@ -374,5 +375,5 @@ def _split(route: Route) -> str:
     testers = f", testers to {route.testers}" if route.testers else ""
     if route.second is None:
         return f"{route.first} 100 %{testers}"
-    share = route.second_bp / 100
-    return f"{route.first} {100 - share:g} %, {route.second} {share:g} %{testers}"
+    names = [name for name in (route.first, route.second, route.baseline) if name is not None]
+    return ", ".join(f"{name} {route.weight_bp(name) / 100:g} %" for name in names) + testers

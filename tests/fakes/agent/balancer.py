@@ -55,7 +55,10 @@ class FakeMachine:
         )
         if is_tester and route.testers is not None:
             return route.testers
-        is_second = _roll(split, headers, route.second) < route.second_bp
+        roll = _roll(split, headers, route.second)
+        if route.baseline is not None and roll >= 10_000 - route.baseline_bp:
+            return route.baseline
+        is_second = roll < route.second_bp
         return route.second if is_second and route.second is not None else route.first
 
     def die(self) -> None:
@@ -110,7 +113,10 @@ class FakeBalancer:
             self.machine.is_running = True
             self._restarts += 1
         machine = self.machine
-        return BalancerView(True, machine.structure, machine.routes, self._backends(), 0, self._restarts)
+        backends = self._backends()
+        return BalancerView(
+            True, machine.structure, machine.routes, backends, 0, self._restarts, takes_baselines=True
+        )
 
     def on_change(self, callback: Callable[[], None]) -> None:
         self.machine.callbacks.append(callback)

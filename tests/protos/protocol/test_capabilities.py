@@ -16,6 +16,7 @@ from repave_protos.protocol.capabilities import (
     secret_sources,
     supports_sticky_split,
     supports_testers,
+    takes_baselines,
     takes_machine_images,
     takes_sizes,
     takes_spot,
@@ -40,6 +41,7 @@ from repave_protos.protocol.capabilities import (
         st.booleans(),
         tells_health=st.booleans(),
         counts_requests=st.booleans(),
+        takes_baselines=st.booleans(),
     ),
 )
 def test_what_kinds_can_do_arrives_as_they_declare_it(
@@ -60,6 +62,7 @@ def test_what_kinds_can_do_arrives_as_they_declare_it(
         supports_testers(words),
         tells_health=tells_health(words),
         counts_requests=bool(counts_requests(words)),
+        takes_baselines=takes_baselines(words),
     )
 
 
@@ -75,6 +78,7 @@ def test_an_agent_of_version_0_1_is_understood() -> None:
     assert not takes_spot(words)
     assert not tells_health(words)
     assert counts_requests(words) is None
+    assert not takes_baselines(words)
 
 
 def test_an_agent_that_looks_at_signatures_need_not_look_at_bundles() -> None:

@@ -4,7 +4,7 @@ from repave_agent.balancers.haproxy.options import HaproxyOptions
 from repave_agent.kinds import BalancerKind, OwnedBalancer, Site
 from repave_protos.protocol.capabilities import BalancerAbilities
 
-ABILITIES = BalancerAbilities(share_step_bp=1, tells_health=True, counts_requests=True)
+ABILITIES = BalancerAbilities(share_step_bp=1, tells_health=True, counts_requests=True, takes_baselines=True)
 
 
 def _build(options: HaproxyOptions, site: Site) -> OwnedBalancer:

@@ -196,6 +196,7 @@ class HaproxyBalancer:
             old_workers=sum(view.old_workers for view in running),
             restarts=restarts,
             falls_back=True,
+            takes_baselines=True,
             fallen_back=added_up(each for view in running for each in view.fallen_back),
         )
 

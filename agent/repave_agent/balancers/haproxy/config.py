@@ -12,7 +12,7 @@ from typing import Any
 
 from repave_agent.balancers.haproxy.fallback import counting_backend, fallback_rules
 from repave_agent.balancers.haproxy.socket import FALLEN_BACK
-from repave_agent.balancers.haproxy.split import split_rules, tester_rules
+from repave_agent.balancers.haproxy.split import baseline_rules, split_rules, tester_rules
 from repave_agent.core.health_request import request_headers
 from repave_agent.core.ports import Backend, Frontend, Route, Server, Structure
 from repave_protos.daemon.endpoint import endpoint
@@ -197,6 +197,7 @@ def _frontend(frontend: Frontend, conditions: Conditions) -> str:
         *tester_rules(frontend.split),
         "http-request set-var(txn.chosen) var(txn.first)",
         "http-request set-var(txn.chosen) var(txn.second) if { var(txn.margin) -m int gt 0 }",
+        *baseline_rules(),
         *fallback_rules(frontend.application, FALLEN_BACK),
         # A worker that is being replaced sees no server up any more.
         f"http-request set-var(txn.chosen) str({NEWER}.{frontend.application}) if {{ stopping }} {has_spare}",
@@ -284,13 +285,16 @@ def render_routes(routes: Iterable[Route]) -> str:
 
 
 def map_of(routes: Iterable[Route]) -> dict[str, str]:
-    """What the map holds: application -> `first|second|basis points of second`, then `|testers` and `|spare`
-    if any."""
+    """What the map holds: application -> `first|second|basis points of second`, then `|testers`, `|spare` and
+    `|baseline|its basis points` if any."""
     return {route.application: _entry(route) for route in routes}
 
 
 def _entry(route: Route) -> str:
     share = f"{route.first}|{route.second or route.first}|{route.second_bp}"
+    if route.baseline is not None:
+        beside = f"{route.baseline}|{route.baseline_bp}"
+        return f"{share}|{route.testers or ''}|{route.spare or ''}|{beside}"
     if route.spare is not None:
         return f"{share}|{route.testers or ''}|{route.spare}"
     return share if route.testers is None else f"{share}|{route.testers}"
@@ -301,12 +305,17 @@ def routes_of(entries: dict[str, str]) -> tuple[Route, ...]:
     routes = []
     for application, value in entries.items():
         first, *rest = value.split("|")
-        if len(rest) not in (2, 3, 4) or not rest[1].isdecimal() or not rest[-1]:
+        if len(rest) not in (2, 3, 4, 6) or not rest[1].isdecimal() or not rest[-1]:
             continue
         second = GroupName(rest[0]) if rest[0] != first else None
-        testers, spare = (GroupName(each) if each else None for each in (*rest[2:], "", "")[:2])
+        testers, spare, baseline = (
+            GroupName(each) if each else None for each in (*rest[2:5], "", "", "")[:3]
+        )
+        beside = rest[5] if len(rest) == 6 else "0"
+        if not beside.isdecimal():
+            continue
         name, share = ApplicationName(application), int(rest[1])
-        routes.append(Route(name, GroupName(first), second, share, testers, spare))
+        routes.append(Route(name, GroupName(first), second, share, testers, spare, baseline, int(beside)))
     return tuple(routes)
 
 

@@ -342,6 +342,7 @@ class HaproxyInstance:
             old_workers=len(old),
             restarts=self.restarts,
             falls_back=True,
+            takes_baselines=True,
             fallen_back=self._fallen_back.told,
         )
 

@@ -45,6 +45,20 @@ def _visitor_rules() -> list[str]:
     ]
 
 
+def baseline_rules() -> list[str]:
+    """Changes `txn.chosen` to the sixth part of the route for those that draw highest, as many as the seventh
+    says: as the newer group's share grows from below, people only leave the older one. Needs `txn.roll`.
+
+    500 of 10,000: those that draw 9,500 and more.
+    """
+    beyond = f"var(txn.route),field(7,|),add(txn.roll),sub({FULL_WEIGHT_BP - 1})"
+    return [
+        f"http-request set-var(txn.beyond) {beyond}",
+        "http-request set-var(txn.baseline) var(txn.route),field(6,|)",
+        "http-request set-var(txn.chosen) var(txn.baseline) if { var(txn.beyond) -m int gt 0 }",
+    ]
+
+
 def tester_rules(split: Split) -> list[str]:
     """Sends testers to the fourth part of the route, if it has one."""
     if not split.tester_by:

@@ -4,7 +4,9 @@ from repave_agent.balancers.haproxy_runtime.options import COMMAND_USAGE, Haprox
 from repave_agent.kinds import BalancerKind, Command, CommandLine, OwnedBalancer, Site
 from repave_protos.protocol.capabilities import BalancerAbilities
 
-WITH_MAP = BalancerAbilities(share_step_bp=1, takes_timeouts=False, counts_requests=True)
+WITH_MAP = BalancerAbilities(
+    share_step_bp=1, takes_timeouts=False, counts_requests=True, takes_baselines=True
+)
 BY_WEIGHTS = BalancerAbilities(
     share_step_bp=100,
     supports_sticky_split=False,

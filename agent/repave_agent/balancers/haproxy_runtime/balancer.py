@@ -225,6 +225,7 @@ class RuntimeBalancer:
             old_workers=0,
             restarts=self._restarts,
             falls_back=self._layout.falls_back,
+            takes_baselines=all(self._layout.takes_baselines(state) for _, state in states),
             fallen_back=added_up(each for tally in self._fallen_back.values() for each in tally.told),
         )
 

@@ -11,7 +11,14 @@ from typing import Protocol
 
 from repave_agent.balancers.haproxy.config import map_of, routes_of
 from repave_agent.balancers.haproxy.socket import ServerState
-from repave_agent.balancers.haproxy_runtime.snippet import OWNER_KEY, PORT_KEY, SLOT, SPLIT_KEY, split_text
+from repave_agent.balancers.haproxy_runtime.snippet import (
+    BASELINES_KEY,
+    OWNER_KEY,
+    PORT_KEY,
+    SLOT,
+    SPLIT_KEY,
+    split_text,
+)
 from repave_agent.balancers.haproxy_runtime.socket import SideState
 from repave_agent.core.ports import Frontend, Route, Server, Structure, UnfitError
 from repave_protos.daemon.endpoint import endpoint
@@ -72,6 +79,9 @@ class Layout(Protocol):
 
     def fronts(self, state: SideState) -> tuple[Frontend, ...]:
         """Those that the configuration has; a port of 0 is not known."""
+
+    def takes_baselines(self, state: SideState) -> bool:
+        """Whether a route's baseline can have its share."""
 
     def assigned(self, structure: Structure, wanted: Wanted, states: Sequence[SideState]) -> dict[str, str]:
         """Group to backend; those that have one keep it. Raises UnfitError when there are too few."""
@@ -137,6 +147,10 @@ class SlotLayout:
             for name, port in ports.items()
         )
 
+    def takes_baselines(self, state: SideState) -> bool:
+        """The frontends of a snippet from before there were baselines split in two."""
+        return BASELINES_KEY in state.worker.entries
+
     def assigned(self, structure: Structure, wanted: Wanted, states: Sequence[SideState]) -> dict[str, str]:
         known = set.intersection(
             *({name for name in state.worker.in_flight if self.is_ours(name)} for state in states)
@@ -195,6 +209,7 @@ def _renamed(route: Route, names: dict[str, GroupName]) -> Route:
         second=names[route.second] if route.second is not None else None,
         testers=names[route.testers] if route.testers is not None else None,
         spare=names[route.spare] if route.spare is not None else None,
+        baseline=names[route.baseline] if route.baseline is not None else None,
     )
 
 

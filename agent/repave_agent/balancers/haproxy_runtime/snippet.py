@@ -2,15 +2,15 @@
 through the runtime socket alone. Pure text.
 
 Slots are backends without servers, for any group of any application. A frontend looks its route up in the
-map, which names slots instead of groups: `first|second|basis points of second|testers|spare`, the last two
-where there are any. Keys that begin with "_" are repave's marks. Without a map each application has one
-backend, its pool, for all of its groups.
+map, which names slots instead of groups: `first|second|basis points of second|testers|spare`, then
+`|baseline|its basis points`, the last four where there are any. Keys that begin with "_" are repave's marks.
+Without a map each application has one backend, its pool, for all of its groups.
 """
 
 from collections.abc import Sequence
 
 from repave_agent.balancers.haproxy.fallback import counting_backend, fallback_rules
-from repave_agent.balancers.haproxy.split import split_rules, tester_rules
+from repave_agent.balancers.haproxy.split import baseline_rules, split_rules, tester_rules
 from repave_agent.core.ports import Frontend
 from repave_protos.protocol.values import Split
 
@@ -19,6 +19,7 @@ FALLEN_BACK = "repave-fallen-back"
 OWNER_KEY = "_owner"
 SPLIT_KEY = "_split."
 PORT_KEY = "_port."
+BASELINES_KEY = "_baselines"
 POOL = "repave-pool-"
 OWNER_MARK = "_owner."
 
@@ -36,11 +37,12 @@ def slots(count: int) -> str:
 
 def map_file(frontends: Sequence[Frontend]) -> str:
     """What stands in the map file at first: where each application's clients come in, and how their requests
-    are told apart."""
-    return "".join(
+    are told apart, and that a baseline can have its share."""
+    each_frontend = "".join(
         f"{PORT_KEY}{each.application} {each.port}\n{SPLIT_KEY}{each.application} {split_text(each.split)}\n"
         for each in frontends
     )
+    return f"{each_frontend}{BASELINES_KEY} yes\n"
 
 
 def entrances_without_map(frontends: Sequence[Frontend], bind: str = "*") -> str:
@@ -72,6 +74,7 @@ def _frontend(frontend: Frontend, map_path: str, bind: str) -> str:
         *tester_rules(frontend.split),
         "http-request set-var(txn.chosen) var(txn.first)",
         "http-request set-var(txn.chosen) var(txn.second) if { var(txn.margin) -m int gt 0 }",
+        *baseline_rules(),
         *fallback_rules(frontend.application, FALLEN_BACK),
         "use_backend %[var(txn.chosen)] if { var(txn.route) -m found }",
         "default_backend repave-no-route",

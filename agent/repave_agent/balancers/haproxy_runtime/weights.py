@@ -59,6 +59,9 @@ class WeightLayout:
         names = sorted(name.removeprefix(POOL) for name in state.worker.in_flight if self.is_ours(name))
         return tuple(Frontend(ApplicationName(name), 0) for name in names)
 
+    def takes_baselines(self, state: SideState) -> bool:
+        return False
+
     def assigned(self, structure: Structure, wanted: Wanted, states: Sequence[SideState]) -> dict[str, str]:
         """Frontends were looked at before; a group that keeps its place may have lost its frontend."""
         slots = {str(each.group): f"{POOL}{application_of(each.group)}" for each in structure.backends}
