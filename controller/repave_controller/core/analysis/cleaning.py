@@ -5,11 +5,15 @@ from collections.abc import Sequence
 from math import isfinite, isnan
 
 from repave_controller.core.analysis.ranks import percentile
-from repave_controller.core.analysis.values import Metric, MetricKind, NanStrategy, OutlierStrategy, Samples
-
-
-class NotFinite(ValueError):
-    """A sample is infinite: there is nothing that it could be compared with."""
+from repave_controller.core.analysis.values import (
+    Incomparable,
+    Metric,
+    MetricKind,
+    NanStrategy,
+    OutlierStrategy,
+    Samples,
+    Trouble,
+)
 
 
 def series(metric: Metric, samples: Samples) -> tuple[float, ...]:
@@ -28,13 +32,13 @@ def exposure(samples: Samples) -> tuple[float, ...]:
 
 
 def cleaned(metric: Metric, values: Sequence[float]) -> tuple[float, ...]:
-    """In their order. Raises `NotFinite`."""
+    """In their order. Raises `Incomparable`."""
     if metric.nan is NanStrategy.REPLACE:
         kept = tuple(0.0 if isnan(v) else v for v in values)
     else:
         kept = tuple(v for v in values if not isnan(v))
     if not all(map(isfinite, kept)):
-        raise NotFinite
+        raise Incomparable(Trouble.NOT_FINITE)
     return (
         without_outliers(kept, metric.outlier_factor) if metric.outliers is OutlierStrategy.REMOVE else kept
     )

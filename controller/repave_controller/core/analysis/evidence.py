@@ -6,15 +6,17 @@ from dataclasses import dataclass, replace
 from math import isfinite, isnan
 
 from repave_controller.core.analysis import counts, ranks
-from repave_controller.core.analysis.cleaning import NotFinite, cleaned
+from repave_controller.core.analysis.cleaning import cleaned
 from repave_controller.core.analysis.sequential import FIRST_STEPS, LAST_LOOK, staged
 from repave_controller.core.analysis.values import (
     Direction,
+    Incomparable,
     Metric,
     MetricKind,
     NanStrategy,
     Samples,
     Side,
+    Trouble,
     Verdict,
 )
 
@@ -56,12 +58,8 @@ class Evidence:
     """The change that is seen reaches the least effect and the least difference."""
 
 
-class Negative(ValueError):
-    """A count is below zero."""
-
-
 def evidence_of(metric: Metric, baseline: Samples, canary: Samples, looks: Looks, least: float) -> Evidence:
-    """Raises `ValueError` or `ArithmeticError` for samples that can't be compared."""
+    """Raises `Incomparable`, or `ArithmeticError` for numbers that are too large to reckon with."""
     if metric.kind is MetricKind.VALUE:
         return _of_values(metric, baseline, canary, looks, least)
     return _of_events(metric, baseline, canary, looks, least)
@@ -199,9 +197,9 @@ def _counted(samples: Samples, is_zero: bool) -> list[tuple[float, float]]:
         known = 0.0 if isnan(event) or isnan(exposed) else event
         trials = 0.0 if isnan(exposed) else exposed
         if known < 0 or trials < 0:
-            raise Negative
+            raise Incomparable(Trouble.NEGATIVE)
         if not isfinite(known) or not isfinite(trials):
-            raise NotFinite
+            raise Incomparable(Trouble.NOT_FINITE)
         pairs.append((known, trials))
     return pairs
 

@@ -7,14 +7,16 @@ is not.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from repave_controller.core.analysis.cleaning import NotFinite, cleaned, series
-from repave_controller.core.analysis.ranks import AllTied, Sides, common_language, mean, percentile
+from repave_controller.core.analysis.cleaning import cleaned, series
+from repave_controller.core.analysis.ranks import Sides, common_language, mean, percentile
 from repave_controller.core.analysis.scores import group_scores, summary
 from repave_controller.core.analysis.values import (
     Direction,
     EffectMeasure,
     Grounds,
+    Incomparable,
     JudgeConfig,
     Judgement,
     Metric,
@@ -93,12 +95,12 @@ def verdict_of(metric: Metric, baseline: Samples, canary: Samples) -> MetricVerd
     try:
         y = cleaned(metric, series(metric, baseline))
         x = cleaned(metric, series(metric, canary))
-        return _compared(metric, y, x)
-    except (AllTied, NotFinite) as error:
-        return MetricVerdict(
-            metric.name, Verdict.ERROR, Rule.FAILED_TO_JUDGE, Side(0), Side(0),
-            is_muted=metric.is_muted, trouble=type(error).__name__,
-        )  # fmt: skip
+        found = _compared(metric, y, x)
+    except Incomparable as error:
+        found = MetricVerdict(
+            metric.name, Verdict.ERROR, Rule.FAILED_TO_JUDGE, Side(0), Side(0), trouble=error.trouble
+        )
+    return replace(found, is_muted=metric.is_muted, kind=metric.kind, unit=metric.unit)
 
 
 def _compared(metric: Metric, y: Sequence[float], x: Sequence[float]) -> MetricVerdict:
@@ -107,9 +109,7 @@ def _compared(metric: Metric, y: Sequence[float], x: Sequence[float]) -> MetricV
         return _missing(metric, *sides)
     ordered_x, ordered_y = sorted(x), sorted(y)
     if ordered_x == ordered_y or ordered_x[0] == ordered_x[-1] == ordered_y[0] == ordered_y[-1]:
-        return MetricVerdict(
-            metric.name, Verdict.PASS, Rule.SAME, *sides, effect=1.0, is_muted=metric.is_muted
-        )
+        return MetricVerdict(metric.name, Verdict.PASS, Rule.SAME, *sides, effect=1.0)
     low, estimate, high = _interval(ordered_x, ordered_y)
     bound = TOLERANCE * abs(estimate)
     effect = _effect(metric, x, y)
@@ -121,7 +121,6 @@ def _compared(metric: Metric, y: Sequence[float], x: Sequence[float]) -> MetricV
         interval=(low, high),
         threshold=bound,
         is_critical=metric.is_critical and _is_critical(metric, verdict, effect),
-        is_muted=metric.is_muted,
     )  # fmt: skip
 
 
@@ -140,7 +139,7 @@ def _missing(metric: Metric, baseline: Side, canary: Side) -> MetricVerdict:
     rule = Rule.NO_DATA_BUT_REQUIRED if fails else Rule.NO_DATA
     return MetricVerdict(
         metric.name, Verdict.NODATA, rule, baseline, canary,
-        effect=1.0, is_critical=metric.is_critical, is_muted=metric.is_muted,
+        effect=1.0, is_critical=metric.is_critical,
     )  # fmt: skip
 
 

@@ -10,14 +10,12 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, repeat
 from math import comb, erfc, sqrt
 
+from repave_controller.core.analysis.values import Incomparable, Trouble
+
 BRENT_ITERATIONS_MAX = 1001
 EPSILON = 2.220446049250313e-16
 EXACT_SAMPLES_MAX = 30
 """Of both sides together. More, and the normal approximation is as good (and faster)."""
-
-
-class AllTied(ValueError):
-    """All samples of both sides are equal: there is no order to compare by."""
 
 
 def mean(values: Sequence[float]) -> float:
@@ -70,7 +68,7 @@ class Sides:
 
     def standardised(self, shift: float, quantile: float) -> float:
         """How many deviations the ranks of `x - shift` are from their mean, less `quantile`; with half a rank
-        of correction for continuity, and the correction for ties. Raises `AllTied`."""
+        of correction for continuity, and the correction for ties. Raises `Incomparable`."""
         m, n = len(self.x), len(self.y)
         shifted = [value - shift for value in self.x] if shift else self.x
         excess = above(shifted, self.y) - m * n / 2
@@ -78,7 +76,7 @@ class Sides:
         ties = self._ties(shifted) / (together * (together - 1.0))
         deviation = sqrt((m * n / 12) * ((together + 1) - ties))
         if deviation == 0:
-            raise AllTied
+            raise Incomparable(Trouble.ALL_TIED)
         return (excess - (excess > 0) * 0.5 + (excess < 0) * 0.5) / deviation - quantile
 
     def _ties(self, shifted: Sequence[float]) -> int:
@@ -95,7 +93,7 @@ class Sides:
 
     def shift_at(self, quantile: float, tolerance: float) -> float:
         """The shift at which the ranks are `quantile` deviations off: an end of a confidence interval,
-        clamped to the differences there are. Raises `AllTied`."""
+        clamped to the differences there are. Raises `Incomparable`."""
         low, high = self.x[0] - self.y[-1], self.x[-1] - self.y[0]
         at_low, at_high = self.standardised(low, quantile), self.standardised(high, quantile)
         if at_low <= 0:
@@ -105,7 +103,7 @@ class Sides:
         return brent(low, high, at_low, at_high, lambda shift: self.standardised(shift, quantile), tolerance)
 
     def hodges_lehmann(self, tolerance: float) -> float:
-        """The shift at which the ranks show none. Raises `AllTied`."""
+        """The shift at which the ranks show none. Raises `Incomparable`."""
         low, high = self.x[0] - self.y[-1], self.x[-1] - self.y[0]
         at_low, at_high = self.standardised(low, 0.0), self.standardised(high, 0.0)
         return brent(low, high, at_low, at_high, lambda shift: self.standardised(shift, 0.0), tolerance)

@@ -14,6 +14,7 @@ from repave_controller.core.analysis.scores import group_scores, summary
 from repave_controller.core.analysis.sequential import holm
 from repave_controller.core.analysis.values import (
     Grounds,
+    Incomparable,
     JudgeConfig,
     Judgement,
     Metric,
@@ -24,6 +25,7 @@ from repave_controller.core.analysis.values import (
     Samples,
     SamplesByMetric,
     Side,
+    Trouble,
     Verdict,
 )
 
@@ -60,11 +62,17 @@ def judge(
 def _found(metric: Metric, baseline: Samples, canary: Samples, looks: Looks) -> Judged:
     try:
         return evidence_of(metric, baseline, canary, looks, _least(metric))
-    except (ValueError, ArithmeticError) as error:
-        return MetricVerdict(
-            metric.name, Verdict.ERROR, Rule.FAILED_TO_JUDGE, Side(0), Side(0),
-            is_critical=metric.is_critical, is_muted=metric.is_muted, trouble=type(error).__name__,
-        )  # fmt: skip
+    except Incomparable as error:
+        return _error(metric, error.trouble)
+    except ArithmeticError:
+        return _error(metric, Trouble.ARITHMETIC)
+
+
+def _error(metric: Metric, trouble: Trouble) -> MetricVerdict:
+    return MetricVerdict(
+        metric.name, Verdict.ERROR, Rule.FAILED_TO_JUDGE, Side(0), Side(0),
+        is_critical=metric.is_critical, is_muted=metric.is_muted, trouble=trouble, kind=metric.kind,
+    )  # fmt: skip
 
 
 def _least(metric: Metric) -> float:
@@ -87,6 +95,8 @@ def _verdict(metric: Metric, found: Judged, alpha: float, threshold: float) -> M
         needed=needed,
         is_critical=metric.is_critical and verdict is not Verdict.PASS,
         is_muted=metric.is_muted,
+        kind=metric.kind,
+        unit=metric.unit,
     )  # fmt: skip
 
 

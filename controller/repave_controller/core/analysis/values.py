@@ -164,6 +164,23 @@ class Rule(StrEnum):
     FAILED_TO_JUDGE = "failed-to-judge"
 
 
+class Trouble(StrEnum):
+    """Why samples can't be compared."""
+
+    NEGATIVE = "negative"
+    NOT_FINITE = "not-finite"
+    ALL_TIED = "all-tied"
+    ARITHMETIC = "arithmetic"
+
+
+class Incomparable(ValueError):
+    """Samples can't be compared, for this reason."""
+
+    def __init__(self, trouble: Trouble) -> None:
+        super().__init__(trouble.value)
+        self.trouble = trouble
+
+
 @dataclass(frozen=True, slots=True)
 class Side:
     """What one side of a metric came to, after cleaning."""
@@ -206,8 +223,10 @@ class MetricVerdict:
     is_critical: bool = False
     """The metric is critical and its verdict decides."""
     is_muted: bool = False
-    trouble: str = ""
+    trouble: Trouble | None = None
     """What went wrong, of `error`."""
+    kind: MetricKind = MetricKind.VALUE
+    unit: str = ""
 
 
 class Outcome(StrEnum):
@@ -231,7 +250,6 @@ class Grounds(StrEnum):
     TOO_MUCH_MISSING = "too-much-missing"
     """`kayenta-v1`: half of the metrics or more have no data."""
     NO_METRICS = "no-metrics"
-    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from math import sqrt
 import pytest
 
 from repave_controller.core.analysis.ranks import (
-    AllTied,
     Sides,
     above,
     chance_of_ranks,
@@ -16,6 +15,7 @@ from repave_controller.core.analysis.ranks import (
     percentile,
     trimmed_mean,
 )
+from repave_controller.core.analysis.values import Incomparable
 
 
 def samples(chance: random.Random, kind: int, size: int) -> list[float]:
@@ -63,7 +63,7 @@ def test_counting_in_sorted_lists_is_the_definition_to_the_last_digit() -> None:
             try:
                 wanted = by_definition(x, y, shift, 2.3)
             except ZeroDivisionError:
-                with pytest.raises(AllTied):
+                with pytest.raises(Incomparable):
                     sides.standardised(shift, 2.3)
             else:
                 assert sides.standardised(shift, 2.3) == wanted
