@@ -535,6 +535,7 @@ class GitOpsFile(TypedDict):
     runs_version: str
     runs_digest: str
     at: str
+    retry_at: NotRequired[str | None]
 
 
 class GitOpsItem(TypedDict):

@@ -1,14 +1,17 @@
 """Asks git, as a subprocess without a shell: what a branch of a repository has in one folder.
 
 Nothing of the repository is ever checked out or run, and no configuration of this machine's users counts.
+Each command has its time, and is ended with all that it has started.
 """
 
 import asyncio
 import base64
 import os
 import shlex
+import signal
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +19,9 @@ from repave_controller.settings import GitOpsSettings
 
 FETCH_SECONDS: Final = 120.0
 ASK_SECONDS: Final = 30.0
+END_SECONDS: Final = 5.0
+"""So long one that was killed is waited for."""
+TOKEN_BYTES_MAX: Final = 16 * 1024
 OUTPUT_BYTES_MAX: Final = 16 << 20
 FILES_MAX: Final = 2000
 SPEC_BYTES_MAX: Final = 1 << 20
@@ -31,7 +37,7 @@ class GitError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A file of the folder. `why`: it can't be a spec."""
+    """A file of the folder, whose `text` is read once it matters. `why`: it can't be a spec."""
 
     path: str
     blob: str
@@ -65,55 +71,56 @@ class Git:
         return True
 
     async def files(self, commit: str) -> list[Found]:
-        """The specs of the folder, by name. Raises GitError."""
+        """The specs of the folder, by name, without their texts. Raises GitError."""
         folder = self._settings.path.strip("/")
-        listed = await self._git(ASK_SECONDS, "ls-tree", "-z", commit, *([f"{folder}/"] if folder else []))
+        within = [f"{folder}/"] if folder else []
+        listed = await self._git(ASK_SECONDS, "ls-tree", "-z", "--long", commit, *within)
         found: list[Found] = []
         for line in listed.decode(errors="replace").split("\0"):
             about, _, path = line.partition("\t")
             if not path.endswith(SUFFIXES):
                 continue
-            mode, _, blob = about.split()
+            mode, _, blob, size = about.split()
             if len(found) >= FILES_MAX:
                 raise GitError(f"{folder} has more than {FILES_MAX} specs")
-            found.append(await self._file(path, mode, blob))
+            found.append(Found(path, blob, why=_objection(mode, size)))
         return found
 
-    async def _file(self, path: str, mode: str, blob: str) -> Found:
-        if not mode.startswith("100"):
-            return Found(path, blob, why="it is no plain file: links are not followed")
-        size = int(await self._git(ASK_SECONDS, "cat-file", "-s", blob))
-        if size > SPEC_BYTES_MAX:
-            return Found(path, blob, why=f"it is larger than {SPEC_BYTES_MAX:,} bytes")
+    async def read(self, found: Found) -> Found:
+        """With its text. Raises GitError, OSError."""
+        if found.why:
+            return found
+        content = await self._git(ASK_SECONDS, "cat-file", "blob", found.blob)
         try:
-            return Found(path, blob, (await self._git(ASK_SECONDS, "cat-file", "blob", blob)).decode())
+            return replace(found, text=content.decode())
         except UnicodeDecodeError:
-            return Found(path, blob, why="it is not UTF-8 text")
+            return replace(found, why="it is not UTF-8 text")
 
     async def _git(self, seconds: float, *words: str) -> bytes:
         command = ("git", "--git-dir", str(self._folder), *words)
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            env=self._environment(),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
+        process = None
         try:
             async with asyncio.timeout(seconds):
+                process = await asyncio.create_subprocess_exec(
+                    *command,
+                    env=await self._environment(),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=asyncio.subprocess.PIPE,
+                    start_new_session=True,  # what it starts, such as ssh, is ended with it
+                )
                 out, err = await process.communicate()
         except TimeoutError:
             raise GitError(f"git {words[0]} took longer than {seconds:g} s") from None
         finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
+            if process is not None and process.returncode is None:
+                await _end(process)
         if process.returncode or len(out) > OUTPUT_BYTES_MAX:
             text = err.decode(errors="replace").strip().splitlines()
             raise GitError(f"git {words[0]}: {text[-1][:300] if text else 'it failed'}")
         return out
 
-    def _environment(self) -> Mapping[str, str]:
+    async def _environment(self) -> Mapping[str, str]:
         """Credentials by files, read each time. Raises GitError."""
         given = {
             "PATH": os.environ.get("PATH", os.defpath),
@@ -133,7 +140,7 @@ class Git:
             given["GIT_SSH_COMMAND"] = shlex.join(words)
         if settings.token is not None:
             try:
-                token = settings.token.read_text().strip()
+                token = await asyncio.to_thread(_token, settings.token)
             except (OSError, UnicodeDecodeError):
                 raise GitError(f"{settings.token} can't be read") from None
             given |= {
@@ -142,6 +149,29 @@ class Git:
                 "GIT_CONFIG_VALUE_0": f"Authorization: Basic {_basic(token)}",
             }
         return given
+
+
+def _objection(mode: str, size: str) -> str:
+    """Why an entry of a folder can't be a spec; "" if it can."""
+    if not mode.startswith("100"):
+        return "it is no plain file: links are not followed"
+    if int(size) > SPEC_BYTES_MAX:
+        return f"it is larger than {SPEC_BYTES_MAX:,} bytes"
+    return ""
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """And all that it has started, also where that goes on without it."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    with suppress(TimeoutError):  # it hangs in the kernel: goes on without us
+        async with asyncio.timeout(END_SECONDS):
+            await process.wait()
+
+
+def _token(file: Path) -> str:
+    with file.open("rb") as opened:
+        return opened.read(TOKEN_BYTES_MAX).decode().strip()
 
 
 def _basic(given: str) -> str:

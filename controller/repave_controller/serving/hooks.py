@@ -47,7 +47,7 @@ def gitops_of(settings: ControllerSettings, store: Store, scheduler: Scheduler) 
         store,
         scheduler.clock,
         turns(scheduler, "gitops"),
-        scheduler.note,
+        scheduler.event_log.tell,
         runs_of,
     )
 

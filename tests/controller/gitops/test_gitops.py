@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from repave_controller.core.domain.application import Event
+from repave_controller.core.ports import StoreError, Transaction
 from repave_controller.gitops.deciding import Followed, Repository, Runs, drift, repository_of, text_of
 from repave_controller.gitops.git import Git
 from repave_controller.gitops.watching import GitOps
@@ -19,6 +21,7 @@ from repave_controller.operations.releasing import Deed
 from repave_controller.settings import GitOpsSettings
 from repave_simulation.tiers.shared_shelf import SharedShelf
 from repave_simulation.tiers.shared_store import SharedMemoryStore
+from tests.fakes.waiting import until, until_async
 
 DIGEST = "d" * 64
 
@@ -68,9 +71,16 @@ class Api:
 
     def __init__(self) -> None:
         self.asked: list[Deed] = []
+        self.refusals: dict[str, tuple[int, str]] = {}  # status and rule by application, of releases
+        self.hangs: set[str] = set()
 
     async def __call__(self, deed: Deed) -> tuple[int, dict[str, Any]]:
         self.asked.append(deed)
+        if deed.application in self.hangs:
+            await asyncio.Event().wait()
+        if deed.path.endswith("/releases") and deed.application in self.refusals:
+            status, rule = self.refusals[deed.application]
+            return status, {"detail": f"{deed.application} can't be released", "rule": rule}
         if deed.path == "outline":
             assert deed.body is not None
             file = dict[str, Any](deed.body)["files"][0]
@@ -101,10 +111,10 @@ class Peer:
         settings = {"main": GitOpsSettings.model_validate(given)}
         self.store = SharedMemoryStore(shelf or SharedShelf(), "ann")
         self.store._is_open = True
-        self.noted: list[Event] = []
+        self.now, self.noted = 1000.0, list[Event]()
         self.api, self.runs = Api(), dict[str, Runs]()
         self.gitops = GitOps(
-            settings, folder, self.store, lambda: 1000.0, lambda _: True, self.noted.append, self.runs.get
+            settings, folder, self.store, lambda: self.now, lambda _: True, self.noted.extend, self.runs.get
         )
         self.gitops.act_with(self.api)
 
@@ -115,6 +125,11 @@ class Peer:
     @property
     def kinds(self) -> list[str]:
         return [each.kind for each in self.noted]
+
+    @property
+    def saved(self) -> list[str]:
+        """The kinds of events in the store."""
+        return [each.kind for each in self.store.shelf.events]
 
 
 @pytest.fixture
@@ -287,6 +302,137 @@ async def test_git_that_hangs_is_ended(repo: Repo, peer: Peer, monkeypatch: pyte
     await peer.look()
     assert "took longer" in (await peer.gitops.known("main")).error
     await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(
+    ("status", "rule"),
+    [
+        (503, "store"),
+        (409, "artifact-not-found"),  # merged before the package was pushed
+        (422, "unknown-region"),  # its agent has yet to join
+        (403, "denied"),  # the settings change
+        (409, "port-taken"),
+    ],
+)
+async def test_what_was_refused_for_what_may_pass_is_tried_again_ever_later_under_one_key(
+    status: int, rule: str, repo: Repo, peer: Peer
+) -> None:
+    repo.push(web="app: web\n")
+    peer.api.refusals["web"] = status, rule
+    tries = 0
+    for waits, is_tried in ((0, 1), (14, 0), (1, 1), (29, 0), (1, 1), (60, 1), (120, 1)):
+        peer.now += waits
+        await peer.look()
+        tries += is_tried
+        assert len([each for each in peer.api.keys if "/web.yaml/" in each]) == tries, waits
+        if tries == 2:
+            repo.push(other="app: other\n")
+    assert len({each for each in peer.api.keys if "/web.yaml/" in each}) == 1
+    assert peer.kinds == ([] if status == 503 else ["gitops.failed"])
+    peer.api.refusals.clear()
+    peer.now += 3600.0
+    assert (await peer.look())["apps/web.yaml"].state == "done"
+    asked = len(peer.api.asked)
+    peer.now += 3600.0
+    await peer.look()
+    assert len(peer.api.asked) == asked
+
+
+async def test_a_mistake_in_a_file_is_not_tried_again_until_the_file_changes(repo: Repo, peer: Peer) -> None:
+    repo.push(a="apps: wrong\n", c=b"\xff\xfe")
+    await peer.look()
+    asked = len(peer.api.asked)
+    peer.now += 86_400.0
+    await peer.look()
+    assert len(peer.api.asked) == asked
+
+
+async def test_one_release_that_hangs_holds_up_no_other_file(
+    repo: Repo, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("repave_controller.gitops.watching.FILE_SECONDS", 0.2)
+    repo.push(a="app: a\n", b="app: b\n")
+    peer.api.hangs.add("a")
+    files = await peer.look()
+    assert [each.state for each in files.values()] == ["waiting", "done"]
+    assert "has taken longer" in files["apps/a.yaml"].text
+
+
+async def test_a_fetch_that_hangs_holds_up_no_other_repository_and_leaves_no_process(
+    repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """git's own helpers, such as ssh, keep its output open: they are ended with it."""
+    repo.push(web="app: web\n")
+    peer = Peer(repo, tmp_path / "kept")
+    helper, pid = tmp_path / "ssh", tmp_path / "pid"
+    helper.write_text(f"#!/bin/sh\nsleep 600 &\necho $! > {pid}.new\nmv {pid}.new {pid}\nwait\n")
+    helper.chmod(0o755)
+    away = GitOpsSettings.model_validate(
+        {"repository": "ssh://git.example/fleet.git", "apps": "*", "every_seconds": 5}
+    )
+    both = {"away": away, "main": away.model_copy(update={"repository": str(repo.folder)})}
+    gitops = GitOps(
+        both, tmp_path / "both", peer.store, lambda: 1.0, lambda _: True, peer.noted.extend, peer.runs.get
+    )
+    gitops.act_with(peer.api)
+    environment = Git._environment
+
+    async def with_helper(self: Git) -> dict[str, str]:
+        return {**await environment(self), "GIT_SSH": str(helper)}
+
+    monkeypatch.setattr(Git, "_environment", with_helper)
+    monkeypatch.setattr("repave_controller.gitops.git.FETCH_SECONDS", 2.0)
+    running = asyncio.create_task(gitops.run())
+    await until(lambda: peer.api.released and pid.exists())
+
+    async def is_told() -> bool:
+        return bool((await gitops.known("away")).error)
+
+    await until_async(is_told)
+    running.cancel()
+    await asyncio.wait({running})
+    assert "took longer" in (await gitops.known("away")).error
+    await until(lambda: not Path(f"/proc/{int(pid.read_text())}").exists())
+
+
+@pytest.mark.parametrize("lost", range(4))
+async def test_a_store_that_fails_at_any_save_repeats_no_event_and_loses_none(
+    lost: int, repo: Repo, peer: Peer
+) -> None:
+    repo.push(a="app: a\n", gone="app: gone\n")
+    await peer.look()
+    repo.push(a="apps: wrong\n", gone=None, b="apps: wrong\n")
+    commits, commit = 0, peer.store.commit
+
+    async def failing(transaction: Transaction) -> tuple[Event, ...]:
+        nonlocal commits
+        commits += 1
+        if commits == lost + 1:
+            raise StoreError("the disk is full")
+        return await commit(transaction)
+
+    peer.store.commit = failing  # type: ignore[method-assign]  # fails once
+    for _ in range(2):
+        with contextlib.suppress(StoreError):
+            await peer.look()
+    assert sorted(peer.saved) == ["gitops.deleted", "gitops.failed", "gitops.failed"]
+    assert sorted(peer.kinds) == sorted(peer.saved)
+
+
+async def test_a_look_at_what_has_not_changed_reads_no_file(
+    repo: Repo, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo.push(**{f"app-{number}": f"app: app-{number}\n" for number in range(20)})
+    await peer.look()
+    words, git = list[str](), Git._git
+
+    async def counted(self: Git, seconds: float, *given: str) -> bytes:
+        words.append(given[0])
+        return await git(self, seconds, *given)
+
+    monkeypatch.setattr(Git, "_git", counted)
+    await peer.look()
+    assert words == ["fetch", "rev-parse", "ls-tree", "merge-base"]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ class GitOpsFile(Answer):
     runs_version: str = Field(description="What serves.")
     runs_digest: str
     at: datetime
+    retry_at: datetime | None = Field(None, description="When it is tried again though it has not changed.")
 
 
 class GitOpsItem(Answer):

@@ -65,4 +65,5 @@ def _file(file: Followed, runs: Runs | None) -> GitOpsFile:
         runs_version=runs.version if runs is not None else "",
         runs_digest=runs.digest if runs is not None else "",
         at=time_of(Instant(file.at)),
+        retry_at=time_of(Instant(file.retry_at)) if file.retry_at else None,
     )
