@@ -249,11 +249,20 @@ class Api:
         priced = prices if prices is not None else PriceFile(None)
         drafts = Drafts()
         self._releases = Releases(
-            scheduler, store, sessions, clock, names, regional, packages, priced, drafts
+            scheduler,
+            store,
+            sessions,
+            clock,
+            names,
+            regional,
+            packages,
+            priced,
+            drafts,
+            outbox.named if outbox is not None else (),
         )
         company = company if company is not None else Company(Member("", "", "", "", __version__, 0.0))
         controllers = Controllers(company, scheduler, sessions, clock)
-        notices = Notices(outbox, clock)
+        notices = Notices(outbox, clock, scheduler)
         self.hooks = HookRoutes(hooks, clock)
         self._subjects = (
             Applications(scheduler, store, sessions, clock, names, self.streams),

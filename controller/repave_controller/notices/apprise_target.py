@@ -15,7 +15,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from repave_controller.core.domain.application import Event
-from repave_controller.core.domain.audience import Hearer, is_of
+from repave_controller.core.domain.audience import (
+    Hearer,
+    ends_incident,
+    is_of,
+    is_of_incident,
+    may_begin_incident,
+)
 from repave_controller.notices.http_target import PATIENCE
 from repave_controller.notices.ports import Notice, NotTaken
 from repave_controller.notices.progress import Failure
@@ -26,6 +32,9 @@ SEND_SECONDS = 30.0
 ADDRESS_BYTES_MAX = 16 * 1024
 ANSWER_BYTES_MAX = 64 * 1024
 SENDING = (sys.executable, "-m", "repave_controller.notices.sending")
+
+INCIDENTS_AT = ("PagerDuty",)
+"""Where what went wrong stands open until it is said to be over."""
 
 Hearers = Callable[[str], Sequence[Hearer]]
 """Whom the spec of an application names."""
@@ -46,6 +55,7 @@ class AppriseTarget:
     authority: Path | None = None
     url: str = ""
     command: Sequence[str] = field(default=SENDING, repr=False)
+    may_be_named: bool = True
 
     @property
     def kind(self) -> str:
@@ -60,12 +70,12 @@ class AppriseTarget:
         return str(self.address)
 
     def wants(self, event: Event) -> bool:
-        if is_of(event.kind, self.on) and any(
-            fnmatchcase(event.application, each) for each in self.applications
-        ):
+        asked = [each.on for each in self.hearers(event.application) if each.to == self.name]
+        if any(fnmatchcase(event.application, each) for each in self.applications):
+            asked.append(tuple(self.on))
+        if any(is_of(event.kind, each) for each in asked):
             return True
-        named = (each for each in self.hearers(event.application) if each.to == self.name)
-        return any(is_of(event.kind, each.on) for each in named)
+        return any(map(may_begin_incident, asked)) and ends_incident(event.kind) and self.kind in INCIDENTS_AT
 
     async def send(self, notice: Notice, now: float) -> None:
         try:
@@ -74,12 +84,13 @@ class AppriseTarget:
             why = getattr(error, "strerror", None) or str(error)
             raise NotTaken(Failure(f"its address {self.address} can't be used: {why}")) from None
         message = message_of(notice.event, self.url)
-        asked = {
+        asked: dict[str, str | bool] = {
             "address": address,
             "title": message.title,
             "body": message.body,
             "level": message.level,
-            "id": notice.id,
+            "id": incident_id(notice),
+            "ends": ends_incident(notice.event.kind),
             "allow": self.allow,
         }
         if failure := _failure(await self._ask(asked)):
@@ -98,7 +109,7 @@ class AppriseTarget:
             )
         return text
 
-    async def _ask(self, asked: dict[str, str]) -> dict[str, Any]:
+    async def _ask(self, asked: dict[str, str | bool]) -> dict[str, Any]:
         """Raises NotTaken where there is no answer in time."""
         process = await asyncio.create_subprocess_exec(
             *self.command,
@@ -129,6 +140,14 @@ class AppriseTarget:
         if self.authority is not None:
             kept |= {"REQUESTS_CA_BUNDLE": str(self.authority), "SSL_CERT_FILE": str(self.authority)}
         return kept
+
+
+def incident_id(notice: Notice) -> str:
+    """All that goes wrong with an application's rollouts is one incident until it is over."""
+    application = notice.event.application
+    if application and is_of_incident(notice.event.kind):
+        return f"{notice.installation}-{application}-rollout"
+    return notice.id
 
 
 def _failure(answer: dict[str, Any]) -> Failure | None:

@@ -42,6 +42,7 @@ class HttpTarget:
     allowed: Allowed = field(default=Allowed(), repr=False)
     lookup: Lookup = field(default=look_up, repr=False)
     kind: str = "cloudevents"
+    may_be_named: bool = False
 
     @property
     def place(self) -> str:

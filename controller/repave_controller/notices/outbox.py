@@ -62,15 +62,16 @@ class Outbox:
         clock: Callable[[], float],
         events: Broadcast,
         is_mine: Callable[[str], bool],
-        note: Callable[[Event], None],
+        tell: Callable[[Sequence[Event]], None],
         chance: Callable[[], float],
     ) -> None:
-        """`events` is bumped when the log has new ones."""
+        """`events` is bumped when the log has new ones; `tell` gets those that were saved here."""
         self._store, self._installation, self._clock = store, installation, clock
         self.targets = {each.name: each for each in targets}
-        self._events, self._is_mine, self._note, self._chance = events, is_mine, note, chance
+        self._events, self._is_mine, self._tell_saved, self._chance = events, is_mine, tell, chance
         self._again = Broadcast()
         self._turns = dict.fromkeys(self.targets, 0)  # grows with each replay
+        self._passed: dict[str, tuple[Progress, int]] = {}  # saved, and up to where none is wanted
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -97,12 +98,12 @@ class Outbox:
         while True:
             known = await self._load(name)
             after = replayed(known if known is not None else Progress(0), first)
+            text = f"{name} is told again of everything from event {first} on, asked by {by or 'an operator'}"
+            told = Event(f"{OWN}replayed", text, by=by, at=Instant(self._clock()))
             try:
-                await self._save(name, known, after, self._turns[name])
+                await self._save(name, known, after, self._turns[name], told)
             except Conflict:
                 continue
-            text = f"{name} is told again of everything from event {first} on, asked by {by or 'an operator'}"
-            self._note(Event(f"{OWN}replayed", text, by=by))
             self._again.bump()
             return after
 
@@ -113,11 +114,13 @@ class Outbox:
         now = self._clock()
         event = Event(f"{OWN}test", "this is a test: nothing has happened", at=Instant(now))
         notice = Notice(f"{self._installation}-test-{int(now * 1000)}", self._installation, event)
-        try:
-            await self.targets[name].send(notice, now)
-        except NotTaken as error:
-            return error.failure.text
-        return ""
+        failure = await self._sent(self.targets[name], notice)
+        return failure.text if failure is not None else ""
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The targets that a spec may name."""
+        return tuple(sorted(each.name for each in self.targets.values() if each.may_be_named))
 
     @staticmethod
     def unknown(name: str, known: Iterable[str]) -> Refused:
@@ -157,14 +160,15 @@ class Outbox:
             await self._save(target.name, None, known, turn)
         if known.retry_at > self._clock():
             return known.retry_at - self._clock()
-        progress = known
+        saved, cursor = self._passed.pop(target.name, (known, 0))
+        progress = passed(known, cursor) if saved == known else known
         while page := await self._store.events(after=progress.cursor, limit=PAGE):
             for event in page:
                 if event.kind.startswith(OWN) or not target.wants(event):
                     progress = passed(progress, event.sequence)
                     continue
-                progress = await self._send(target, progress, event)
-                await self._save(target.name, known, progress, turn)
+                progress, *told = await self._send(target, progress, event)
+                await self._save(target.name, known, progress, turn, *told)
                 known = progress
                 if progress.retry_at > self._clock():
                     return progress.retry_at - self._clock()
@@ -172,31 +176,39 @@ class Outbox:
                     return LOOK_SECONDS
         if progress.cursor - known.cursor >= UNSAVED_MAX:
             await self._save(target.name, known, progress, turn)
+        elif turn == self._turns[target.name]:
+            self._passed[target.name] = known, progress.cursor
         return LOOK_SECONDS
 
-    async def _send(self, target: Target, progress: Progress, event: Event) -> Progress:
+    async def _send(
+        self, target: Target, progress: Progress, event: Event
+    ) -> tuple[Progress] | tuple[Progress, Event]:
+        """How far it is then, and what is to be told of it."""
         notice = Notice(f"{self._installation}-{event.sequence}", self._installation, event)
+        failure = await self._sent(target, notice)
+        if failure is None:
+            return (delivered(progress, event.sequence, self._clock()),)
+        after, dead = failed(progress, event.sequence, event.kind, failure, self._clock(), self._chance())
+        log.warning("notices.not_taken", target=target.name, sequence=event.sequence, why=failure.text)
+        return (after,) if dead is None else (after, self._death(target, dead, event))
+
+    async def _sent(self, target: Target, notice: Notice) -> Failure | None:
+        """None: it was taken."""
         try:
             await target.send(notice, self._clock())
         except NotTaken as error:
-            failure = error.failure
+            return error.failure
         except Exception as error:  # a target of another kind, with a mistake of ours
             log.error("notices.target_broken", target=target.name, exc_info=error)
-            failure = Failure(f"{type(error).__name__}: see the controller's log")
-        else:
-            return delivered(progress, event.sequence, self._clock())
-        after, dead = failed(progress, event.sequence, event.kind, failure, self._clock(), self._chance())
-        log.warning("notices.not_taken", target=target.name, sequence=event.sequence, why=failure.text)
-        if dead is not None:
-            self._tell_of(target, dead, event)
-        return after
+            return Failure(f"{type(error).__name__}: see the controller's log")
+        return None
 
-    def _tell_of(self, target: Target, dead: Dead, event: Event) -> None:
+    def _death(self, target: Target, dead: Dead, event: Event) -> Event:
         text = (
             f"{target.name} was not told of {dead.kind} (event {dead.sequence}), tried {dead.tries} times: "
             f"{dead.error}; once it is well: repave notify replay {target.name} --from {dead.sequence}"
         )
-        self._note(Event(f"{OWN}dead", text, event.application))
+        return Event(f"{OWN}dead", text, event.application, at=Instant(self._clock()))
 
     # ------------------------------------------------------------------------------------- the store
 
@@ -213,10 +225,14 @@ class Outbox:
                     raise StoreError(f"how far {name} was told can't be read: {error}") from error
         return None
 
-    async def _save(self, name: str, known: Progress | None, progress: Progress, turn: int) -> None:
-        """Raises Conflict: it is not as it was known, here or at another controller."""
+    async def _save(
+        self, name: str, known: Progress | None, progress: Progress, turn: int, *told: Event
+    ) -> None:
+        """With what is told of it. Raises Conflict: it is not as it was known, here or at another
+        controller."""
         if turn != self._turns[name]:
             raise Conflict(f"{name} is to be told again")
         before = Record(KIND, name, text_of(known) if known is not None else None)
         record = Record(KIND, name, text_of(progress))
-        await self._store.commit(Transaction(records=(record,), expected=(before,)))
+        saved = await self._store.commit(Transaction(records=(record,), expected=(before,), events=told))
+        self._tell_saved(saved)

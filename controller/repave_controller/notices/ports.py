@@ -39,6 +39,10 @@ class Target(Protocol):
     def place(self) -> str:
         """Where it is, for people: nothing that is secret."""
 
+    @property
+    def may_be_named(self) -> bool:
+        """Whether a spec may ask for its applications' events to be told there."""
+
     def wants(self, event: Event) -> bool:
         """Plain and quick: every event is asked for."""
 

@@ -48,8 +48,8 @@ def main() -> int:
 
 
 def send(asked: dict[str, Any]) -> dict[str, Any]:
-    """`asked` has address, title, body, level, id and allow. Gives `error` ("" once the target has it),
-    `status` of HTTP if any, `retry_after`."""
+    """`asked` has address, title, body, level, allow, `id` of the incident that it is of, and whether it
+    `ends` it. Gives `error` ("" once the target has it), `status` of HTTP if any, `retry_after`."""
     import apprise
 
     told = Told()
@@ -67,6 +67,8 @@ def send(asked: dict[str, Any]) -> dict[str, Any]:
         return _answer("apprise can't read its address", told)
     if not getattr(there, "dedup", "of no kind that has one"):
         setattr(there, "dedup", asked["id"])  # noqa: B010  # of PagerDuty's only
+        if asked.get("ends"):
+            setattr(there, "action", "resolve")  # noqa: B010  # the same
     hosts = (urlsplit(address).hostname, getattr(there, "smtp_host", ""))
     allowed = allowed_of(" ".join([asked["allow"], *filter(None, hosts)]))
 

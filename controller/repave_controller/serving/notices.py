@@ -27,6 +27,6 @@ def outbox_of(settings: ControllerSettings, store: Store, installation: str, sch
         scheduler.clock,
         scheduler.event_log.news,
         turns(scheduler, "notices"),
-        scheduler.note,
+        scheduler.event_log.tell,
         random.Random().random,  # noqa: S311  # spreads tries over time; nothing hangs on it
     )

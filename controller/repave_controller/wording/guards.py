@@ -109,6 +109,11 @@ def _more(hosts: int) -> str:
     return "1 more host" if hosts == 1 else f"{hosts} more hosts"
 
 
+def _unheard(target: str, known: Sequence[str]) -> str:
+    has = f"has {', '.join(known)}" if known else "has none"
+    return f"notify names {target}, which is told of nothing: [notify] of the controller's settings {has}"
+
+
 TEXTS: Mapping[Kind, Template] = {
     Rule.FREEZE_ALL: _freeze_all,
     Rule.FREEZE: _freeze,
@@ -132,6 +137,7 @@ TEXTS: Mapping[Kind, Template] = {
     Rule.ROOM: _room,
     Rule.ROOM_UNKNOWN: _room_unknown,
     Rule.MISFIT: "{region} can't make such hosts: {why}",
+    Rule.NOTIFY: _unheard,
     Rule.ROOM_GIVEN: "{region}: {groups} make room, as the spec says: they end before it begins there",
 }
 
@@ -146,6 +152,7 @@ REMEDIES: Mapping[Kind, Template] = {
     Rule.CAPACITY_LEFT: _SHOWS_HOSTS,
     Rule.TRAFFIC: _SHOWS_HOSTS,
     Rule.TRAFFIC_SPLIT: "leave out traffic.split, or use a balancer with HAProxy",
+    Rule.NOTIFY: "correct notify in the spec, or add the target to the controller's settings",
     Rule.ROOM: lambda *commands, **_: (
         f"raise the quota or add machines{', or end a group that is kept: ' if commands else ''}"
         f"{', '.join(commands)}"

@@ -17,7 +17,7 @@ from aiosmtpd.smtp import SMTP
 from repave_controller.core.domain.application import Event, Instant
 from repave_controller.core.domain.audience import USUAL, Hearer
 from repave_controller.notices import apprise_target
-from repave_controller.notices.apprise_target import SENDING, AppriseTarget
+from repave_controller.notices.apprise_target import SENDING, AppriseTarget, incident_id
 from repave_controller.notices.ports import Notice, NotTaken
 from repave_controller.notices.progress import Failure
 from repave_controller.notices.sending import secrets_of, without
@@ -112,10 +112,57 @@ async def test_pagerduty_gets_one_incident_for_what_is_sent_twice(tmp_path: Path
     receiver.status = 202
     there = target(tmp_path, PAGERDUTY, receiver.port)
     await there.send(NOTICE, 0.0)
-    assert receiver.body["dedup_key"] == "i1-7"
+    assert receiver.body["dedup_key"] == "i1-web-rollout"
     assert receiver.body["payload"]["severity"] == "critical"
     assert receiver.body["event_action"] == "trigger"
     assert receiver.body["payload"]["summary"].startswith("web: release failed")
+
+
+async def test_pagerduty_has_one_incident_until_it_is_over(tmp_path: Path, receiver: Receiver) -> None:
+    receiver.status = 202
+    there = target(tmp_path, PAGERDUTY, receiver.port)
+    kinds = ("release.failed", "release.rolled-back")
+    for number, kind in enumerate(kinds):
+        event = Event(kind, "web-v007", "web", sequence=number)
+        assert there.wants(event)
+        await there.send(Notice(f"i1-{number}", "i1", event), 0.0)
+    bodies = [body for _, body in receiver.got]
+    assert [each["event_action"] for each in bodies] == ["trigger", "resolve"]
+    assert {each["dedup_key"] for each in bodies} == {"i1-web-rollout"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "on", "is_wanted"),
+    [
+        ("release.succeeded", ("failures",), True),
+        ("rollback.succeeded", ("failures",), True),
+        ("release.aborted", ("rollbacks",), True),
+        ("gate.approved", ("approvals",), True),
+        ("queue.resumed", ("failures",), True),
+        ("application.deleted", ("failures",), True),
+        ("release.succeeded", ("starts", "regions"), False),  # never told that something is wrong
+        ("release.started", ("failures",), False),
+        ("region.done", ("failures",), False),
+    ],
+)
+def test_pagerduty_hears_of_the_end_whatever_it_is_told_of(
+    kind: str, on: tuple[str, ...], is_wanted: bool, tmp_path: Path
+) -> None:
+    event = Event(kind, "", "web")
+    assert target(tmp_path, PAGERDUTY, on=on).wants(event) is is_wanted
+    assert not target(tmp_path, PAGERDUTY, on=on, applications=("shop",)).wants(event)
+    assert not target(tmp_path, SLACK, on=on).wants(event)
+    named = {"applications": (), "hearers": lambda _: (Hearer("ops", on),)}
+    assert target(tmp_path, PAGERDUTY, **named).wants(event) is is_wanted
+
+
+@pytest.mark.parametrize("begin", ["release.failed", "release.held", "gate.waiting", "rollback.failed"])
+def test_incidents_of_applications_are_apart_and_others_have_their_own(begin: str) -> None:
+    def id_of(kind: str, application: str) -> str:
+        return incident_id(Notice("i1-7", "i1", Event(kind, "", application)))
+
+    assert id_of(begin, "web") == id_of("release.succeeded", "web") != id_of(begin, "shop")
+    assert id_of("hook.failed", "web") == id_of("freeze.all.added", "") == "i1-7"
 
 
 async def test_a_webhook_gets_plain_json(tmp_path: Path, receiver: Receiver) -> None:

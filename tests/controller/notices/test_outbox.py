@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from repave_controller.core.domain.application import Event
-from repave_controller.core.ports import Transaction
+from repave_controller.core.ports import StoreError, Transaction
 from repave_controller.notices.outbox import Outbox
 from repave_controller.notices.ports import Notice, NotTaken
 from repave_controller.notices.progress import GIVE_UP_SECONDS, REFUSALS_MAX, Failure
@@ -24,17 +24,23 @@ class Receiver:
     name: str = "audit"
     kind: str = "fake"
     place: str = "here"
+    may_be_named: bool = False
     troubles: list[Failure | None] = field(default_factory=list)
     always: Failure | None = None
     tried: list[tuple[float, int]] = field(default_factory=list)
     got: list[tuple[str, str]] = field(default_factory=list)
     takes_seconds: float = 0.0
+    is_broken: bool = False
+    asked: int = 0
 
     def wants(self, event: Event) -> bool:
+        self.asked += 1
         return event.kind.startswith("release.")
 
     async def send(self, notice: Notice, now: float) -> None:
         self.tried.append((now, notice.event.sequence))
+        if self.is_broken:
+            raise KeyError("of our own")
         await asyncio.sleep(self.takes_seconds)
         trouble = self.troubles.pop(0) if self.troubles else self.always
         if trouble is not None:
@@ -57,7 +63,7 @@ class Peer:
             asyncio.get_running_loop().time,
             self.news,
             lambda _: self.is_mine,
-            self.noted.append,
+            self.noted.extend,
             lambda: 1.0,
         )
         self.task: asyncio.Task[None] | None = None
@@ -237,6 +243,58 @@ async def test_a_store_that_is_away_ends_nothing() -> None:
     await peer.happen("release.failed")
     await asyncio.sleep(5)
     assert sequences(receiver) == [1, 2]
+    await peer.end()
+
+
+@in_virtual_time
+async def test_a_death_that_the_store_did_not_take_at_first_is_told_once() -> None:
+    refused = Failure("answered 400", is_refused=True)
+    receiver = Receiver(troubles=[refused] * REFUSALS_MAX)
+    peer = Peer(SharedShelf(), receiver)
+    await peer.begin()
+    await peer.happen("release.started")
+    commit, lost = peer.store.commit, 0
+
+    async def failing(transaction: Transaction) -> tuple[Event, ...]:
+        nonlocal lost
+        if transaction.events and not lost:
+            lost += 1
+            receiver.troubles.append(refused)  # it is tried again, and refused again
+            raise StoreError("the disk is full")
+        return await commit(transaction)
+
+    peer.store.commit = failing  # type: ignore[method-assign]  # fails once
+    await asyncio.sleep(60)
+    assert lost == 1
+    assert [each.kind for each in peer.store.shelf.events] == ["release.started", "notices.dead"]
+    assert [each.kind for each in peer.noted] == ["notices.dead"]
+    await peer.end()
+
+
+@in_virtual_time
+async def test_a_test_of_a_target_with_a_mistake_of_ours_says_so() -> None:
+    receiver = Receiver(is_broken=True)
+    peer = Peer(SharedShelf(), receiver)
+    await peer.begin()
+    assert await peer.outbox.test("audit") == "KeyError: see the controller's log"
+    await peer.end()
+
+
+@in_virtual_time
+async def test_what_is_not_wanted_is_looked_at_once() -> None:
+    receiver = Receiver()
+    peer = Peer(SharedShelf(), receiver)
+    await peer.begin()
+    for _ in range(20):
+        await peer.happen(*["host.launched"] * 20)
+    await asyncio.sleep(60)
+    assert receiver.asked == 400
+    await peer.happen("release.started")
+    assert sequences(receiver) == [401]
+    receiver.asked = 0
+    await peer.outbox.replay("audit", 1, "ann")
+    await asyncio.sleep(60)
+    assert sequences(receiver) == [401, 401], "a replay goes through all of it again"
     await peer.end()
 
 

@@ -80,7 +80,8 @@ async def test_people_are_told_what_settings_and_the_spec_ask_for(tmp_path: Path
         settings = ControllerSettings.model_validate({"notify": given})
         async with real_controller(tmp_path, SteadyClock(Instant(0.0)), settings=settings) as real:
             await until_async(lambda: has_begun(real, 2))
-            await release(real, spec=f"{SPEC}notify: [{{to: ops, on: [successes]}}]\n")
+            spec = f"{SPEC}notify: [{{to: ops, on: [successes]}}, {{to: opps}}]\n"
+            await release(real, spec=spec)
             await until(lambda: bool(told))
             ((title, level),) = [(each["title"], each["type"]) for each in told]
             assert (title.partition(": ")[2], level) == ("release succeeded", "success")
@@ -91,6 +92,16 @@ async def test_people_are_told_what_settings_and_the_spec_ask_for(tmp_path: Path
                 ("ops", "webhook"),
                 ("wrong", "apprise"),
             ]
+            body = {"spec": spec, "digest": "d" * 64, "version": "v2", "will_push": True}
+            async with real.client.post("plan", json=body) as asked:
+                guards = [each for each in (await asked.json())["guards"] if each["rule"] == "notify"]
+            (guard,) = guards
+            assert guard["refuses"] is False
+            assert guard["text"].startswith("notify names opps, which is told of nothing")
+            assert guard["text"].endswith("has ops, wrong")
+            checks = {each["name"]: each for each in (await got(real, "doctor"))["items"]}
+            assert checks["notices to opps"]["state"] == "warn"
+            assert "the spec of hello names it" in checks["notices to opps"]["text"]
 
 
 async def has_begun(real: RealController, targets: int) -> bool:

@@ -1,5 +1,8 @@
 """Who is told of what happens, how far each is, and telling it again."""
 
+from collections import defaultdict
+from collections.abc import Sequence
+
 from aiohttp import web
 
 from repave_controller.api.answers.models import CheckItem
@@ -19,6 +22,8 @@ from repave_controller.core.domain.application import Instant
 from repave_controller.core.ports import StoreError
 from repave_controller.notices.outbox import Outbox, Standing
 from repave_controller.runtime.clock import SteadyClock
+from repave_controller.runtime.scheduler import Scheduler
+from repave_controller.wording.phrases import some
 
 LATE_EVENTS = 1000
 
@@ -26,8 +31,8 @@ LATE_EVENTS = 1000
 class Notices:
     """One for an API. `outbox`: None where the settings name no target."""
 
-    def __init__(self, outbox: Outbox | None, clock: SteadyClock) -> None:
-        self._outbox, self._clock = outbox, clock
+    def __init__(self, outbox: Outbox | None, clock: SteadyClock, scheduler: Scheduler) -> None:
+        self._outbox, self._clock, self._scheduler = outbox, clock, scheduler
 
     def routes(self) -> tuple[Route, ...]:
         one = "notices/{target}"
@@ -75,14 +80,24 @@ class Notices:
 
     async def checks(self) -> list[CheckItem]:
         """For doctor."""
+        found = self._unknown()
         if self._outbox is None:
-            return []
+            return found
         try:
-            return [_check(each, self._clock()) for each in await self._outbox.standings()]
+            return [_check(each, self._clock()) for each in await self._outbox.standings()] + found
         except StoreError as error:
             return [
                 CheckItem(name="notices", state="fail", text=str(error), remedy="see the controller's log")
             ]
+
+    def _unknown(self) -> list[CheckItem]:
+        """Targets that specs name and the settings don't have: nothing is told there."""
+        named = defaultdict[str, set[str]](set)
+        for name, application in self._scheduler.applications().items():
+            for each in application.policy.notify:
+                named[each.to].add(name)
+        known = set(self._outbox.named) if self._outbox is not None else set[str]()
+        return [_unheard(target, sorted(named[target])) for target in sorted(named.keys() - known)]
 
     def _outbox_for(self, name: str) -> Outbox:
         """Raises Refused."""
@@ -125,6 +140,15 @@ def _state(standing: Standing) -> str:
     if not standing.has_begun:
         return "new"
     return "behind" if standing.waiting > LATE_EVENTS else "well"
+
+
+def _unheard(target: str, applications: Sequence[str]) -> CheckItem:
+    return CheckItem(
+        name=f"notices to {target}",
+        state="warn",
+        text=f"the spec of {some(applications)} names it, and [notify] of the settings does not have it",
+        remedy="correct notify in the spec, or add the target to the controller's settings",
+    )
 
 
 def _check(standing: Standing, now: float) -> CheckItem:

@@ -1,6 +1,6 @@
 """Releases, and what people do to one under way: foretold, begun, steered."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
@@ -34,7 +34,7 @@ from repave_controller.core.planning.going_back import plan_rollback
 from repave_controller.core.planning.plan import never_released, plan_release
 from repave_controller.core.ports import Store
 from repave_controller.core.rollout.room import misfits_of
-from repave_controller.core.rules.guards import check_shares, precision, split
+from repave_controller.core.rules.guards import check_shares, precision, split, unheard
 from repave_controller.fleet.sessions import Sessions
 from repave_controller.operations.drafts import Draft, Drafts
 from repave_controller.operations.prices import PriceFile
@@ -98,10 +98,12 @@ class Releases:
         packages: Packages,
         prices: PriceFile,
         drafts: Drafts,
+        hearing: Collection[str] = (),
     ) -> None:
+        """`hearing`: the targets that a spec may name to be told."""
         self._scheduler, self._store, self._sessions, self._clock = scheduler, store, sessions, clock
         self._names, self._regional, self._packages = names, regional, packages
-        self._prices, self._drafts = prices, drafts
+        self._prices, self._drafts, self._hearing = prices, drafts, hearing
         self._specs = Specs()
 
     def routes(self) -> tuple[Route, ...]:
@@ -175,6 +177,7 @@ class Releases:
         inexact = [
             *precision(order, _precisions(said)),
             *split(order, {name: supports_sticky_split(words) for name, words in said.items()}),
+            *unheard(order, self._hearing),
         ]
         full = await self._regional.room(foretold, application, order)
         foretold = replace(foretold, guards=(*foretold.guards, *inexact, *full))

@@ -28,6 +28,22 @@ KINDS: Final[Mapping[Occasion, tuple[str, ...]]] = {
 """Of events, by globs. A failed region is of `regions`: one release may have hundreds."""
 
 
+_BEGIN_INCIDENT: Final[tuple[Occasion, ...]] = ("failures", "rollbacks", "approvals")
+_ROLLOUTS: Final = ("release.*", "rollback.*", "gate.*", "queue.*")
+_ENDS: Final = (
+    "release.succeeded",
+    "release.rolled-back",
+    "release.aborted",
+    "rollback.succeeded",
+    "rollback.aborted",
+    "gate.approved",
+    "gate.skipped",
+    "queue.resumed",
+    "application.deleted",
+)
+"""After these nothing of an application's rollouts is wrong, or waits for a person."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hearer:
     """A target of the controller's settings that an application's spec names, and what it is told of."""
@@ -39,6 +55,22 @@ class Hearer:
 def is_of(kind: str, occasions: Iterable[str]) -> bool:
     """Whether an event of this kind is told on one of these occasions."""
     return any(_is_one(kind, name) for name in occasions)
+
+
+def may_begin_incident(occasions: Iterable[str]) -> bool:
+    """Whether one who is told on these occasions may be told that something is wrong with a rollout."""
+    return any(each in _BEGIN_INCIDENT for each in occasions)
+
+
+def is_of_incident(kind: str) -> bool:
+    """Whether the event tells of what is wrong with an application's rollouts, or that it is over."""
+    return ends_incident(kind) or (
+        is_of(kind, _BEGIN_INCIDENT) and any(fnmatchcase(kind, each) for each in _ROLLOUTS)
+    )
+
+
+def ends_incident(kind: str) -> bool:
+    return kind in _ENDS
 
 
 def _is_one(kind: str, name: str) -> bool:

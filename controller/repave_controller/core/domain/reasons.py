@@ -285,6 +285,7 @@ class Rule(Kind):
     ROOM_UNKNOWN = "room/unknown"
     ROOM_GIVEN = "room/given"
     MISFIT = "host"
+    NOTIFY = "notify"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 The same rules speak of the whole plan beforehand, and of what is so at the moment of each step.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from repave_controller.core.domain.application import (
@@ -180,6 +180,13 @@ def split(order: ReleaseOrder, told_apart: Mapping[RegionName, bool]) -> Iterato
     for region, _ in order.sizes:
         if order.split.by != "request" and not told_apart.get(region, True):
             yield Guard(True, reason_of(Rule.TRAFFIC_SPLIT, region=region, by=order.split.by))
+
+
+def unheard(order: ReleaseOrder, known: Collection[str]) -> Iterator[Guard]:
+    """Targets that the spec names to be told, and the settings don't have; `known`: those that they have."""
+    for name in dict.fromkeys(each.to for each in order.policy.notify):
+        if name not in known:
+            yield Guard(False, reason_of(Rule.NOTIFY, target=name, known=tuple(sorted(known))))
 
 
 def foreseen(
