@@ -6,6 +6,7 @@ from typing import Final
 
 from pydantic import TypeAdapter
 
+from repave_controller.core.domain.application import Event
 from repave_controller.core.ports import Conflict, Record, Store, StoreError, Transaction
 from repave_controller.hooks.payloads import Built
 from repave_controller.security.kept import Kept
@@ -56,10 +57,13 @@ def received(hook: str, id: str, sender_id: str, built: Built, now: float) -> De
 
 
 class Deliveries:
-    """One for a controller. `heard` is called when there may be something to do."""
+    """One for a controller. `heard` is called when there may be something to do; `tell` gets events that were
+    saved."""
 
-    def __init__(self, store: Store, heard: Callable[[], None]) -> None:
-        self._store, self._heard = store, heard
+    def __init__(
+        self, store: Store, heard: Callable[[], None], tell: Callable[[Sequence[Event]], None]
+    ) -> None:
+        self._store, self._heard, self._tell = store, heard, tell
         self._known: dict[str, Delivery] | None = None
         self._kept = Kept(store, [KIND], self._apply)
 
@@ -70,26 +74,35 @@ class Deliveries:
     async def find(self, hook: str, id: str) -> Delivery | None:
         return (await self._all()).get(f"{hook}/{id}")
 
-    async def add(self, delivery: Delivery) -> bool:
+    async def remembered_since(self, hook: str, now: float) -> float:
+        """All that came for the hook since then is known. Raises StoreError."""
+        of_hook = [each.received_at for each in (await self._all()).values() if each.hook == hook]
+        since = now - KEPT_SECONDS
+        return max(since, min(of_hook)) if len(of_hook) >= KEPT_MAX else since
+
+    async def add(self, delivery: Delivery, *events: Event) -> bool:
         """False: it is there already. Raises StoreError."""
 
         async def attempt() -> bool:
             known = await self._all()
             if delivery.name in known:
                 return False
-            await self._save([_record(delivery), *self._too_old(delivery)])
+            await self._save([_record(delivery), *self._too_old(delivery)], *events)
             return True
 
         return await self._kept.retried(attempt)
 
-    async def change(self, delivery: Delivery, change: Callable[[Delivery], Delivery]) -> Delivery | None:
-        """As it is after it; None: it is gone, or was changed by someone else. Raises StoreError."""
+    async def change(
+        self, delivery: Delivery, change: Callable[[Delivery], Delivery], *events: Event
+    ) -> Delivery | None:
+        """As it is after it, saved with what is told of it; None: it is gone, or was changed meanwhile.
+        Raises StoreError."""
         known = (await self._all()).get(delivery.name)
         if known != delivery:
             return None
         changed = change(known)
         try:
-            await self._save([_record(changed)])
+            await self._save([_record(changed)], *events)
         except Conflict:
             await self._kept.load()
             return None
@@ -122,9 +135,10 @@ class Deliveries:
         old = [each for each in of_hook if each.received_at < newest.received_at - KEPT_SECONDS]
         return [Record(KIND, name, None) for name in {each.name for each in (*too_many, *old)}]
 
-    async def _save(self, records: Sequence[Record]) -> None:
+    async def _save(self, records: Sequence[Record], *events: Event) -> None:
         expected = self._kept.expected(*records)
-        await self._store.commit(Transaction(records=tuple(records), expected=expected))
+        told = await self._store.commit(Transaction(records=tuple(records), expected=expected, events=events))
+        self._tell(told)
         self._apply(self._kept.saved(records, expected))
 
     async def _all(self) -> dict[str, Delivery]:

@@ -11,15 +11,17 @@ from typing import Any, Final
 import structlog
 
 from repave_controller.core.domain.application import Event
+from repave_controller.core.domain.instants import Instant
 from repave_controller.core.domain.reasons import Refusal, Refused
 from repave_controller.core.ports import Record, Store, StoreError
 from repave_controller.hooks.deliveries import OPEN, Deliveries, Delivery, again, received
-from repave_controller.hooks.payloads import built_of
+from repave_controller.hooks.keys import Keys, NoKey
+from repave_controller.hooks.payloads import Built, built_of
 from repave_controller.hooks.policy import Ignored, Unusable, Wanted, judge
-from repave_controller.hooks.verification import Arrived, payload_of, verified
+from repave_controller.hooks.verification import Arrived, is_known_by_body, payload_of, verified
 from repave_controller.operations.releasing import Act, Failed, Release, Releasing, automatic
 from repave_controller.runtime.broadcast import Broadcast
-from repave_controller.security.outbound import IssuerError, Outbound
+from repave_controller.security.outbound import Outbound
 from repave_controller.security.principals import Principal, Role
 from repave_controller.settings import HookSettings
 
@@ -28,9 +30,12 @@ log = structlog.get_logger()
 TRIES_MAX: Final = 12
 WAIT_SECONDS_MAX: Final = 900.0
 LOOK_SECONDS: Final = 5.0
-KEYS_SECONDS: Final = 3600.0
 SECRETS_BYTES_MAX: Final = 64 * 1024
 SPEC_BYTES_MAX: Final = 1024 * 1024
+REPLAYED: Final = (
+    "it happened before all that is remembered of this hook, so that it may have come before; "
+    "redeliver it if it is meant"
+)
 _PEM = re.compile(r"-----BEGIN [A-Z ]+-----.*?-----END [A-Z ]+-----", re.DOTALL)
 
 SpecOf = Callable[[str], Awaitable[str | None]]
@@ -50,18 +55,18 @@ class Hooks:
         store: Store,
         clock: Callable[[], float],
         is_mine: Callable[[str], bool],
-        note: Callable[[Event], None],
+        tell: Callable[[Sequence[Event]], None],
         spec_of: SpecOf,
         outbound: Outbound,
     ) -> None:
-        """`is_mine`: whether this controller carries out what comes for a hook."""
+        """`is_mine`: whether this controller carries out what comes for a hook; `tell` gets events that were
+        saved."""
         self.settings = settings
-        self._clock, self._is_mine, self._note = clock, is_mine, note
-        self._spec_of, self._outbound = spec_of, outbound
+        self._clock, self._is_mine, self._spec_of = clock, is_mine, spec_of
+        self._keys = Keys(outbound, clock)
         self._news = Broadcast()
-        self.deliveries = Deliveries(store, self._news.bump)
+        self.deliveries = Deliveries(store, self._news.bump, tell)
         self._releasing: Releasing | None = None
-        self._travis: dict[str, tuple[float, str]] = {}  # by address: when it was asked, its public key
 
     def act_with(self, act: Act) -> None:
         """Before `run`."""
@@ -89,16 +94,23 @@ class Hooks:
         match decided:
             case Wanted(version, digest):
                 delivery = replace(delivery, version=version, digest=digest)
+                if await self._may_be_replayed(delivery, built):
+                    delivery = replace(delivery, state="ignored", text=REPLAYED, ended_at=now)
             case Ignored(why):
                 delivery = replace(delivery, state="ignored", text=why, ended_at=now)
             case Unusable(why):
                 delivery = replace(delivery, state="failed", text=why, ended_at=now)
-        if not await self.deliveries.add(delivery):
+        told = [self._event(delivery, "hook.failed")] if isinstance(decided, Unusable) else []
+        if not await self.deliveries.add(delivery, *told):
             found = await self.deliveries.find(name, id)
             return found or delivery, False
-        if isinstance(decided, Unusable):
-            self._tell(delivery, "hook.failed")
         return delivery, True
+
+    async def _may_be_replayed(self, delivery: Delivery, built: Built) -> bool:
+        """It is known by its body alone, and is older than all that is remembered."""
+        if not is_known_by_body(delivery.id) or not built.at:
+            return False
+        return built.at < await self.deliveries.remembered_since(delivery.hook, delivery.received_at)
 
     async def redeliver(self, name: str, id: str, by: str) -> Delivery:
         """Does it anew. Raises Refused, StoreError."""
@@ -125,7 +137,10 @@ class Hooks:
     async def _secrets(self, name: str, hook: HookSettings) -> list[str]:
         """Read each time: one that was renewed counts at once. Raises CantVerify."""
         if hook.secret is None:
-            return [await self._key_of_travis(name, hook.config_url)]
+            try:
+                return [await self._keys.of(hook.config_url)]
+            except NoKey as error:
+                raise CantVerify(f"hooks.{name}: Travis's public key can't be had: {error}") from None
         try:
             text = await asyncio.to_thread(_read, hook.secret, SECRETS_BYTES_MAX)
         except (OSError, ValueError) as error:
@@ -134,19 +149,6 @@ class Hooks:
         if hook.sender == "travis":
             return _PEM.findall(text)
         return [each.strip() for each in text.splitlines() if each.strip()]
-
-    async def _key_of_travis(self, name: str, url: str) -> str:
-        """As its API says; asked again after a while."""
-        at, key = self._travis.get(url, (0.0, ""))
-        if key and self._clock() - at < KEYS_SECONDS:
-            return key
-        try:
-            found = await self._outbound.get(url)
-            key = str(found["config"]["notifications"]["webhook"]["public_key"])
-        except (IssuerError, KeyError, TypeError) as error:
-            raise CantVerify(f"hooks.{name}: {url} gives no public key: {error}") from None
-        self._travis[url] = self._clock(), key
-        return key
 
     # -------------------------------------------------------------------------------------- carried out
 
@@ -192,9 +194,7 @@ class Hooks:
         except Failed as error:
             await self._fail(delivery, error)
             return
-        changed = await self.deliveries.change(delivery, lambda _: done)
-        if changed is not None:
-            self._tell(changed, f"hook.{changed.state}")
+        await self.deliveries.change(delivery, lambda _: done, self._event(done, f"hook.{done.state}"))
 
     async def _done(self, delivery: Delivery) -> Delivery:
         """Raises Failed, StoreError."""
@@ -251,13 +251,13 @@ class Hooks:
             await self.deliveries.change(delivery, lambda _: waits)
             return
         failed = replace(delivery, state="failed", text=error.text[:500], tries=tries, ended_at=now)
-        if await self.deliveries.change(delivery, lambda _: failed) is not None:
-            self._tell(failed, "hook.failed")
+        await self.deliveries.change(delivery, lambda _: failed, self._event(failed, "hook.failed"))
 
-    def _tell(self, delivery: Delivery, kind: str) -> None:
+    def _event(self, delivery: Delivery, kind: str) -> Event:
         hook = self.settings[delivery.hook]
         text = f"hook {delivery.hook}: {delivery.event} {delivery.version}: {delivery.text}"
-        self._note(Event(kind, text, hook.application, by=delivery.by or f"hook/{delivery.hook}"))
+        by = delivery.by or f"hook/{delivery.hook}"
+        return Event(kind, text, hook.application, by=by, at=Instant(self._clock()))
 
 
 def _overtaken_by(delivery: Delivery, of_hook: Sequence[Delivery]) -> Delivery | None:

@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any, Final
 
 TEXT_LENGTH_MAX = 300
@@ -16,7 +17,7 @@ class Unreadable(Exception):
 @dataclass(frozen=True, slots=True)
 class Built:
     """`event`: the sender's word for it. `is_foreign`: made for a change that others only propose. `paths`:
-    changed files; None: not said."""
+    changed files; None: not said. `at`: when it happened, as the body says; 0: it does not."""
 
     event: str
     is_success: bool = True
@@ -32,6 +33,7 @@ class Built:
     version: str = ""
     digest: str = ""
     paths: tuple[str, ...] | None = field(default=None, repr=False)
+    at: float = 0.0
 
 
 def built_of(sender: str, text: str, headers: Mapping[str, str]) -> Built:
@@ -42,7 +44,7 @@ def built_of(sender: str, text: str, headers: Mapping[str, str]) -> Built:
         raise Unreadable("the body is no JSON") from None
     if not isinstance(raw, dict):
         raise Unreadable("the body is no JSON object")
-    return SENDERS[sender](_At(raw), headers)
+    return replace(SENDERS[sender](_At(raw), headers), at=_happened_at(sender, raw))
 
 
 class _At:
@@ -268,6 +270,52 @@ def _generic(at: _At, _: Mapping[str, str]) -> Built:
         at.text("digest"),
         paths if at.has("paths") else None,
     )
+
+
+TIMES: Final[Mapping[str, tuple[str, ...]]] = {
+    "github": (
+        "workflow_run.updated_at",
+        "deployment.updated_at",
+        "release.published_at",
+        "repository.pushed_at",
+    ),
+    "gitlab": (
+        "object_attributes.finished_at",
+        "build_finished_at",
+        "status_changed_at",
+        "released_at",
+        "created_at",
+    ),
+    "circleci": ("happened_at",),
+    "travis": ("finished_at",),
+    "jenkins": ("build.timestamp",),
+}
+"""Where a body says when it happened: the first that is there counts. Not when a commit was made: an old one
+may be pushed today."""
+MILLISECONDS_FROM: Final = 1e11
+
+
+def _happened_at(sender: str, raw: Mapping[str, Any]) -> float:
+    for path in TIMES.get(sender, ()):
+        found: Any = raw
+        for name in path.split("."):
+            found = found.get(name) if isinstance(found, dict) else None
+        if seconds := _seconds(found):
+            return seconds
+    return 0.0
+
+
+def _seconds(found: object) -> float:
+    """Of ISO 8601, `2026-08-12 15:26:29 UTC`, or seconds or milliseconds since 1970; 0: of none of these."""
+    if isinstance(found, int) and not isinstance(found, bool) and abs(found) < 1 << 53:
+        return found / 1000 if found >= MILLISECONDS_FROM else float(found)
+    if not isinstance(found, str):
+        return 0.0
+    try:
+        at = datetime.fromisoformat(found[:40].removesuffix(" UTC"))
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return 0.0
 
 
 def _ref(ref: str) -> tuple[str, str]:

@@ -2,13 +2,15 @@
 Pure.
 
 Most senders sign the body alone, so that an old delivery under a new id still counts: such a delivery is
-known by its body. With Standard Webhooks id and time are signed, too.
+known by its body. With Standard Webhooks id and time are signed, too. Either way a delivery's name can stand
+in an address: it has no signs that mean something there.
 """
 
 import base64
 import binascii
 import hashlib
 import hmac
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qs
@@ -23,9 +25,11 @@ from repave_controller.security.standard_webhooks import ID, SIGNATURE, NotSigne
 
 GITHUB, GITLAB, CIRCLECI = "x-hub-signature-256", "x-gitlab-token", "circleci-signature"
 TRAVIS, TOKEN, JENKINS = "signature", "x-repave-token", "x-repave-signature-256"
-SENDER_IDS = ("x-github-delivery", "x-gitlab-event-uuid", "x-gitlab-webhook-uuid", "travis-repo-slug")
+SENDER_IDS = (ID, "x-github-delivery", "x-gitlab-event-uuid", "x-gitlab-webhook-uuid", "travis-repo-slug")
 FORM = "application/x-www-form-urlencoded"
 SHOWN_LENGTH_MAX = 100
+BY_BODY = "b-"
+_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ def verified(sender: str, arrived: Arrived, secrets: Sequence[str], now: float) 
             _check_hex(arrived, GITHUB, "sha256=", secrets)
         case "gitlab":
             if SIGNATURE in arrived.headers:
-                return f"m-{check(secrets, arrived.headers, arrived.body, now)}"
+                return named(check(secrets, arrived.headers, arrived.body, now))
             _check_token(arrived, GITLAB, secrets)
         case "circleci":
             _check_circleci(arrived, secrets)
@@ -61,18 +65,29 @@ def verified(sender: str, arrived: Arrived, secrets: Sequence[str], now: float) 
         case "jenkins":
             return _jenkins(arrived, secrets, now)
         case _:
-            return f"m-{check(secrets, arrived.headers, arrived.body, now)}"
+            return named(check(secrets, arrived.headers, arrived.body, now))
     return known_by(arrived.body)
 
 
+def named(signed_id: str) -> str:
+    """By the id that was signed, where that is plain; else by its digest."""
+    if _PLAIN.fullmatch(signed_id):
+        return f"m-{signed_id}"
+    return f"h-{hashlib.sha256(signed_id.encode(errors='surrogateescape')).hexdigest()[:32]}"
+
+
+def is_known_by_body(name: str) -> bool:
+    return name.startswith(BY_BODY)
+
+
 def known_by(body: bytes) -> str:
-    return f"b-{hashlib.sha256(body).hexdigest()[:32]}"
+    return f"{BY_BODY}{hashlib.sha256(body).hexdigest()[:32]}"
 
 
 def _jenkins(arrived: Arrived, secrets: Sequence[str], now: float) -> str:
     """Jenkins signs nothing by itself: a step signs, or sends a token."""
     if ID in arrived.headers:
-        return f"m-{check(secrets, arrived.headers, arrived.body, now)}"
+        return named(check(secrets, arrived.headers, arrived.body, now))
     if JENKINS in arrived.headers:
         _check_hex(arrived, JENKINS, "sha256=", secrets)
     else:

@@ -2,7 +2,7 @@
 same package. A person approves it, unless settings say that none has to."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any, Final
@@ -11,6 +11,7 @@ import structlog
 from pydantic import TypeAdapter
 
 from repave_controller.core.domain.application import Application, Event
+from repave_controller.core.domain.instants import Instant
 from repave_controller.core.domain.reasons import Refusal, Refused
 from repave_controller.core.domain.rollout import Phase, RolloutKind
 from repave_controller.core.ports import Conflict, Record, Store, StoreError, Transaction
@@ -101,10 +102,11 @@ class Promotions:
         clock: Callable[[], float],
         applications: Callable[[], Mapping[ApplicationName, Application]],
         is_mine: Callable[[str], bool],
-        note: Callable[[Event], None],
+        tell: Callable[[Sequence[Event]], None],
     ) -> None:
+        """`tell` gets events that were saved."""
         self._settings, self._store, self._clock = settings, store, clock
-        self._applications, self._is_mine, self._note = applications, is_mine, note
+        self._applications, self._is_mine, self._told = applications, is_mine, tell
         self._releasing: Releasing | None = None
 
     def act_with(self, act: Act) -> None:
@@ -137,10 +139,12 @@ class Promotions:
             is_automatic = settings.approve == "automatic"
             if made is None and found and known is not None and known.state == "proposed" and is_automatic:
                 await self._automatic(known)  # what failed may have passed, or a controller had ended
-            if made is None or not await self._save(standing.get(blank.application), made):
+            if made is None:
+                continue
+            text = "" if made.state == "superseded" else self._ways_on(made, settings)
+            if not await self._save(standing.get(blank.application), made, text):
                 continue
             standing[blank.application] = made
-            self._tell(made, "" if made.state == "superseded" else self._ways_on(made, settings))
             if made.state == "proposed" and is_automatic:
                 await self._automatic(made)
 
@@ -215,16 +219,16 @@ class Promotions:
 
     async def _end(self, proposal: Proposal, state: str, by: str, text: str = "") -> Proposal:
         ended = replace(proposal, state=state, by=by, text=text, ended_at=self._clock())
-        if not await self._save(proposal, ended):
+        if not await self._save(proposal, ended, f"{state} by {by}" + (f": {text}" if text else "")):
             raise Refused(Refusal.NO_PROMOTION, application=proposal.application)
-        self._tell(ended, f"{state} by {by}" + (f": {text}" if text else ""))
         return ended
 
-    def _tell(self, proposal: Proposal, text: str) -> None:
+    def _event(self, proposal: Proposal, text: str) -> Event:
         what = f"{proposal.version} of {proposal.source} for {proposal.application}"
         by = proposal.by or f"promotion/{proposal.promotion}"
         told = f"{what}: {text or proposal.text}"
-        self._note(Event(f"promotion.{proposal.state}", told, proposal.application, by=by))
+        at = Instant(self._clock())
+        return Event(f"promotion.{proposal.state}", told, proposal.application, by=by, at=at)
 
     def _ways_on(self, proposal: Proposal, settings: PromotionSettings) -> str:
         if settings.approve == "automatic":
@@ -245,14 +249,17 @@ class Promotions:
                     reached.add(to)
                     yield Proposal(to, source, name, "", "", 0), settings
 
-    async def _save(self, known: Proposal | None, proposal: Proposal) -> bool:
-        """False: a person or another controller has decided meanwhile. Raises StoreError."""
+    async def _save(self, known: Proposal | None, proposal: Proposal, text: str) -> bool:
+        """With its event. False: a person or another controller has decided meanwhile. Raises StoreError."""
         before = Record(KIND, proposal.application, _text(known) if known is not None else None)
         record = Record(KIND, proposal.application, _text(proposal))
         try:
-            await self._store.commit(Transaction(records=(record,), expected=(before,)))
+            told = await self._store.commit(
+                Transaction(records=(record,), expected=(before,), events=(self._event(proposal, text),))
+            )
         except Conflict:
             return False
+        self._told(told)
         return True
 
 

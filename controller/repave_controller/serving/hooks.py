@@ -24,7 +24,7 @@ def hooks_of(
         store,
         scheduler.clock,
         turns(scheduler, "hooks"),
-        scheduler.note,
+        scheduler.event_log.tell,
         specs_of(store, scheduler),
         outbound if outbound is not None else HttpOutbound(),
     )
@@ -63,7 +63,12 @@ def promotions_of(settings: ControllerSettings, store: Store, scheduler: Schedul
         return True
 
     return Promotions(
-        settings.promotions, store, scheduler.clock, scheduler.applications, is_mine, scheduler.note
+        settings.promotions,
+        store,
+        scheduler.clock,
+        scheduler.applications,
+        is_mine,
+        scheduler.event_log.tell,
     )
 
 

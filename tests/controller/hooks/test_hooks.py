@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,14 @@ from repave_controller.core.ports import StoreError
 from repave_controller.hooks import deliveries as kept
 from repave_controller.hooks.deliveries import Delivery
 from repave_controller.hooks.hooks import TRIES_MAX, CantVerify, Hooks
+from repave_controller.hooks.verification import Arrived
 from repave_controller.operations.releasing import Deed
 from repave_controller.security.outbound import Form, IssuerError
 from repave_controller.security.standard_webhooks import NotSigned
 from repave_controller.settings import HookSettings
 from repave_simulation.tiers.shared_shelf import SharedShelf
 from repave_simulation.tiers.shared_store import SharedMemoryStore
-from tests.controller.hooks.senders import NOW, SECRET, TRAVIS_PEM, arrived, signed
+from tests.controller.hooks.senders import NOW, PAYLOADS, SECRET, TRAVIS_PEM, arrived, signed
 from tests.fakes.virtual_time import in_virtual_time
 
 DIGEST = "d" * 64
@@ -96,7 +98,7 @@ class Peer:
             self.store,
             lambda: NOW + loop.time(),
             lambda _: self.is_mine,
-            self.noted.append,
+            self.noted.extend,
             self._spec_of,
             self.issuer,
         )
@@ -329,8 +331,94 @@ async def test_the_key_of_travis_is_asked_for_now_and_then(folder: Path) -> None
     assert peer.issuer.asked == 1
     await settle(4000)
     peer.issuer.key = ""
+    delivery, _ = await peer.hooks.take("ci", arrived("travis build", number="9"))
+    assert delivery.version, "the last key that was known counts for a day"
+    await settle(86_400)
     with pytest.raises(CantVerify, match="can't be asked"):
-        await peer.hooks.take("ci", arrived("travis build", number="9"))
+        await peer.hooks.take("ci", arrived("travis build", number="10"))
+    await peer.end()
+
+
+@in_virtual_time
+async def test_a_travis_that_can_not_be_asked_is_asked_seldom_whatever_comes(folder: Path) -> None:
+    peer = Peer(SharedShelf(), folder, sender="travis")
+    key, peer.issuer.key = peer.issuer.key, ""
+
+    async def take(number: int) -> None:
+        with pytest.raises(CantVerify, match="can't be asked"):
+            await peer.hooks.take("ci", arrived("travis build", number=str(number)))
+
+    await asyncio.gather(*map(take, range(50)))
+    await settle(29)
+    await take(51)
+    assert peer.issuer.asked == 1
+    peer.issuer.key = key
+    await settle(2)
+    delivery, _ = await peer.hooks.take("ci", arrived("travis build", number="52"))
+    assert (bool(delivery.version), peer.issuer.asked) == (True, 2)
+    await peer.end()
+
+
+@in_virtual_time
+@pytest.mark.parametrize(
+    ("sender", "days_ago", "is_done"),
+    [
+        ("github workflow_run", 91, False),
+        ("github workflow_run", 89, True),
+        ("generic build", 91, True),  # id and time are signed
+    ],
+)
+async def test_what_is_older_than_all_that_is_remembered_may_be_a_replay(
+    sender: str, days_ago: float, is_done: bool, folder: Path
+) -> None:
+    peer = Peer(SharedShelf(), folder, sender=sender.partition(" ")[0])
+    at = datetime.fromtimestamp(NOW - days_ago * 86_400, UTC).isoformat()
+    run = {**PAYLOADS["github workflow_run"]["workflow_run"], "updated_at": at}
+    changes = {"workflow_run": run} if sender.startswith("github") else {"finished_at": at}
+    delivery, _ = await peer.hooks.take("ci", arrived(sender, **changes))
+    assert delivery.version
+    await settle()
+    assert (await peer.state()).state == ("released" if is_done else "ignored")
+    if not is_done:
+        assert "it may have come before" in delivery.text
+        await peer.hooks.redeliver("ci", delivery.id, "ann")
+        await settle()
+        assert (await peer.state()).state == "released", "a person knows that it is meant"
+    await peer.end()
+
+
+@in_virtual_time
+async def test_what_was_forgotten_for_others_is_not_taken_for_new(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "KEPT_MAX", 3)
+    peer = Peer(SharedShelf(), folder, sender="github", policy="register")
+
+    def run(minute: float) -> Arrived:
+        at = datetime.fromtimestamp(NOW + minute * 60, UTC).isoformat()
+        made = {**PAYLOADS["github workflow_run"]["workflow_run"], "run_number": minute, "updated_at": at}
+        return arrived("github workflow_run", workflow_run=made)
+
+    for minute in range(6):
+        await settle(NOW + minute * 60 + 20 - peer.hooks._clock())
+        assert (await peer.hooks.take("ci", run(minute)))[0].state == "received"
+        await settle()
+    replayed, is_new = await peer.hooks.take("ci", run(0))
+    assert (replayed.state, is_new) == ("ignored", True)
+    assert (await peer.hooks.take("ci", run(0)))[1] is False
+    assert (await peer.hooks.take("ci", run(5)))[1] is False
+    await peer.end()
+
+
+@in_virtual_time
+async def test_what_is_told_of_a_delivery_is_saved_with_it(folder: Path) -> None:
+    shelf = SharedShelf()
+    peer = Peer(shelf, folder)
+    peer.api.troubles = [(409, {"detail": "no", "rule": "port-taken"})]
+    await peer.take()
+    await settle()
+    assert [each.kind for each in shelf.events] == [each.kind for each in peer.noted] == ["hook.failed"]
+    assert shelf.events[0].at >= NOW
     await peer.end()
 
 

@@ -1,10 +1,14 @@
 """Each sender's scheme: what it signs counts, and nothing else does."""
 
 import dataclasses
+import json
+from urllib.parse import quote
 
 import pytest
+from yarl import URL
 
-from repave_controller.hooks.verification import Arrived, known_by, payload_of, verified
+from repave_controller.hooks.payloads import built_of
+from repave_controller.hooks.verification import Arrived, known_by, named, payload_of, verified
 from repave_controller.security.standard_webhooks import TOLERANCE_SECONDS, NotSigned, headers_for
 from tests.controller.hooks.senders import (
     NOW,
@@ -137,3 +141,40 @@ def test_a_form_has_its_payload_in_a_field() -> None:
     form = {"content-type": "application/x-www-form-urlencoded; charset=utf-8"}
     assert payload_of(Arrived(form, b"other=1")) == ""
     assert payload_of(Arrived(form, b"a=1&" * 50)) == ""
+
+
+@pytest.mark.parametrize(
+    "id", ["a/b", "../../x", "a%2Fb", "a b", "é", "?x=1", "#", "a\\b", "a:b", ".", "-x", "a\n", "x" * 150]
+)
+def test_a_deliverys_name_can_stand_in_an_address(id: str) -> None:
+    name = named(id)
+    assert quote(name, safe="") == name
+    assert URL(f"http://here/{name}").path == f"/{name}"
+    assert name == named(id) != named(f"{id}x")
+
+
+@pytest.mark.parametrize("id", ["msg_2KWPBgLlAfxdpx2AI54pPJ85f4W", "7", "2026-08-12.1"])
+def test_a_plain_id_is_shown_as_its_sender_wrote_it(id: str) -> None:
+    assert named(id) == f"m-{id}"
+
+
+@pytest.mark.parametrize(
+    ("sender", "body"),
+    [
+        ("github", {"workflow_run": {"updated_at": "2026-08-12T15:26:29Z"}}),
+        ("github", {"repository": {"pushed_at": 1786548389}}),
+        ("github", {"release": {"published_at": "2026-08-12T17:26:29+02:00"}}),
+        ("gitlab", {"object_attributes": {"finished_at": "2026-08-12 15:26:29 UTC"}}),
+        ("gitlab", {"build_finished_at": "2026-08-12 15:26:29 UTC"}),
+        ("circleci", {"happened_at": "2026-08-12T15:26:29.000000Z"}),
+        ("travis", {"finished_at": "2026-08-12T15:26:29Z"}),
+        ("jenkins", {"build": {"timestamp": 1786548389000}}),
+    ],
+)
+def test_when_it_happened_is_read_as_its_sender_writes_it(sender: str, body: dict[str, object]) -> None:
+    assert built_of(sender, json.dumps(body), {}).at == 1786548389.0
+
+
+@pytest.mark.parametrize("at", [None, True, "yesterday", "", [], {}, 1e400, "9999-99-99", -(1 << 70), "\x00"])
+def test_a_time_that_is_none_is_left_out(at: object) -> None:
+    assert built_of("circleci", json.dumps({"happened_at": at}), {}).at == 0.0

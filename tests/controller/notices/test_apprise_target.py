@@ -152,8 +152,8 @@ def test_pagerduty_hears_of_the_end_whatever_it_is_told_of(
     assert target(tmp_path, PAGERDUTY, on=on).wants(event) is is_wanted
     assert not target(tmp_path, PAGERDUTY, on=on, applications=("shop",)).wants(event)
     assert not target(tmp_path, SLACK, on=on).wants(event)
-    named = {"applications": (), "hearers": lambda _: (Hearer("ops", on),)}
-    assert target(tmp_path, PAGERDUTY, **named).wants(event) is is_wanted
+    asked: dict[str, Any] = {"applications": (), "hearers": lambda _: (Hearer("ops", on),)}
+    assert target(tmp_path, PAGERDUTY, **asked).wants(event) is is_wanted
 
 
 @pytest.mark.parametrize("begin", ["release.failed", "release.held", "gate.waiting", "rollback.failed"])

@@ -61,7 +61,7 @@ def watching(real: RealController, ago: float = 0.0, **more: Any) -> Promotions:
         lambda: real.scheduler.clock() + ago,
         real.scheduler.applications,
         lambda _: True,
-        real.scheduler.note,
+        real.scheduler.event_log.tell,
     )
 
 
@@ -206,7 +206,7 @@ async def test_of_two_ways_to_one_application_the_first_counts(real: RealControl
         lambda: real.scheduler.clock() + DAY + 60,
         real.scheduler.applications,
         lambda _: True,
-        told.append,
+        told.extend,
     )
     for _ in range(3):
         await watched.look()
