@@ -4,6 +4,7 @@ from aiohttp import web
 
 from repave_controller.api.answers import models, views
 from repave_controller.api.answers.ages import age_item, aging
+from repave_controller.api.answers.listed import ApplicationItems
 from repave_controller.api.answers.queries import (
     ApplicationsQuery,
     GroupsQuery,
@@ -16,7 +17,7 @@ from repave_controller.api.answers.summary import ApplicationSummary, WhySummary
 from repave_controller.api.resources.names import Names
 from repave_controller.api.web.callers import may_read
 from repave_controller.api.web.openapi import Route
-from repave_controller.api.web.paging import items, page, paged
+from repave_controller.api.web.paging import items, items_as_text, page, paged
 from repave_controller.api.web.problems import Problem
 from repave_controller.api.web.requests import query_of
 from repave_controller.api.web.responses import answer
@@ -42,7 +43,7 @@ class Applications:
         streams: Streams,
     ) -> None:
         self._scheduler, self._store, self._sessions, self._clock = scheduler, store, sessions, clock
-        self._names, self._streams = names, streams
+        self._names, self._streams, self._items = names, streams, ApplicationItems()
 
     def routes(self) -> tuple[Route, ...]:
         one = "applications/{application}"
@@ -75,11 +76,10 @@ class Applications:
         if asked.phase:
             named = [name for name in named if views.phase_of_application(known[name]) == asked.phase]
         shown, following = page(named, asked, lambda name: (name,))
-        return items(
-            request,
-            (views.application_item(known[name], self._scheduler.fence.seen(name)) for name in shown),
-            following,
-        )
+        self._items.keep(known)
+        seen, regions = self._scheduler.fence.seen, self._sessions.views()
+        texts = (self._items.text(known[name], seen(name), regions) for name in shown)
+        return items_as_text(request, texts, following)
 
     async def application(self, request: web.Request) -> web.Response:
         """An application as a whole: what serves, what is rolled out, what is waited for, each region."""
