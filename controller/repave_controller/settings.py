@@ -245,9 +245,9 @@ Days = Annotated[float, Field(ge=0, le=36_500)]
 
 
 class RetentionSettings(Settings):
-    """How long what only grows is kept: so many days, and so many of them; 0: no such bound. History is
-    counted for each application. What a rollback, a queued release or a client's retry needs stays in any
-    case, and of events and history the newest."""
+    """How long what only grows is kept: so many days, and so many of them; 0: no such bound. History and
+    analyses are counted by rollouts of each application. What a rollback, a queued release or a client's
+    retry needs stays in any case, and of events and history the newest."""
 
     events_days: Days = 90.0
     events_count: Limit = 1_000_000
@@ -259,6 +259,8 @@ class RetentionSettings(Settings):
     packages_count: Limit = 0
     audit_days: Days = 0.0
     audit_count: Limit = 0
+    analyses_days: Days = 90.0
+    analyses_count: Limit = 50
 
     @property
     def rules(self) -> Rules:
@@ -268,6 +270,7 @@ class RetentionSettings(Settings):
             history=Rule(self.history_days, self.history_count),
             packages=Rule(self.packages_days, self.packages_count),
             audit=Rule(self.audit_days, self.audit_count),
+            analyses=Rule(self.analyses_days, self.analyses_count),
         )
 
 

@@ -29,6 +29,7 @@ from repave_controller.core.ports import (
     Image,
     Kept,
     Key,
+    Look,
     Receipt,
     Record,
     Spec,
@@ -343,6 +344,27 @@ def a_link(number: int, at: float) -> Link:
     return Link(number, json.dumps({"at": at}), "hash")
 
 
+def a_look(rollout: int, name: str = "1/oslo", at: float = 0.0, details: str = "{}") -> Look:
+    return Look(HELLO, rollout, name, Instant(at or rollout), "pass", details)
+
+
+async def test_looks_of_a_rollout_come_in_order_of_time_and_the_last_of_a_name_counts(stores: Stores) -> None:
+    store = stores()
+    await store.open()
+    assert list(await store.looks(HELLO)) == []
+    long = json.dumps({"values": [n / 7 for n in range(2000)], "word": "é"})
+    first, second, other = a_look(2, "2", 20.0, long), a_look(2, "1", 21.0), a_look(1, "1", 30.0)
+    await store.commit(Transaction(looks=(first, other, dataclasses.replace(second, details="old"))))
+    await store.commit(Transaction(looks=(second,)))
+    assert list(await store.looks(HELLO)) == [first, second]
+    assert list(await store.looks(HELLO, limit=1)) == [second]
+    assert list(await store.looks(HELLO, 1)) == [other]
+    assert list(await store.looks(HELLO, 3)) == list(await store.looks(OTHER)) == []
+    await store.commit(Transaction(drops=(Drop(Kept.ANALYSES, ((HELLO, 2),)),)))
+    assert list(await store.looks(HELLO)) == [other]
+    await store.close()
+
+
 async def shelve(store: Store) -> None:
     """Three rows of each kind."""
     for n in (1, 2, 3):
@@ -355,6 +377,7 @@ async def shelve(store: Store) -> None:
                 spec=Spec(HELLO, f"hello-v00{n}", "text", at),
                 receipt=Receipt(f"key{n}", "hash", "answer", at),
                 audit=(a_link(n, n),),
+                looks=(a_look(n),),
             )
         )
         await store.add_image(Image(Digest(f"{n}" * 64), n, 1, "name", at))
@@ -367,6 +390,7 @@ ROWS: dict[Kept, list[tuple[Key, float]]] = {
     Kept.SPECS: [((HELLO, f"hello-v00{n}"), 10.0 - n) for n in (1, 2, 3)],
     Kept.IMAGES: [((f"{n}" * 64,), 10.0 - n) for n in (3, 2, 1)],
     Kept.AUDIT: [((n,), n) for n in (1, 2, 3)],
+    Kept.ANALYSES: [((HELLO, n), n) for n in (1, 2, 3)],
 }
 
 

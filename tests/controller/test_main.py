@@ -166,6 +166,8 @@ def test_show_config_tells_where_each_setting_came_from(
         "retention.packages_count = 0 # default",
         "retention.audit_days = 0.0 # default",
         "retention.audit_count = 0 # default",
+        "retention.analyses_days = 90.0 # default",
+        "retention.analyses_count = 50 # default",
         "packages.store = auto # default",
         "packages.cache_gb = 20.0 # default",
         "packages.bucket = # default",

@@ -43,9 +43,10 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "freezes": ("one", "state"),
     "records": ("kind", "name", "state"),
     "audit": ("number", "text", "hash"),
+    "analyses": ("application", "rollout", "id", "at", "outcome", "details"),
 }
 """Of each table, both stores' columns."""
-KEYS = {"rollouts": 2, "specs": 2, "records": 2}
+KEYS = {"rollouts": 2, "specs": 2, "records": 2, "analyses": 3}
 """How many of the first columns tell rows apart; else one."""
 PACKAGES = ("packages", "package_pieces")
 """They stay where they are."""

@@ -81,6 +81,19 @@ class Record:
     state: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look at a new group has found, beside what of it the rollout keeps. `id` tells looks of a
+    rollout apart, and orders them; `details` is JSON. One that is saved again replaces the former."""
+
+    application: ApplicationName
+    rollout: int
+    id: str
+    at: Instant
+    outcome: str
+    details: str
+
+
 class Kept(StrEnum):
     """What only grows until retention drops rows of it; the key of a row is what stands beside."""
 
@@ -90,6 +103,7 @@ class Kept(StrEnum):
     SPECS = "specs"  # (application, group)
     IMAGES = "images"  # (digest,)
     AUDIT = "audit"  # (number,)
+    ANALYSES = "analyses"  # (application, rollout): all looks of it
 
 
 Key = tuple[str | int, ...]
@@ -143,6 +157,7 @@ class Transaction:
     seen: int | None = None
     expected: tuple[Record, ...] = ()
     drops: tuple[Drop, ...] = ()
+    looks: tuple[Look, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +253,11 @@ class Store(Protocol):
     async def spec(self, application: ApplicationName, group: str) -> str | None: ...
 
     async def receipt(self, key: str) -> Receipt | None: ...
+
+    async def looks(
+        self, application: ApplicationName, rollout: int | None = None, limit: int = 1000
+    ) -> Sequence[Look]:
+        """The last of a rollout, or of the newest one that has any, in order of time."""
 
     async def records(self, kind: str) -> Sequence[Record]:
         """Those that are there, by name."""

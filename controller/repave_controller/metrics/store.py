@@ -13,6 +13,7 @@ from repave_controller.core.ports import (
     Image,
     Kept,
     Loaded,
+    Look,
     Receipt,
     Record,
     Size,
@@ -96,6 +97,12 @@ class MeasuredStore:
     async def receipt(self, key: str) -> Receipt | None:
         async with self._timed("read"):
             return await self._store.receipt(key)
+
+    async def looks(
+        self, application: ApplicationName, rollout: int | None = None, limit: int = 1000
+    ) -> Sequence[Look]:
+        async with self._timed("read"):
+            return await self._store.looks(application, rollout, limit)
 
     async def records(self, kind: str) -> Sequence[Record]:
         async with self._timed("read"):

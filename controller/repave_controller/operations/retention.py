@@ -145,8 +145,9 @@ class Retention:
             Kept.SPECS: rules.history,
             Kept.IMAGES: rules.packages,
             Kept.AUDIT: rules.audit,
+            Kept.ANALYSES: rules.analyses,
         }
-        always = (Kept.EVENTS, Kept.RECEIPTS)
+        always = (Kept.EVENTS, Kept.RECEIPTS, Kept.ANALYSES)
         return tuple(
             kind
             for kind, rule in bounded.items()
@@ -172,9 +173,10 @@ class Retention:
 
     async def _pages(self, kind: Kept, look: _Look) -> AsyncIterator[list[Aged]]:
         """Rows that go, in pages, from the oldest on."""
-        if kind in (Kept.ROLLOUTS, Kept.SPECS):
+        if kind in (Kept.ROLLOUTS, Kept.SPECS, Kept.ANALYSES):
+            least = 0 if kind is Kept.ANALYSES else retention.HISTORY_LEAST
             for name, newest in sorted(look.needed.rollouts.items()):
-                if newest > retention.HISTORY_LEAST:
+                if newest > least:
                     async for page in self._pages_of(kind, look, name):
                         yield page
             return
@@ -189,7 +191,7 @@ class Retention:
 
     async def _pages_of(self, kind: Kept, look: _Look, application: str) -> AsyncIterator[list[Aged]]:
         """Of one application, until a page has nothing that goes."""
-        after = Aged((application, 0 if kind is Kept.ROLLOUTS else ""), Instant(0))
+        after = Aged((application, "" if kind is Kept.SPECS else 0), Instant(0))
         while page := [
             each
             for each in await self._store.oldest(kind, PAGE_OF_APPLICATION, after)
@@ -225,6 +227,8 @@ class Retention:
                 return not self._keeps_package(look, Digest(digest), at, newer)
             case Kept.ROLLOUTS, (str(name), int(number)):
                 return not retention.keeps_rollout(rules, needed, name, number, at, now)
+            case Kept.ANALYSES, (str(name), int(number)):
+                return not retention.keeps_analyses(rules, needed, name, number, at, now)
             case Kept.SPECS, (str(name), str(group)):
                 of_group = _number_of(group)
                 return of_group is not None and not retention.keeps_spec(

@@ -47,7 +47,17 @@ ASIDE = "repave_moved"
 PAGE = 1000
 COUNTED = {
     table: table
-    for table in ("applications", "events", "rollouts", "specs", "receipts", "images", "freezes", "audit")
+    for table in (
+        "applications",
+        "events",
+        "rollouts",
+        "specs",
+        "receipts",
+        "images",
+        "freezes",
+        "audit",
+        "analyses",
+    )
 } | {"records": "records WHERE state IS NOT NULL"}
 AUDIT_END = "SELECT hash FROM {}audit ORDER BY number DESC LIMIT 1"
 SUFFIXES = ("", "-wal", "-shm", ".lock")

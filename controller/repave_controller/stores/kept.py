@@ -29,6 +29,7 @@ def tables_of(number_in: Callable[[str, str], str]) -> Mapping[Kept, Table]:
         Kept.ROLLOUTS: Table("rollouts", ("application", "number"), f"coalesce({began}, 0)", "length(state)"),
         Kept.SPECS: Table("specs", ("application", "server_group"), "at", "length(text)"),
         Kept.IMAGES: Table("images", ("digest",), "pushed_at", "size_bytes", is_by_age=True),
+        Kept.ANALYSES: Table("analyses", ("application", "rollout"), "at", "length(details) + 100"),
         Kept.AUDIT: Table("audit", ("number",), f"coalesce({audited}, 0)", "length(text) + 70"),
     }
 

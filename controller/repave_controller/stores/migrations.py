@@ -102,6 +102,17 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "UPDATE specs " + AT_NEWEST,
         "CREATE INDEX receipts_by_age ON receipts (at, key)",
     ),
+    (
+        """CREATE TABLE analyses (
+            application TEXT NOT NULL,
+            rollout INTEGER NOT NULL,
+            id TEXT NOT NULL,
+            at REAL NOT NULL,
+            outcome TEXT NOT NULL,
+            details TEXT NOT NULL,
+            PRIMARY KEY (application, rollout, id)
+        ) STRICT, WITHOUT ROWID""",
+    ),
 )
 
 

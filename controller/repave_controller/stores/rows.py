@@ -1,14 +1,22 @@
 """A transaction as the rows that a store saves, whichever it is."""
 
+import base64
+import zlib
 from dataclasses import dataclass
 
-from repave_controller.core.domain.application import Event, Tenure
-from repave_controller.core.ports import Drop, Image, Transaction
+from repave_controller.core.domain.application import Event, Instant, Tenure
+from repave_controller.core.ports import Drop, Image, Look, Transaction
 from repave_controller.stores.codec import encode_application, encode_freezes, encode_rollout
 from repave_controller.wording.render import event_text
+from repave_protos.protocol.values import ApplicationName
 
 Outcome = int | Exception
 """Of one transaction: the sequence number of its first event, or why it was not saved."""
+
+
+PACKED = "zlib:"
+PACKED_FROM = 1000
+"""Characters of details of a look; shorter ones stay as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +36,7 @@ class Rows:
     tenure: Tenure | None = None
     seen: int | None = None
     expected: tuple[tuple[str, str, str | None], ...] = ()
+    looks: tuple[tuple[str, int, str, float, str, str], ...] = ()
 
 
 def rows_of(transaction: Transaction) -> Rows:
@@ -49,12 +58,33 @@ def rows_of(transaction: Transaction) -> Rows:
         tenure=transaction.tenure,
         seen=transaction.seen,
         expected=tuple((each.kind, each.name, each.state) for each in transaction.expected),
+        looks=tuple(
+            (each.application, each.rollout, each.id, each.at, each.outcome, packed(each.details))
+            for each in transaction.looks
+        ),
     )
 
 
 def _event_row(event: Event) -> tuple[object, ...]:
     text, group = event_text(event), event.group
     return (event.at, event.kind, text, event.application, event.region, group, event.host, event.by)
+
+
+def look_of(application: str, rollout: int, name: str, at: float, outcome: str, details: str) -> Look:
+    return Look(ApplicationName(application), rollout, name, Instant(at), outcome, unpacked(details))
+
+
+def packed(text: str) -> str:
+    """Samples are long, and mostly alike."""
+    if len(text) < PACKED_FROM:
+        return text
+    return PACKED + base64.b85encode(zlib.compress(text.encode(), 6)).decode()
+
+
+def unpacked(text: str) -> str:
+    if not text.startswith(PACKED):
+        return text
+    return zlib.decompress(base64.b85decode(text.removeprefix(PACKED))).decode()
 
 
 def rows_of_image(image: Image) -> Rows:

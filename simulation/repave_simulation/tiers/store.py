@@ -18,6 +18,7 @@ from repave_controller.core.ports import (
     Image,
     Kept,
     Loaded,
+    Look,
     Receipt,
     Record,
     Size,
@@ -47,6 +48,7 @@ class Shelf:
     freezes: Freezes = field(default_factory=Freezes)
     records: dict[tuple[str, str], Record] = field(default_factory=dict)
     audit: list[Link] = field(default_factory=list)
+    looks: dict[tuple[ApplicationName, int, str], Look] = field(default_factory=dict)
 
 
 class MemoryStore:
@@ -94,6 +96,7 @@ class MemoryStore:
         shelf.freezes = transaction.freezes if transaction.freezes is not None else shelf.freezes
         shelf.records.update({(each.kind, each.name): each for each in transaction.records})
         shelf.audit += transaction.audit
+        shelf.looks.update({(each.application, each.rollout, each.id): each for each in transaction.looks})
         numbered = enumerate(transaction.events, shelf.next_event)
         events = tuple(dataclasses.replace(event, sequence=n) for n, event in numbered)
         shelf.next_event += len(events)
@@ -125,6 +128,14 @@ class MemoryStore:
 
     async def receipt(self, key: str) -> Receipt | None:
         return self.shelf.receipts.get(key)
+
+    async def looks(
+        self, application: ApplicationName, rollout: int | None = None, limit: int = 1000
+    ) -> Sequence[Look]:
+        of = [each for each in self.shelf.looks.values() if each.application == application]
+        number = rollout if rollout is not None else max((each.rollout for each in of), default=0)
+        found = sorted((each for each in of if each.rollout == number), key=lambda each: (each.at, each.id))
+        return found[max(0, len(found) - limit) :]
 
     async def records(self, kind: str) -> Sequence[Record]:
         found = [each for each in self.shelf.records.values() if each.kind == kind and each.state is not None]
@@ -181,6 +192,9 @@ class MemoryStore:
             case Kept.AUDIT:
                 at = [Instant(json.loads(each.text).get("at", 0.0)) for each in shelf.audit]
                 return [Aged((each.number,), at[n], len(each.text)) for n, each in enumerate(shelf.audit)]
+            case Kept.ANALYSES:
+                looks = shelf.looks.values()
+                return [Aged((each.application, each.rollout), each.at, len(each.details)) for each in looks]
 
     def _drop(self, drop: Drop) -> None:
         shelf, keys = self.shelf, set(drop.keys)
@@ -197,6 +211,8 @@ class MemoryStore:
                 shelf.images = {key: each for key, each in shelf.images.items() if (key,) not in keys}
             case Kept.AUDIT:
                 shelf.audit = [each for each in shelf.audit if (each.number,) not in keys]
+            case Kept.ANALYSES:
+                shelf.looks = {key: each for key, each in shelf.looks.items() if key[:2] not in keys}
 
     async def close(self) -> None:
         self._is_open = False

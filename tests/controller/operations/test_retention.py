@@ -10,7 +10,7 @@ import pytest
 from repave_controller.core.commands.rollback import Rollback
 from repave_controller.core.domain.application import Application, Event, Instant
 from repave_controller.core.domain.rollout import GroupNumber, Phase
-from repave_controller.core.ports import Drop, Image, Kept, Receipt, Spec, StoreError, Transaction
+from repave_controller.core.ports import Drop, Image, Kept, Look, Receipt, Spec, StoreError, Transaction
 from repave_controller.core.rules.retention import (
     DAY_SECONDS,
     EVENTS_LEAST,
@@ -36,6 +36,7 @@ from tests.fakes.controller.scheduled import PARIS, SHOP, an_order, scheduled
 from tests.fakes.virtual_time import in_virtual_time
 
 NOW = Instant(1000 * DAY_SECONDS)
+LONG_AGO = Instant(1.0)
 DAY = Rule(days=1)
 STRICT = Rules(DAY, DAY, DAY, DAY, DAY)
 
@@ -215,6 +216,24 @@ async def test_history_goes_but_for_the_newest_of_each_application() -> None:
     newest = range(36 - HISTORY_LEAST, 36)
     assert await sweeping.left(Kept.ROLLOUTS) == [("hello", n) for n in newest]
     assert await sweeping.left(Kept.SPECS) == [("hello", f"hello-v{n:03d}") for n in newest]
+
+
+async def test_analyses_go_by_rollouts_but_for_those_of_the_newest() -> None:
+    application = an_application(rollouts=4)
+    looks = tuple(
+        Look(application.name, n, f"{m:03d}", LONG_AGO, "pass", "{}") for n in (1, 2, 4) for m in range(30)
+    )
+    for rules, left in (
+        (Rules(analyses=Rule(days=1)), {4}),
+        (Rules(analyses=Rule(count=3)), {2, 4}),
+        (Rules(analyses=Rule()), {1, 2, 4}),
+    ):
+        sweeping = Sweeping(rules, application)
+        await sweeping.store.open()
+        await sweeping.store.commit(Transaction(looks=looks))
+        await sweeping.retention.sweep()
+        assert {number for _, number in await sweeping.left(Kept.ANALYSES)} == left
+        assert len(await sweeping.store.looks(application.name)) == 30
 
 
 def a_package(n: int, days: float) -> Image:

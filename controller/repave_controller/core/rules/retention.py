@@ -36,13 +36,15 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Of a controller. `history`: rollouts and specs, counted for each application."""
+    """Of a controller. `history`: rollouts and specs, `analyses`: what was found at rollouts;
+    both are counted by rollouts of each application."""
 
     events: Rule = Rule()
     receipts: Rule = Rule()
     history: Rule = Rule()
     packages: Rule = Rule()
     audit: Rule = Rule()
+    analyses: Rule = Rule()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,14 @@ def keeps_rollout(
     """One of an application that is not known stays."""
     newer = needed.rollouts.get(application, 0) - number
     return newer < HISTORY_LEAST or rules.history.keeps(now - at, newer)
+
+
+def keeps_analyses(
+    rules: Rules, needed: Needed, application: str, number: int, at: Instant, now: Instant
+) -> bool:
+    """Of a rollout; those of an application's newest one stay, and of one that is not known."""
+    newer = needed.rollouts.get(application, 0) - number
+    return newer < 1 or rules.analyses.keeps(now - at, newer)
 
 
 def keeps_spec(

@@ -11,6 +11,11 @@ SPEC = "SELECT text FROM repave.specs WHERE application = $1 AND server_group = 
 RECEIPT = "SELECT key, body_hash, response, at FROM repave.receipts WHERE key = $1"
 RECORDS = "SELECT kind, name, state FROM repave.records WHERE kind = $1 AND state IS NOT NULL ORDER BY name"
 AUDIT = "SELECT number, text, hash FROM repave.audit WHERE number > $1"
+LOOKS = """
+    SELECT application, rollout, id, at, outcome, details FROM repave.analyses WHERE application = $1
+    AND rollout = coalesce($2::bigint, (SELECT max(rollout) FROM repave.analyses WHERE application = $1))
+    ORDER BY at DESC, id DESC LIMIT $3
+"""
 IMAGES = (
     "SELECT digest, size_bytes, files, name, pushed_at FROM repave.images ORDER BY pushed_at DESC, digest"
 )

@@ -6,7 +6,7 @@ one higher than that of its writer's batch before: one that arrives late, after 
 finds its number taken and does nothing.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from repave_controller.peers.ports import shard_of
 from repave_controller.stores.rows import Rows
@@ -19,7 +19,7 @@ GIVEN_UP = "RP001"
 CHANNEL = "repave"
 """Of NOTIFY: something has changed."""
 
-COLUMNS: dict[str, tuple[tuple[str, str], ...]] = {
+COLUMNS_1: dict[str, tuple[tuple[str, str], ...]] = {
     "fence": (("application", "text"), ("shard", "int"), ("incarnation", "bigint"), ("term", "bigint")),
     "seen": (("change", "bigint"),),
     "expected": (("kind", "text"), ("name", "text"), ("state", "text")),
@@ -51,7 +51,19 @@ COLUMNS: dict[str, tuple[tuple[str, str], ...]] = {
 }
 """What a transaction may bring, in the order of the function's arguments. Before the columns of each kind
 stands an array with the place, from 1, of the transaction that each row is of."""
-KEYS = {
+COLUMNS = COLUMNS_1 | {
+    "look": (
+        ("application", "text"),
+        ("rollout", "bigint"),
+        ("id", "text"),
+        ("at", "float8"),
+        ("outcome", "text"),
+        ("details", "text"),
+    ),
+}
+"""The same of the function's second version."""
+Columns = Mapping[str, tuple[tuple[str, str], ...]]
+KEYS_1: Columns = {
     "events": (("sequence", "bigint"),),
     "receipts": (("key", "text"),),
     "rollouts": (("application", "text"), ("number", "bigint")),
@@ -60,9 +72,10 @@ KEYS = {
     "audit": (("number", "bigint"),),
 }
 """Of what may be dropped."""
+KEYS: Columns = {**KEYS_1, "analyses": (("application", "text"), ("rollout", "bigint"))}
 
 _PLACES = range(1, 4 + sum(1 + len(columns) for columns in COLUMNS.values()))
-SAVE = f"SELECT * FROM repave.save_1({', '.join(f'${place}' for place in _PLACES)})"  # noqa: S608  # our own words
+SAVE = f"SELECT * FROM repave.save_2({', '.join(f'${place}' for place in _PLACES)})"  # noqa: S608  # our own words
 
 
 def arguments(batch: Sequence[Rows]) -> list[object]:
@@ -100,6 +113,7 @@ def _rows_of(rows: Rows) -> Iterator[tuple[str, tuple[object, ...]]]:
         ("expected", rows.expected),
         ("record", rows.records),
         ("audit", rows.audit),
+        ("look", rows.looks),
     ):
         for each in many:
             yield kind, each
@@ -112,9 +126,9 @@ def _rows_of(rows: Rows) -> Iterator[tuple[str, tuple[object, ...]]]:
 # ------------------------------------------------------------------------------------------- the function
 
 
-def _parameters() -> str:
+def _parameters(of: Columns) -> str:
     named = ["p_writer text", "p_number bigint", "p_count int"]
-    for kind, columns in COLUMNS.items():
+    for kind, columns in of.items():
         named.append(f"{kind}_n int[]")
         named += [f"{kind}_{name} {what}[]" for name, what in columns]
     return ", ".join([*named, "OUT p_first_event bigint, OUT p_outcomes smallint[], OUT p_details text[]"])
@@ -220,7 +234,10 @@ def _drop(table: str, columns: tuple[tuple[str, str], ...]) -> str:
 
 YOUNGER = "ON CONFLICT (digest) DO UPDATE SET pushed_at = greatest(images.pushed_at, excluded.pushed_at)"
 
-SAVE_1 = f"""CREATE FUNCTION repave.save_1({_parameters()}) LANGUAGE plpgsql AS $save$
+
+def _function(name: str, of: Columns, keys: Columns) -> str:
+    looks = _replace("look", "analyses", ("application", "rollout", "id")) if "look" in of else ""
+    return f"""CREATE FUNCTION repave.{name}({_parameters(of)}) LANGUAGE plpgsql AS $save$
 #variable_conflict use_column
 DECLARE
     st repave.store%ROWTYPE;
@@ -262,18 +279,18 @@ BEGIN
         ON CONFLICT (one) DO UPDATE SET state = excluded.state, change = excluded.change;
     END IF;
     {
-    _replace(
-        "record",
-        "records",
-        ("kind", "name"),
-        change="st.change",
-        gone_at="CASE WHEN r.state IS NULL THEN clock_timestamp() END",
-    )
-}
+        _replace(
+            "record",
+            "records",
+            ("kind", "name"),
+            change="st.change",
+            gone_at="CASE WHEN r.state IS NULL THEN clock_timestamp() END",
+        )
+    }
     {_add("image", "images", YOUNGER)}
-    {_add("audit", "audit")}
+    {_add("audit", "audit")}{looks}
     IF cardinality(drop_n) > 0 THEN
-        {"".join(_drop(table, columns) for table, columns in KEYS.items())}
+        {"".join(_drop(table, columns) for table, columns in keys.items())}
     END IF;
     UPDATE repave.store SET change = st.change, next_event = st.next_event + events,
         event_change = CASE WHEN events > 0 THEN st.change ELSE event_change END;
@@ -285,3 +302,8 @@ BEGIN
     PERFORM pg_notify('{CHANNEL}', '');
 END
 $save$"""  # noqa: S608  # our own words
+
+
+SAVE_1 = _function("save_1", COLUMNS_1, KEYS_1)
+"""Controllers of the version before still call it while others are renewed."""
+SAVE_2 = _function("save_2", COLUMNS, KEYS)

@@ -8,7 +8,7 @@ from repave_controller.core.ports import StoreError
 from repave_controller.peers.ports import SHARDS
 from repave_controller.stores.postgresql.calls import Connection
 from repave_controller.stores.postgresql.reporting import TABLES as REPORTS
-from repave_controller.stores.postgresql.saving import SAVE_1
+from repave_controller.stores.postgresql.saving import SAVE_1, SAVE_2
 
 LOCK = 0x72657076  # "repv"
 MIGRATING_SECONDS = 600
@@ -167,6 +167,18 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX letters_of_recipient ON repave.letters (recipient) WHERE NOT is_taken",
         *PACKAGES,
         SAVE_1,
+    ),
+    (
+        """CREATE TABLE repave.analyses (
+            application text COLLATE "C" NOT NULL,
+            rollout bigint NOT NULL,
+            id text COLLATE "C" NOT NULL,
+            at float8 NOT NULL,
+            outcome text NOT NULL,
+            details text NOT NULL,
+            PRIMARY KEY (application, rollout, id)
+        )""",
+        SAVE_2,
     ),
 )
 

@@ -16,6 +16,7 @@ from repave_controller.core.ports import (
     Image,
     Kept,
     Loaded,
+    Look,
     Receipt,
     Record,
     Size,
@@ -33,6 +34,7 @@ from repave_controller.stores.postgresql.reading import (
     EVENTS,
     IMAGES,
     KEPT,
+    LOOKS,
     NEWEST,
     RECEIPT,
     RECORDS,
@@ -42,7 +44,7 @@ from repave_controller.stores.postgresql.reading import (
 )
 from repave_controller.stores.postgresql.saving import CHANNEL
 from repave_controller.stores.postgresql.writer import Writer
-from repave_controller.stores.rows import Outcome, Rows, rows_of, rows_of_image
+from repave_controller.stores.rows import Outcome, Rows, look_of, rows_of, rows_of_image
 from repave_protos.daemon.chain import Link
 from repave_protos.protocol.values import ApplicationName
 
@@ -139,6 +141,12 @@ class PostgresStore:
     async def receipt(self, key: str) -> Receipt | None:
         rows = await self._read(RECEIPT, key)
         return Receipt(**rows[0]) if rows else None
+
+    async def looks(
+        self, application: ApplicationName, rollout: int | None = None, limit: int = 1000
+    ) -> Sequence[Look]:
+        rows = await self._read(LOOKS, application, rollout, _bounded(limit))
+        return [look_of(*row.values()) for row in reversed(rows)]
 
     async def records(self, kind: str) -> Sequence[Record]:
         return [Record(**row) for row in await self._read(RECORDS, kind)]

@@ -20,6 +20,7 @@ from repave_controller.core.ports import (
     Image,
     Kept,
     Loaded,
+    Look,
     Receipt,
     Record,
     Size,
@@ -29,7 +30,7 @@ from repave_controller.core.ports import (
 from repave_controller.stores.codec import decode_rollout
 from repave_controller.stores.group_commit import GroupCommit
 from repave_controller.stores.kept import aged, oldest_of, tables_of
-from repave_controller.stores.rows import Outcome, Rows, rows_of, rows_of_image
+from repave_controller.stores.rows import Outcome, Rows, look_of, rows_of, rows_of_image
 from repave_controller.stores.sqlite.file import MOUNTS, Connect, connect, explain, lock, open_reader
 from repave_controller.stores.sqlite.sizes import sizes_of
 from repave_controller.stores.sqlite.writer import SqliteWriter
@@ -43,6 +44,11 @@ EVENTS = "SELECT sequence, at, kind, text, application, region, server_group, ho
 ROLLOUTS = "SELECT state FROM rollouts WHERE application = ? AND number < ?"
 RECORDS = "SELECT kind, name, state FROM records WHERE kind = ? AND state IS NOT NULL ORDER BY name"
 AUDIT = "SELECT number, text, hash FROM audit WHERE number > ?"
+LOOKS = """
+    SELECT application, rollout, id, at, outcome, details FROM analyses WHERE application = ?1
+    AND rollout = coalesce(?2, (SELECT max(rollout) FROM analyses WHERE application = ?1))
+    ORDER BY at DESC, id DESC LIMIT ?3
+"""
 IMAGES = "SELECT digest, size_bytes, files, name, pushed_at FROM images ORDER BY pushed_at DESC, digest"
 RECEIPT = "SELECT key, body_hash, response, at FROM receipts WHERE key = ?"
 KEPT = tables_of(lambda column, field: f"json_extract({column}, '$.{field}')")
@@ -135,6 +141,12 @@ class SqliteStore:
         rows = await self._read(RECEIPT, (key,))
         return Receipt(*rows[0]) if rows else None
 
+    async def looks(
+        self, application: ApplicationName, rollout: int | None = None, limit: int = 1000
+    ) -> Sequence[Look]:
+        rows = await self._read(LOOKS, (application, rollout, max(0, min(limit, EVENTS_READ_MAX))))
+        return [look_of(*row) for row in reversed(rows)]
+
     async def records(self, kind: str) -> Sequence[Record]:
         return [Record(*row) for row in await self._read(RECORDS, (kind,))]
 
@@ -210,7 +222,7 @@ class SqliteStore:
         assert self._writer is not None, "close waits until nothing is saved"
         return await asyncio.get_running_loop().run_in_executor(self._write_thread, self._writer.write, batch)
 
-    async def _read(self, query: str, values: Sequence[int | str | float]) -> list[tuple[Any, ...]]:
+    async def _read(self, query: str, values: Sequence[int | str | float | None]) -> list[tuple[Any, ...]]:
         reader = self._reader
         if reader is None:
             raise StoreError(f"{self._path}: the store is closed.")

@@ -45,6 +45,7 @@ IMAGE = (
     "INSERT INTO images VALUES (?, ?, ?, ?, ?) "
     "ON CONFLICT (digest) DO UPDATE SET pushed_at = max(pushed_at, excluded.pushed_at)"
 )
+LOOK = "INSERT OR REPLACE INTO analyses VALUES (?, ?, ?, ?, ?, ?)"
 AUDIT = "INSERT INTO audit VALUES (?, ?, ?)"
 
 DROPS = {
@@ -54,6 +55,7 @@ DROPS = {
     Kept.SPECS: "DELETE FROM specs WHERE application = ? AND server_group = ?",
     Kept.IMAGES: "DELETE FROM images WHERE digest = ?",
     Kept.AUDIT: "DELETE FROM audit WHERE number = ?",
+    Kept.ANALYSES: "DELETE FROM analyses WHERE application = ? AND rollout = ?",
 }
 
 OWN_FAULTS = (
@@ -206,6 +208,7 @@ class SqliteWriter:
         self._insert(RECORD, (record for rows in batch for record in rows.records))
         self._insert(IMAGE, (rows.image for rows in batch))
         self._insert(AUDIT, (row for rows in batch for row in rows.audit))
+        self._insert(LOOK, (row for rows in batch for row in rows.looks))
         self._drop(drop for rows in batch for drop in rows.drops)
         return outcomes, following
 
@@ -232,6 +235,7 @@ class SqliteWriter:
         self._insert(RECORD, rows.records)
         self._insert(IMAGE, [rows.image])
         self._insert(AUDIT, rows.audit)
+        self._insert(LOOK, rows.looks)
         self._drop(rows.drops)
         if rows.receipt is not None and not self._is_repeated(rows.receipt):
             self._insert(RECEIPT, [rows.receipt])
