@@ -53,7 +53,8 @@ from repave_agent.registry import Registry, RegistryError, installed
 from repave_agent.runtime.beginning import begin
 from repave_agent.runtime.checkup import Checkup
 from repave_agent.runtime.instance import name_of
-from repave_agent.runtime.journal import FileDisk, Journal, JournalError
+from repave_agent.runtime.journal import Journal, JournalError
+from repave_agent.runtime.journal_file import FileDisk
 from repave_agent.runtime.kept_logs import KeptLogs
 from repave_agent.runtime.records import RecordKeeper
 from repave_agent.runtime.remains import Remains

@@ -16,7 +16,8 @@ import structlog
 from repave_agent.core.observation import Limits
 from repave_agent.core.ports import Balancer
 from repave_agent.health.prober import Prober
-from repave_agent.runtime.journal import FileDisk, Journal
+from repave_agent.runtime.journal import Journal
+from repave_agent.runtime.journal_file import FileDisk
 from repave_agent.runtime.session import Session
 from repave_agent.runtime.worker import Worker
 from repave_protos.protocol import wire

@@ -2,7 +2,6 @@
 rollbacks under load. Slow: `make test-rigs`."""
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from repave_agent.providers.openstack.provider import OpenstackProvider
 from repave_protos.package.archive import pack
 from repave_protos.protocol.values import ApplicationName, GroupName, HostName, RegionName
 from tests.fakes.templates import a_template
+from tests.support.journals import journal_of
 from tests.support.releases import there_and_back
 from tests.support.rigs import STATE, rig_cloud
 from tests.support.stage import Stage, staged
@@ -69,7 +69,7 @@ def our_tags(stage: Stage) -> set[str]:
 
 def tags_of(journal: Path) -> list[str]:
     """How one region's servers and images are tagged; its server groups' names begin so."""
-    installation = json.loads(journal.read_text())["installation"]
+    installation = journal_of(journal.parent)["installation"]
     owner = hashlib.sha256(f"{installation}/{journal.parent.name}".encode()).hexdigest()[:24]
     return [f"repave-{owner}", f"repave-{owner}-bake"]
 

@@ -2,7 +2,6 @@
 those of an agent that has lost its journal."""
 
 import asyncio
-import json
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from repave_agent.providers.local.provider import LocalProvider
 from repave_protos.protocol.values import ApplicationName, Digest, GroupName, HostName, RegionName
 from tests.fakes.templates import a_template
 from tests.support.faults import leader_of
+from tests.support.journals import journal_of
 from tests.support.stage import Stage
 
 GRACE = {"REPAVE_AGENT_LIMITS__ORPHAN_GRACE_SECONDS": "4"}
@@ -70,7 +70,7 @@ def lose_the_journal(stage: Stage) -> str:
     """The agent is gone and its journal is lost; the installation that it worked for."""
     journal = stage.directory / "paris" / "journal.json"
     stage.kill_agent("paris")
-    installation = str(json.loads(journal.read_text())["installation"])
+    installation = str(journal_of(journal.parent)["installation"])
     journal.unlink()
     return installation
 

@@ -13,6 +13,7 @@ import urllib.request
 import pytest
 
 from tests.docs.markdown import blocks
+from tests.support.journals import journal_of
 from tests.support.stage import Stage
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
@@ -99,7 +100,7 @@ def test_a_restored_controller_touches_nothing_says_so_and_goes_on_after_recover
 def test_a_lost_store_is_made_anew_under_its_old_name_and_adopts_what_runs(stage: Stage) -> None:
     released(stage, "v1")
     hosts = stage.hosts()
-    installation = json.loads((stage.directory / "paris" / "journal.json").read_text())["installation"]
+    installation = journal_of(stage.directory / "paris")["installation"]
     stage.kill_controller()
     shutil.rmtree(stage.directory / "controller")
     stage.controller_environment = {"REPAVE_CONTROLLER_INSTALLATION": installation}

@@ -11,7 +11,7 @@ from prometheus_client.registry import CollectorRegistry
 from repave_agent.core.observation import EMPTY_VIEW
 from repave_agent.metrics.calls import MeasuredBalancer, MeasuredDisk, MeasuredProvider, counted_probes
 from repave_agent.metrics.metrics import Metrics, Now
-from repave_agent.runtime.journal import FileDisk
+from repave_agent.runtime.journal_file import FileDisk
 from repave_controller.core.domain.application import Instant
 from repave_controller.peers.ports import Seen
 from repave_controller.runtime.clock import SteadyClock

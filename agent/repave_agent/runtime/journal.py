@@ -1,21 +1,19 @@
 """What an agent must not forget when it dies: accepted desired states, hosts that were verified, group facts.
 
-One JSON file, replaced whole by rename. A file that can't be read stops the start: acting without knowing
-the last epoch could undo what a newer one asked for.
+JSON, saved whole or not at all (`journal_file.py`). What can't be read stops the start: acting without
+knowing the last epoch could undo what a newer one asked for.
 """
 
 import errno
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Protocol
 
 from pydantic import TypeAdapter, ValidationError
 
 from repave_agent.core.observation import GroupFact
 from repave_agent.core.region import FORMAT, Entries
-from repave_protos.daemon import files
 from repave_protos.protocol.encoded import Encoded
 from repave_protos.protocol.older import with_templates
 from repave_protos.protocol.values import ApplicationName, DesiredState, GroupName
@@ -38,27 +36,10 @@ class Disk(Protocol):
     name: str  # for people
 
     def read(self) -> bytes | None:
-        """None when nothing was ever written. Raises OSError."""
+        """None when nothing was ever written. Raises OSError; ValueError when it is damaged."""
 
     def replace(self, content: bytes, *, durable: bool) -> None:
         """With `durable` it survives the machine, not only the process. Raises OSError; the former stays."""
-
-
-class FileDisk:
-    """Implements Disk on a file, by rename."""
-
-    def __init__(self, path: Path) -> None:
-        self.name = str(path)
-        self._path = path
-
-    def read(self) -> bytes | None:
-        try:
-            return files.read_file(self._path)
-        except FileNotFoundError:
-            return None
-
-    def replace(self, content: bytes, *, durable: bool) -> None:
-        files.replace(self._path, content, durable=durable)
 
 
 class Journal:
@@ -78,11 +59,10 @@ class Journal:
 
     def load(self) -> Entries:
         """The last saved entries, or empty ones on a region's first start. Raises JournalError."""
-        content = self._disk.read()
-        if content is None:
-            return Entries()
-        self._saved = content
         try:
+            content = self._disk.read()
+            if content is None:
+                return Entries()
             entries = _ENTRIES.validate_python(_newest(json.loads(content)))
         except ValueError as error:
             raise JournalError(
@@ -91,6 +71,7 @@ class Journal:
             ) from error
         if entries.format != FORMAT:
             raise JournalError(f"{self._disk.name} has format {entries.format}; this repave reads {FORMAT}")
+        self._saved = content
         return entries
 
     def save(self, entries: Entries, *, durable: bool) -> None:

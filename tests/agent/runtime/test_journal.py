@@ -1,6 +1,8 @@
 """The promises about what an agent remembers when it dies, on a real disk."""
 
+import errno
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +13,8 @@ from pydantic import TypeAdapter
 
 from repave_agent.core.observation import GroupFact
 from repave_agent.core.region import Entries
-from repave_agent.runtime.journal import FileDisk, Journal, JournalError
+from repave_agent.runtime.journal import Journal, JournalError
+from repave_agent.runtime.journal_file import FileDisk
 from repave_protos.protocol.values import ApplicationName, GroupName, HostName
 from tests.fakes.agent.region_values import BLUE, GREEN, a_group, a_state
 
@@ -84,12 +87,23 @@ def test_a_journal_that_can_not_be_written_leaves_the_former_one(tmp_path: Path)
     journal = Journal(FileDisk(path))
     journal.save(ENTRIES, durable=True)
     (tmp_path / "journal.json.new").mkdir()
+    longer = replace(ENTRIES, condemned=tuple(HostName(f"shop-v001-{number}") for number in range(1_000)))
     with pytest.raises(JournalError, match=f"{path} can't be written: Is a directory"):
-        journal.save(Entries(), durable=False)
+        journal.save(longer, durable=False)
     assert Journal(FileDisk(path)).load() == ENTRIES
     (tmp_path / "journal.json.new").rmdir()
-    journal.save(Entries(), durable=False)
-    assert Journal(FileDisk(path)).load() == Entries()
+    journal.save(longer, durable=False)
+    assert Journal(FileDisk(path)).load() == longer
+
+
+def test_a_full_disk_is_said_with_the_remedy(tmp_path: Path) -> None:
+    class FullDisk(FileDisk):
+        def replace(self, content: bytes, *, durable: bool) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    journal = Journal(FullDisk(tmp_path / "journal.json"))
+    with pytest.raises(JournalError, match=r"can't be written: No space left on device; free some space$"):
+        journal.save(ENTRIES, durable=True)
 
 
 def test_an_agent_cut_off_while_it_saved_starts_with_the_former_entries(tmp_path: Path) -> None:
@@ -106,9 +120,9 @@ def test_nothing_is_written_when_nothing_changed(tmp_path: Path) -> None:
     path = tmp_path / "journal.json"
     journal = Journal(FileDisk(path))
     journal.save(ENTRIES, durable=True)
-    before = path.stat().st_ino
+    before = path.read_bytes()
     journal.save(ENTRIES, durable=False)
-    assert path.stat().st_ino == before
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize("beside", [1, 100])

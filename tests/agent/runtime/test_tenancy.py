@@ -8,7 +8,8 @@ import pytest
 from repave_agent.core.host_secrets import HostSecrets
 from repave_agent.core.ports import BalancerError, Host, HostSpec, NotActingError, ProviderError
 from repave_agent.core.region import Entries
-from repave_agent.runtime.journal import FileDisk, Journal
+from repave_agent.runtime.journal import Journal
+from repave_agent.runtime.journal_file import FileDisk
 from repave_agent.runtime.tenancy import HELD_SHARE, Tenancy
 from repave_agent.runtime.timeouts import BalancerWithTimeouts, ProviderWithTimeouts
 from repave_protos.protocol.values import HostName, Lease, Rejection, Welcome

@@ -4,7 +4,8 @@ tests/controller/stores/version_0_1/README.md says how it was made."""
 from pathlib import Path
 
 from repave_agent.core.region import Entries
-from repave_agent.runtime.journal import FileDisk, Journal
+from repave_agent.runtime.journal import Journal
+from repave_agent.runtime.journal_file import FileDisk
 from repave_protos.protocol.values import Epoch, Split, contradictions
 
 STORED = Path(__file__).parent / "version_0_1" / "journal.json"

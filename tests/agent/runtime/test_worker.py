@@ -460,14 +460,13 @@ async def test_hello_tells_what_was_accepted(rig: WorkerRig) -> None:
 
 async def test_a_state_that_can_not_be_saved_is_not_acted_on(rig: WorkerRig) -> None:
     await bring(rig, ALONE, SERVES)
-    obstacle = rig.journal_path.with_suffix(".json.new")
-    obstacle.mkdir()
+    rig.disk.fails = True
     with pytest.raises(JournalError):
         await rig.desire(BESIDE)
     await until(lambda: "can't be written" in rig.refusal)
     assert rig.worker.applied()[0].epoch == SERVES.epoch
     assert rig.hosts(GREEN) == set()
-    obstacle.rmdir()
+    rig.disk.fails = False
     await bring(rig, BESIDE)
     assert rig.refusal == ""
 
@@ -475,13 +474,12 @@ async def test_a_state_that_can_not_be_saved_is_not_acted_on(rig: WorkerRig) -> 
 async def test_what_must_be_remembered_waits_for_the_journal(rig: WorkerRig) -> None:
     """A host's name is on disk before the host is made; all the same the sick leave traffic at once."""
     await bring(rig, ALONE, SERVES)
-    obstacle = rig.journal_path.with_suffix(".json.new")
-    obstacle.mkdir()
+    rig.disk.fails = True
     rig.provider.end(HostName("shop-v001-1"))
     await until(lambda: "can't be written" in rig.report().trouble)
     await until(lambda: rig.report().balancer_up == 1 and rig.hosts() == {"shop-v001-2"})
     assert rig.cloud.addresses_given == 2
-    obstacle.rmdir()
+    rig.disk.fails = False
     await rig.converged(SERVES)
     assert rig.report().trouble == ""
 
@@ -492,13 +490,12 @@ async def test_no_host_that_runs_is_ended_before_that_is_written_down(rig: Worke
     rig.provider.gate.clear()
     rig.ill.add(HostName("shop-v001-1"))
     await until(lambda: rig.report().unhealthy == rig.report().launching == 1)
-    obstacle = rig.journal_path.with_suffix(".json.new")
-    obstacle.mkdir()
+    rig.disk.fails = True
     rig.provider.gate.set()
     await until(lambda: rig.report().balancer_up == 2 and "can't be written" in rig.report().trouble)
     assert rig.hosts() == {"shop-v001-1", "shop-v001-2", "shop-v001-3"}
     assert rig.report().destroying == 0
-    obstacle.rmdir()
+    rig.disk.fails = False
     await rig.converged(SERVES)
     assert rig.hosts() == {"shop-v001-2", "shop-v001-3"}
 

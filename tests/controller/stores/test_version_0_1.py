@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from repave_agent.runtime.journal import FileDisk, Journal
+from repave_agent.runtime.journal import Journal
+from repave_agent.runtime.journal_file import FileDisk
 from repave_controller.core.commands.steering import Pause, Resume
 from repave_controller.core.domain.application import Instant
 from repave_controller.core.domain.rollout import Phase, TrackPhase

@@ -3,6 +3,8 @@ a new agent; everything the worker told is kept."""
 
 import asyncio
 import contextlib
+import errno
+import os
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -13,7 +15,8 @@ from repave_agent.core.observation import Limits
 from repave_agent.core.ports import BalancerError, Host, ProviderError, Route, TransientError
 from repave_agent.health.prober import Prober
 from repave_agent.packages.proof import Proof
-from repave_agent.runtime.journal import FileDisk, Journal
+from repave_agent.runtime.journal import Journal
+from repave_agent.runtime.journal_file import FileDisk
 from repave_agent.runtime.worker import Worker
 from repave_protos.protocol.values import (
     ApplicationName,
@@ -112,6 +115,17 @@ class Told:
         self.notices.append(notice)
 
 
+class FailingDisk(FileDisk):
+    """A file, while nothing `fails`."""
+
+    fails = False
+
+    def replace(self, content: bytes, *, durable: bool) -> None:
+        if self.fails:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        super().replace(content, durable=durable)
+
+
 class WorkerRig:
     """The world of one worker, and the worker in it."""
 
@@ -137,6 +151,7 @@ class WorkerRig:
 
     async def begin(self) -> None:
         self.told.newest = {}
+        self.disk = FailingDisk(self.journal_path)
         self.provider = ClumsyProvider(self.cloud)
         self.balancer = SteeredBalancer(self.machine, self.splits)
         self.prober = Prober(self.clock, self._execute)
@@ -146,7 +161,7 @@ class WorkerRig:
             packages=self.packages,
             proof=Proof(),
             prober=self.prober,
-            journal=Journal(FileDisk(self.journal_path)),
+            journal=Journal(self.disk),
             upwards=self.told,
             clock=self.clock,
             limits=Limits(launches_in_flight=3, unclaimed_grace_seconds=0.2),

@@ -12,7 +12,8 @@ import pytest
 from repave_agent.core.host_health import ProbeResult
 from repave_agent.core.observation import Limits
 from repave_agent.health.prober import Execute, Prober, probe
-from repave_agent.runtime.journal import FileDisk, Journal
+from repave_agent.runtime.journal import Journal
+from repave_agent.runtime.journal_file import FileDisk
 from repave_agent.runtime.worker import Worker
 from repave_protos.protocol.values import GroupReport, HostName, Probe
 from tests.fakes.agent.haproxy_rig import HaproxyRig, free_port, needs_haproxy
