@@ -281,6 +281,24 @@ class Owner:
             await self._save(decision, observed, extra)
         return accepted
 
+    async def judged(self, change: Change, extra: Transaction) -> bool:
+        """Saves what a look has found, with `extra`; what follows is decided after it. False: it does not
+        count any more. Raises StoreError, NotOwner."""
+        async with self._lock:
+            await self._resolve_doubt()
+            self._catch_up()
+            tenure, former = self._tenure(), self.application
+            observed = self._office.observed(former.name)
+            changed, events = change(former, observed, self._office.clock())
+            if changed is former:
+                return False
+            try:
+                await self._commit(changed, dataclasses.replace(extra, events=events, tenure=tenure), former)
+            except Fenced:
+                raise NotOwner(former.name, None) from None
+        self.wake()
+        return True
+
     async def adopt(self, change: Change) -> None:
         """Decides on from what the regions run, whatever was decided here before."""
         async with self._lock:

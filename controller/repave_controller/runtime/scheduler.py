@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 
 import structlog
 
+from repave_controller.core.commands.judging import Judged
 from repave_controller.core.commands.promotion import Override
 from repave_controller.core.commands.release import (
     Accepted,
@@ -407,6 +408,20 @@ class Scheduler:
     def _check_ahead(self, application: ApplicationName, regions: set[RegionName]) -> None:
         known = self.applications().get(application)
         self.fence.check(application, regions | set(known.regions if known is not None else ()))
+
+    async def judged(
+        self,
+        application: ApplicationName,
+        judged: Judged,
+        extra: Transaction = Transaction(),  # noqa: B008  # frozen
+    ) -> bool:
+        """Saves what a look at its new group has found, and `extra` with it; False if it does not count: it
+        was made already, or what it looked at is over. Raises Refused, StoreError, NotOwner."""
+
+        def change(known: Application, observed: Observed, now: Instant) -> Outcome:
+            return judged.apply(known, observed, "", "", now)
+
+        return await self._owner(application).judged(change, extra)
 
     async def adopt(self, application: ApplicationName, cluster: str, change: Change) -> None:
         """Takes what the regions run as decided; returns once it is saved. Raises Refused, StoreError."""

@@ -20,12 +20,14 @@ WORD_LENGTH_MAX = 8192
 
 DURATION_PATTERN = r"[0-9]{1,9}(\.[0-9]{1,3})?(ms|s|m|h|d)"
 SHARE_PATTERN = r"[0-9]{1,3}(\.[0-9]{1,2})?%"
+RATE_PATTERN = r"[0-9]{1,9}(\.[0-9]{1,3})?/(s|m|h)"
 UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 PRICE_PATTERN = r"[0-9]{1,6}(\.[0-9]{1,6})?"
 SHELL_WORDS = frozenset({"|", "||", "&", "&&", ";", ">", ">>", "<", "2>&1", "2>"})
 
 _DURATION = re.compile(DURATION_PATTERN)
 _SHARE = re.compile(SHARE_PATTERN)
+_RATE = re.compile(RATE_PATTERN)
 _PRICE = re.compile(PRICE_PATTERN)
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 _PLACE = re.compile(r"\{(version|app|group|region)\}")
@@ -84,6 +86,17 @@ def read_positive_share(written: object) -> float:
     if percent == 0:
         raise wrong("must be more than 0%")
     return percent
+
+
+def read_rate(written: object) -> float:
+    """`"20/s"` -> 20.0, `"90/m"` -> 1.5"""
+    if not isinstance(written, str) or _RATE.fullmatch(written) is None:
+        raise wrong("write a rate such as 20/s, 90/m or 5000/h")
+    number, _, unit = written.partition("/")
+    rate = float(number) / UNIT_SECONDS[unit]
+    if rate == 0:
+        raise wrong("must be more than 0/s")
+    return rate
 
 
 def read_price(written: object) -> float:
@@ -167,6 +180,7 @@ Duration = Annotated[float, BeforeValidator(read_duration), _schema(DURATION_PAT
 PositiveDuration = Annotated[float, BeforeValidator(read_positive_duration), _schema(DURATION_PATTERN, "30s")]
 Share = Annotated[float, BeforeValidator(read_share), _schema(SHARE_PATTERN, "100%")]
 PositiveShare = Annotated[float, BeforeValidator(read_positive_share), _schema(SHARE_PATTERN, "100%")]
+Rate = Annotated[float, BeforeValidator(read_rate), _schema(RATE_PATTERN, "20/s")]
 Price = Annotated[
     float,
     BeforeValidator(read_price),

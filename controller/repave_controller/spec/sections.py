@@ -26,7 +26,6 @@ from repave_controller.spec.quantities import (
     Sizes,
     check_places,
     fill,
-    later,
     wrong,
 )
 from repave_protos.protocol.capabilities import KIND_NAME
@@ -681,7 +680,8 @@ class Rollback(Section):
     """When a release goes back by itself, how far, and what is kept to go back to."""
 
     on: Annotated[tuple[Literal["health", "analysis", "deadline"], ...], Field(strict=False)] = Field(
-        ("health", "deadline"), description="What makes a release go back; anything else holds it in place."
+        ("health", "analysis", "deadline"),
+        description="What makes a release go back; anything else holds it in place.",
     )
     scope: Literal["region", "wave", "release"] = Field(
         "release",
@@ -699,13 +699,6 @@ class Rollback(Section):
         description="How long the hosts of a release that went back or was aborted stay to be looked at, out "
         "of traffic; 0s: they end at once.",
     )
-
-    @field_validator("on")
-    @classmethod
-    def _is_known_cause(cls, on: tuple[str, ...]) -> tuple[str, ...]:
-        if "analysis" in on:
-            raise later("judges a release by health and deadlines: any of [health, deadline], or []")
-        return on
 
 
 class Guards(Section):

@@ -20,6 +20,7 @@ from repave_controller.core.domain.naming import (
     name_like,
 )
 from repave_controller.core.strategies.presets import Pace
+from repave_controller.spec.analysis import AnalysisSection
 from repave_controller.spec.calendar import FREEZES_MAX, WINDOWS_MAX, FreezeSection, WindowSection
 from repave_controller.spec.places import is_remote
 from repave_controller.spec.quantities import Price, fill, is_version, wrong
@@ -41,7 +42,7 @@ from repave_controller.spec.sections import (
     name_of,
     secret_in_word,
 )
-from repave_controller.spec.strategy import Strategy, WaveSection, check_strategy, compile_waves
+from repave_controller.spec.strategy import Strategy, WaveSection, check_scopes, check_strategy, compile_waves
 from repave_protos.protocol.values import (
     ApplicationName,
     Digest,
@@ -91,6 +92,9 @@ class Spec(Section):
         description="Where it runs."
     )
     strategy: Strategy = Field(description="How a release goes from the old group to the new one.")
+    analysis: AnalysisSection | None = Field(
+        None, description="How new groups are compared with old ones, wherever `analyse` says so."
+    )
     waves: Annotated[tuple[WaveSection, ...], Field(strict=False, max_length=WAVES_MAX)] = Field(
         (), description="The order of the regions; all together, in lock-step, if left out."
     )
@@ -161,8 +165,10 @@ class Spec(Section):
                 ("health", "ready_percent"),
                 ("guards", "min_capacity"),
             )
-        check_strategy(self.strategy, self.pace, _policy(self), self.regions, self.guards.max_surge)
-        compile_waves(self.waves, self.regions)
+        surge, general = self.guards.max_surge, self.analysis
+        check_strategy(self.strategy, self.pace, _policy(self), self.regions, surge, general)
+        waves = compile_waves(self.waves, self.regions)
+        check_scopes(self.strategy.compile(self.pace, general=general), waves)
         return self
 
 
@@ -183,7 +189,7 @@ def compile_order(
         frontend_port=spec.traffic.port,
         sizes=tuple((RegionName(region.name), region.size) for region in spec.regions),
         template=_template(spec, version),
-        steps=spec.strategy.compile(spec.pace, spec.guards.approval_expires),
+        steps=spec.strategy.compile(spec.pace, spec.guards.approval_expires, spec.analysis),
         waves=compile_waves(spec.waves, spec.regions, spec.guards.approval_expires),
         strategy=spec.strategy.name,
         prices=_prices(spec),

@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 from typing import Annotated, Any, Self
 
 from pydantic import Field, GetJsonSchemaHandler, model_validator
+from pydantic_core import PydanticCustomError
 
 from repave_controller.core.domain.application import FULL_PERCENT, Policy
 from repave_controller.core.domain.bounds import REGIONS_MAX, SIZE_MAX
@@ -13,6 +14,7 @@ from repave_controller.core.domain.rollout import Step, Wave
 from repave_controller.core.strategies import presets
 from repave_controller.core.strategies.checks import objection
 from repave_controller.core.strategies.presets import Pace, Stage
+from repave_controller.spec.analysis import Analyse, AnalysisSection, plan_of
 from repave_controller.spec.quantities import Duration, PositiveDuration, PositiveShare, Share, wrong
 from repave_controller.spec.sections import Line, Region, Section, as_written, contradiction
 from repave_protos.protocol.values import FULL_WEIGHT_BP, RegionName
@@ -77,6 +79,11 @@ def _expires_seconds(approve: Approval | None, general: float) -> float:
     return general if approve is None or approve.expires is None else approve.expires
 
 
+ANALYSE = (
+    "Compares the new group with the old one meanwhile: true, or what differs from the section `analysis`."
+)
+
+
 class BlueGreen(Section):
     """The whole new group beside the old one, then all traffic at once."""
 
@@ -84,13 +91,25 @@ class BlueGreen(Section):
         as_written("5m"),
         description="How long the new group is watched after the flip; if it falls ill, traffic goes back.",
     )
+    analyse: Analyse | None = Field(None, description=ANALYSE)
     approve: Approve | None = Field(None, description="Role that must say yes before the flip.")
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        plan_of(self.analyse, None, self.warm)
+        return self
 
 
 class Highlander(Section):
     """As blue/green; then nothing of the old group is kept."""
 
     warm: Duration = Field(as_written("5m"), description="How long the new group is watched after the flip.")
+    analyse: Analyse | None = Field(None, description=ANALYSE)
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        plan_of(self.analyse, None, self.warm)
+        return self
 
 
 class StageSection(Section):
@@ -98,9 +117,15 @@ class StageSection(Section):
 
     traffic: PositiveShare = Field(description="Share of the requests that the new group gets.")
     hold: Duration = Field(as_written("0s"), description="How long it is watched at this share.")
+    analyse: Analyse | None = Field(None, description=ANALYSE)
     approve: Approve | None = Field(None, description="Role that must say yes before the next step.")
 
-    def stage(self, expires_seconds: float) -> Stage:
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        plan_of(self.analyse, None, self.hold)
+        return self
+
+    def stage(self, expires_seconds: float, general: AnalysisSection | None) -> Stage:
         return Stage(
             round(self.traffic * 100),
             self.hold,
@@ -108,13 +133,16 @@ class StageSection(Section):
             _objection_seconds(self.approve),
             _expires_seconds(self.approve, expires_seconds),
             _takes_two(self.approve),
+            plan_of(self.analyse, general, self.hold),
         )
 
 
 Stages = Annotated[tuple[StageSection, ...], Field(strict=False, min_length=1, max_length=STEPS_MAX)]
 
 
-def _growing(stages: Sequence[StageSection], expires_seconds: float = 0.0) -> list[Stage]:
+def _growing(
+    stages: Sequence[StageSection], expires_seconds: float = 0.0, general: AnalysisSection | None = None
+) -> list[Stage]:
     """The stages, with all of the traffic as the last one. Raises where a share does not grow."""
     for index, (before, after) in enumerate(itertools.pairwise(stages)):
         if after.traffic <= before.traffic:
@@ -122,7 +150,7 @@ def _growing(stages: Sequence[StageSection], expires_seconds: float = 0.0) -> li
                 f"shares must grow: {after.traffic:g}% comes after {before.traffic:g}%",
                 ("steps", index + 1, "traffic"),
             )
-    found = [each.stage(expires_seconds) for each in stages]
+    found = [each.stage(expires_seconds, general) for each in stages]
     if found[-1].weight_bp < FULL_WEIGHT_BP:
         found.append(Stage(FULL_WEIGHT_BP))
     return found
@@ -189,6 +217,9 @@ class OwnStep(Section):
     )
     weight: Share | None = Field(None, description="Give them this share of the traffic.")
     soak: Duration | None = Field(None, description="Watch them for so long.")
+    analyse: Analyse | None = Field(
+        None, description="Compare them with the old group: true, or what differs from section `analysis`."
+    )
     approve: Approve | None = Field(None, description="Wait for a person with this role.")
     keep: Duration | None = Field(None, description="Leave all as it is for so long.")
     retire: Share | None = Field(None, description="Let old hosts go until this share of them is left.")
@@ -201,7 +232,7 @@ class OwnStep(Section):
             raise wrong(f"a step is exactly one of: {there}; for example - weight: 50%")
         return self
 
-    def step(self, pace: Pace, expires_seconds: float) -> Step:
+    def step(self, pace: Pace, expires_seconds: float, general: AnalysisSection | None) -> Step:
         if isinstance(self.scale, int):
             return presets.up(pace, 0.0, self.scale)[0]
         if self.scale is not None:
@@ -212,6 +243,8 @@ class OwnStep(Section):
             return presets.weight(round(self.weight * 100))
         if self.soak is not None:
             return presets.soak(self.soak)
+        if (plan := plan_of(self.analyse, general)) is not None:
+            return presets.analyse(plan)
         if self.keep is not None:
             return presets.keep(self.keep)
         if self.retire is not None:
@@ -258,8 +291,11 @@ class Strategy(Section):
         given = next(name for name in type(self).model_fields if getattr(self, name) is not None)
         return given.replace("_", "-")
 
-    def compile(self, pace: Pace, expires_seconds: float = 0.0) -> tuple[Step, ...]:
-        """The steps of a region. `expires_seconds`: of approvals that do not say for how long."""
+    def compile(
+        self, pace: Pace, expires_seconds: float = 0.0, general: AnalysisSection | None = None
+    ) -> tuple[Step, ...]:
+        """The steps of a region. `expires_seconds`: of approvals that do not say for how long; `general`:
+        what analyses do not say."""
         flip = self.blue_green or self.red_black
         if flip is not None:
             return presets.blue_green(
@@ -269,22 +305,24 @@ class Strategy(Section):
                 _objection_seconds(flip.approve),
                 _expires_seconds(flip.approve, expires_seconds),
                 _takes_two(flip.approve),
+                plan_of(flip.analyse, general, flip.warm),
             )
         if self.highlander is not None:
-            return presets.highlander(pace, self.highlander.warm)
+            watched = self.highlander.warm
+            return presets.highlander(pace, watched, plan_of(self.highlander.analyse, general, watched))
         if self.canary is not None:
             return presets.canary(
                 pace,
-                _growing(self.canary.steps, expires_seconds),
+                _growing(self.canary.steps, expires_seconds, general),
                 self.canary.headroom,
                 self.canary.min_hosts if self.canary.min_hosts > 1 else 0,
             )
         if self.rolling is not None:
-            stages = _growing(self.rolling.steps, expires_seconds)
+            stages = _growing(self.rolling.steps, expires_seconds, general)
             return presets.rolling(pace, stages, self.rolling.first == "old")
         if self.phased is not None:
-            return presets.phased(pace, _growing(self.phased.steps, expires_seconds))
-        return tuple(each.step(pace, expires_seconds) for each in self.steps or ())
+            return presets.phased(pace, _growing(self.phased.steps, expires_seconds, general))
+        return tuple(each.step(pace, expires_seconds, general) for each in self.steps or ())
 
 
 def check_strategy(
@@ -293,16 +331,33 @@ def check_strategy(
     policy: Policy,
     regions: Sequence[Region],
     max_surge: float | None,
+    general: AnalysisSection | None = None,
 ) -> None:
     """Raises where the steps can't be carried out in a region one after another, or break a promise."""
     sizes = tuple((RegionName(region.name), region.size) for region in regions)
-    found = objection(strategy.compile(pace), policy, sizes, max_surge)
+    try:
+        steps = strategy.compile(pace, general=general)
+    except PydanticCustomError as error:  # each part agrees with itself: not with these defaults
+        raise contradiction(error.message(), ("analysis",)) from None
+    found = objection(steps, policy, sizes, max_surge)
     if found is None:
         return
     fields = [("strategy", strategy.name.replace("-", "_"))]
     if found.option:
         fields.append(("guards", found.option))
     raise contradiction(found.text, *fields)
+
+
+def check_scopes(steps: Sequence[Step], waves: Sequence[Wave]) -> None:
+    """Raises where the numbers of a wave are to be put together whose regions don't go together."""
+    plans = [step.analysis for step in steps if step.analysis is not None]
+    loose = next((index for index, wave in enumerate(waves) if not wave.is_lockstep), None)
+    if loose is not None and any(plan.scope == "wave" for plan in plans):
+        raise contradiction(
+            f"by: wave judges regions together, and those of wave {loose + 1} are not in lock-step: write "
+            "by: region, or lockstep: true",
+            ("waves", loose),
+        )
 
 
 # ------------------------------------------------------------------------------------------------ waves

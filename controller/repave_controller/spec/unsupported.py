@@ -13,16 +13,13 @@ from repave_controller.spec.spec import Spec
 Path = Sequence[str | int]
 
 LATER = {
-    "analysis": "judges a release by health only",
     "artifact.unpack": "unpacks into a folder of the host's own",
     "host.flavor": "has one kind of host only",
     "host.boot": "runs nothing but host.run on a host",
     "regions.zones": "knows no zones",
     "regions.options": "leaves what a provider needs to its agent's settings",
-    "strategy.canary.steps.analyse": "judges a release by health only",
-    "strategy.canary.baseline": "judges a release by health only",
+    "strategy.canary.baseline": "has it under analyse",
     "strategy.canary.lockstep": "has lockstep under waves",
-    "strategy.blue_green.analyse": "judges a release by health only",
     "guards.hosts_in_flight": "leaves the number of launches at once to each agent's limits",
     "guards.regions_in_flight": "has waves.parallel for that, and limits.regions_in_flight of the controller",
 }

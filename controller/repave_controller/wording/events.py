@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from repave_controller.core.domain.instants import Instant, show
 from repave_controller.core.domain.reasons import Happening, Kind
-from repave_controller.wording.phrases import Template, counted, listed, percent, who, with_reason
+from repave_controller.wording.phrases import Template, counted, listed, outcomes, percent, who, with_reason
 
 
 def _queued(version: str, running: str) -> str:
@@ -87,6 +87,37 @@ def _stepped_back(resume: str, by: str, reason: str) -> str:
 
 def _step_entered(group: str, step: str, regions: Sequence[str]) -> str:
     return f"{group}: {step} in {listed(regions) or 'every region'}"
+
+
+def _looked(
+    group: str,
+    gate: str,
+    region: str,
+    look: int,
+    count: int,
+    outcome: str,
+    score: float | None,
+    last: str | None,
+) -> str:
+    place = f"{gate} in {region}" if region else gate
+    rated = f", score {score:g}" if score is not None else ""
+    return with_reason(f"{group} at {place}: look {look} of {count} {SAID[outcome]}{rated}", last)
+
+
+SAID = {
+    "pass": "finds it no worse",
+    "marginal": "finds it doubtful",
+    "fail": "finds it worse",
+    "inconclusive": "can't tell yet",
+    "error": "could not be judged",
+}
+
+
+def _analysis_passed(group: str, gate: str, region: str, look: int, count: int, said: Sequence[str]) -> str:
+    place = f"{gate} in {region}" if region else gate
+    return (
+        f"{group} is no worse than the old group at {place}, after {look} of {count} looks: {outcomes(said)}"
+    )
 
 
 def _traffic_moved(group: str, weight_bp: int, regions: Sequence[str]) -> str:
@@ -199,6 +230,8 @@ TEXTS: Mapping[Kind, Template] = {
     Happening.REGION_ABORTED: "{region}: {reason}",
     Happening.SIZED: lambda changes, reason: with_reason("; ".join(changes), reason),
     Happening.STEP_ENTERED: _step_entered,
+    Happening.LOOKED: _looked,
+    Happening.ANALYSIS_PASSED: _analysis_passed,
     Happening.TRAFFIC_MOVED: _traffic_moved,
     Happening.TRAFFIC_PROTECTED: "{moved}",
     Happening.REGION_DONE: "{group}: {region} is done",

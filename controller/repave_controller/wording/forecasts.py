@@ -8,6 +8,7 @@ from repave_controller.wording.phrases import Template, listed, percent
 
 FAILURES = {
     "health": "if it falls ill",
+    "analysis": "if it is worse, or falls ill",
     "guard": "without enough healthy hosts until then",
     "approval": "if no one does by then",
     "deadline": "without progress until then",

@@ -32,6 +32,22 @@ def percent(share_bp: int) -> str:
     return f"{share_bp / 100:g} %"
 
 
+OUTCOMES: Mapping[str, str] = {
+    "pass": "passed",
+    "marginal": "marginal",
+    "fail": "failed",
+    "inconclusive": "inconclusive",
+    "error": "without an answer",
+}
+"""Of a look at a new group."""
+
+
+def outcomes(said: Sequence[str]) -> str:
+    """`2 passed, 1 inconclusive`"""
+    counts = {outcome: list(said).count(outcome) for outcome in OUTCOMES}
+    return ", ".join(f"{count} {OUTCOMES[outcome]}" for outcome, count in counts.items() if count)
+
+
 def with_reason(text: str, reason: str | None) -> str:
     """`paused by ann: lunch`"""
     return f"{text}: {reason}" if reason else text

@@ -3,7 +3,16 @@
 from collections.abc import Mapping, Sequence
 
 from repave_controller.core.domain.reasons import Kind, Why
-from repave_controller.wording.phrases import Template, approver, counted, listed, percent, ways, who
+from repave_controller.wording.phrases import (
+    Template,
+    approver,
+    counted,
+    listed,
+    outcomes,
+    percent,
+    ways,
+    who,
+)
 
 
 def _counted(step: str, noun: str) -> Template:
@@ -32,6 +41,72 @@ def _heals(*_: str, group: str, have: int, need: int, trouble: str) -> str:
 
 def _soak(*_: str, group: str, **__: object) -> str:
     return f"soak: {group} proves itself"
+
+
+def _analysis(
+    *_: str, group: str, look: int, count: int, said: Sequence[str], last: str | None, **__: object
+) -> str:
+    text = f"analyse: {group} is compared with the old group, look {look} of {count}"
+    if said:
+        text += f"; so far {outcomes(said)}"
+    return text + (f"; the last: {last}" if last else "")
+
+
+def _analysis_failed(*_: str, **facts: object) -> str:
+    return _analysed("is worse than the old group", **facts)
+
+
+def _analysis_undecided(*_: str, **facts: object) -> str:
+    return _analysed("could not be told from the old group surely enough", **facts)
+
+
+def _analysed(verdict: str, **facts: object) -> str:
+    """`web-v003 is worse than the old group (look 3 of 10, score 40): errors: ...`"""
+    region, score, last = facts["region"], facts["score"], facts["last"]
+    where = f"{region}: " if region else ""
+    rated = f", score {score:g}" if isinstance(score, float | int) else ""
+    text = f"{where}{facts['group']} {verdict} (look {facts['look']} of {facts['count']}{rated})"
+    return text + (f": {last}" if last else "")
+
+
+def _metric(*_: str, metric: str, rule: str, trouble: str, others: int, **facts: object) -> str:
+    """`errors: 12 of 400 (3 %), the old group 10 of 8200 (0.122 %)`"""
+    more = f", and {counted(others, 'more metric')}" if others else ""
+    why = {
+        "no-data": " has no numbers",
+        "no-data-but-required": " has no numbers",
+        "too-few-samples": f" has too few numbers yet, {facts['needed']} are needed",
+        "failed-to-judge": f" could not be judged{in_brackets(trouble)}",
+    }
+    if rule in why:
+        return f"{metric}{why[rule]}{more}"
+    new, old = (
+        _side(facts["mean"], facts["events"], facts["trials"]),
+        _side(facts["base"], facts["base_events"], facts["base_trials"]),
+    )
+    return f"{metric}: {new}, the old group {old}{more}"
+
+
+def _side(mean: object, events: object, trials: object) -> str:
+    if isinstance(events, int | float) and isinstance(trials, int | float) and trials:
+        return f"{events:g} of {trials:g} ({100 * events / trials:.3g} %)"
+    return f"{mean:.4g}" if isinstance(mean, int | float) else "nothing"
+
+
+def _source_failed(source: str, trouble: str) -> str:
+    return f"{source}: {trouble}" if source else trouble
+
+
+def _unjudged(*_: str, **facts: object) -> str:
+    where = f"{facts['region']}: " if facts["region"] else ""
+    last = f": {facts['last']}" if facts["last"] else ""
+    return f"{where}{facts['group']} could not be judged, its numbers could not be read{last}"
+
+
+def _silent(*_: str, **facts: object) -> str:
+    where = f"{facts['region']}: " if facts["region"] else ""
+    last = f": {facts['last']}" if facts["last"] else ""
+    return f"{where}{facts['group']} could not be judged for {facts['seconds']:g} s{last}"
 
 
 def _keep(*_: str, group: str, absent: str | None, **__: object) -> str:
@@ -137,6 +212,8 @@ TEXTS: Mapping[Kind, Template] = {
     Why.WEIGHT: _weight,
     Why.SOAK: _soak,
     Why.SOAK_UNSEEN: "soak: stands still, {left:g} s of it are left: {absent}",
+    Why.ANALYSIS: _analysis,
+    Why.ANALYSIS_UNSEEN: "analyse: stands still: {absent}",
     Why.HEALS: _heals,
     Why.APPROVE: _approve,
     Why.APPROVE_WAVE: _approve_wave,
@@ -196,6 +273,12 @@ TEXTS: Mapping[Kind, Template] = {
     Why.PROTECTED: _protected,
     Why.IN_REFUGE: "all traffic is with {group}: the other group could not serve its share",
     Why.NOT_HEALED: "{illness} for {seconds:g} s",
+    Why.METRIC: _metric,
+    Why.SOURCE_FAILED: _source_failed,
+    Why.ANALYSIS_FAILED: _analysis_failed,
+    Why.ANALYSIS_UNDECIDED: _analysis_undecided,
+    Why.ANALYSIS_UNJUDGED: _unjudged,
+    Why.ANALYSIS_SILENT: _silent,
     Why.NO_PROGRESS: "{step}: no progress for {seconds:g} s; {region}: {waiting}",
     Why.NOT_APPROVED: "{region}: no approval within {seconds:g} s",
     Why.WAVE_NOT_APPROVED: "no approval of wave {wave} within {seconds:g} s",
@@ -233,6 +316,8 @@ REMEDIES: Mapping[Kind, Template] = {
     Why.WEIGHT: _SHOWS_HOSTS,
     Why.SOAK: "{0} ends it",
     Why.SOAK_UNSEEN: "start or reconnect the agent of {region}; {0} ends the soak",
+    Why.ANALYSIS: "{0} ends it",
+    Why.ANALYSIS_UNSEEN: "start or reconnect the agent of {region}; {0} ends the analysis",
     Why.HEALS: "{0} shows each host",
     Why.GROWS_BACK: lambda *commands, **_: f"{commands[0]} does not wait" if commands else "",
     Why.BAKE_UNSEEN: "{0} ends it",

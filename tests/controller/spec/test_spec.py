@@ -140,6 +140,7 @@ def test_every_option_reaches_the_release() -> None:
         keep_seconds=604_800.0,
         keep_groups=3,
         retain=2,
+        goes_back_on=("deadline", "health"),
         ready_percent=99.5,
         heal_seconds=180.0,
         heal_capacity_percent=90.0,

@@ -41,10 +41,7 @@ BAD = {
     "an option of a later version": (
         "  blue_green: {}",
         "  canary: {baseline: true, steps: [{traffic: 5%}]}",
-        [
-            "15:22: strategy.canary.baseline: this version of repave judges a release by health only; "
-            "leave it out"
-        ],
+        ["15:22: strategy.canary.baseline: this version of repave has it under analyse; leave it out"],
     ),
     "zones": (
         "size: 3",
@@ -70,11 +67,8 @@ BAD = {
     ),
     "another reason to go back": (
         "app: hello",
-        "app: hello\nrollback: {on: [analysis]}",
-        [
-            "3:16: rollback.on: this version of repave judges a release by health and deadlines: any of "
-            "[health, deadline], or []"
-        ],
+        "app: hello\nrollback: {on: [weather]}",
+        ["3:17: rollback.on.0: must be 'health', 'analysis' or 'deadline'"],
     ),
     "another scope": (
         "app: hello",

@@ -17,6 +17,7 @@ from repave_controller.core.rollout import waves
 from repave_controller.core.rollout.gates import Gate, approvals_in, gate_names, times_in
 from repave_controller.core.rollout.holds import guard_of, passable, ways_on
 from repave_controller.core.rules.guards import OVERRIDABLE, is_overridden
+from repave_controller.core.rules.looks import held_with
 from repave_controller.core.rules.verdicts import gate_of
 from repave_protos.protocol.values import RegionName
 
@@ -128,7 +129,8 @@ def _past_hold(
     _check_role({role or ""}, asked.role)
     _check_other(rollout, asked, by, rollout.step(track).takes_two)
     kind: Literal["approved", "skipped"] = "skipped" if role is None else "approved"
-    past = Pass(gate_of(track), kind, now, by, asked.role, reason, (track.region,), is_despite_failure=True)
+    regions = tuple(each.region for each in held_with(rollout, track))
+    past = Pass(gate_of(track), kind, now, by, asked.role, reason, regions, is_despite_failure=True)
     rollout = _with_passes(restarted(rollout, Instant(now - pause.at)), (past,))
     promoted = replace(application, rollout=rollout)
     return promoted, _told(promoted, (past,), by, now)
@@ -170,7 +172,7 @@ def _check_gates(
         here = next((gate for gate in waiting if gate.name == name), None)
         if here is None:
             raise Refused(Refusal.GATE_LEFT, application=application, gate=name, gates=shown)
-        if here not in found and here.kind == "time":
+        if here not in found and here.kind in ("time", "analysis"):
             raise Refused(Refusal.NO_GATE_BUT_TIME, cli("promote", application, skip=True))
     named = [gate for gate in found if gate.name in gates]
     regions = {region for gate in named for region in gate.regions}

@@ -43,6 +43,7 @@ from repave_controller.core.rollout.gates import approvals_in
 from repave_controller.core.rollout.holds import ways_on
 from repave_controller.core.rollout.protection import losing_regions
 from repave_controller.core.rollout.rollback import turned_round
+from repave_controller.core.rules.looks import tried_again
 from repave_controller.core.rules.verdicts import gate_of
 from repave_controller.core.steps import Weight
 from repave_controller.core.steps.step import entered
@@ -131,7 +132,8 @@ def request_retry(application: Application, by: str, reason: str, now: Instant) 
         target = application.group(number)
         assert target is not None, "a running rollout has its targets"
         application = application.with_group(replace(target, attempt=target.attempt + 1))
-    retried = replace(application, rollout=replace(rollout, tracks=tracks, pause=None, asked_at=None))
+    again = tried_again(replace(rollout, tracks=tracks, pause=None, asked_at=None))
+    retried = replace(application, rollout=again)
     what = reason_of(Happening.RETRIED, by=by, reason=reason)
     return retried, (event_of(retried, "rollout.retried", what, now, by),)
 

@@ -258,7 +258,7 @@ class Policy:
     min_hosts: int = 0  # that can serve in a region, whatever the percentage says
     heal_seconds: float = 300.0  # that a region has to replace hosts which are lost; 0: none may be
     heal_capacity_percent: float = 0.0  # of hosts that may not be missing meanwhile, where the spec says so
-    goes_back_on: tuple[str, ...] = ("deadline", "health")  # other failures hold in place
+    goes_back_on: tuple[str, ...] = ("analysis", "deadline", "health")  # other failures hold in place
     scope: Literal["region", "wave", "release"] = "release"
     failures_max: int = 0  # regions that may fail by themselves before `scope` counts
     unreachable: Literal["wait", "skip", "fail"] = "fail"
@@ -467,6 +467,7 @@ class Expiry(StrEnum):
     ILLNESS = "illness"  # the region fails, for too few of its hosts can serve
     SKIP = "skip"  # the region is left out
     LEAVE = "leave"  # the rollout ends without it
+    JUDGEMENT = "judgement"  # the new group is judged, and may fail
 
 
 @dataclass(frozen=True, slots=True)

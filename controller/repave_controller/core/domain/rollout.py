@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal, NewType
 
+from repave_controller.core.domain.analyses import Analysis
 from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.instants import Instant
 from repave_controller.core.domain.reasons import Reason
@@ -235,6 +236,7 @@ class Rollout:
     undo_end: Phase = Phase.ROLLED_BACK  # what UNDOING ends in
     looked_at: Instant | None = None  # when a controller looked last, to within LOOK_SECONDS
     makes_room: tuple[RegionName, ...] = ()  # where it begins once the groups that give way are gone
+    analyses: tuple[Analysis, ...] = ()  # one for each step of a wave that has one, or for each region in it
     ended_at: Instant | None = None
 
     def track(self, region: RegionName) -> Track | None:
@@ -243,6 +245,15 @@ class Rollout:
     def with_track(self, track: Track) -> "Rollout":
         """Replaces the track of that region; itself where the track is as it was."""
         return self if self.track(track.region) == track else replace(self, tracks=self.tracks.put(track))
+
+    def analysis(self, gate: str, region: RegionName) -> Analysis | None:
+        return next((each for each in self.analyses if (each.gate, each.region) == (gate, region)), None)
+
+    def with_analysis(self, analysis: Analysis) -> "Rollout":
+        """Replaces that of the same gate and region, or adds it."""
+        key = analysis.gate, analysis.region
+        others = tuple(each for each in self.analyses if (each.gate, each.region) != key)
+        return replace(self, analyses=(*others, analysis))
 
     def target_of(self, track: Track) -> GroupNumber:
         """The group that the rollout brings to the track's region."""

@@ -7,6 +7,8 @@ from itertools import accumulate
 from operator import or_
 from typing import Any, ClassVar, TypeVar
 
+from repave_controller.core.domain.analyses import AnalysisPlan
+
 FULL_PERCENT = 100.0
 
 AnyStep = TypeVar("AnyStep", bound="Step")
@@ -66,6 +68,11 @@ class Step:
     def wait_seconds(self) -> float:
         """For how long it waits for nothing but time."""
         return 0.0
+
+    @property
+    def analysis(self) -> AnalysisPlan | None:
+        """How the new group is compared with the old one meanwhile; None: it is not."""
+        return None
 
     def advance(self, course: Course) -> Course:
         """Where the step leads a region that does it after `course`."""

@@ -72,10 +72,14 @@ def _failure(
 ) -> dict[str, Fact]:
     """What a failure does, and what would be one: `failure` is "" where none is worth telling."""
     step, cause = rollout.step(track), FAILURES.get(expiry)
+    if expiry is Expiry.JUDGEMENT and track.phase is TrackPhase.RUNNING:
+        cause = "analysis"
     is_supposed = cause is None  # it is well so far
     failure = "guard" if cause == "health" else "deadline"
     if cause == "deadline" and step.approver is not None:
         failure = "approval"
+    elif cause == "analysis":
+        failure = "analysis"
     elif cause is None and step.is_timed and step.is_watched and track.phase is TrackPhase.RUNNING:
         failure = cause = "health"
     if cause is None:

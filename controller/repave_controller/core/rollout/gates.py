@@ -4,20 +4,22 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from repave_controller.core.domain.analyses import Ending
 from repave_controller.core.domain.application import Application, Instant
 from repave_controller.core.domain.rollout import Phase, Rollout, Step, Track, TrackPhase
 from repave_controller.core.rollout import waves
+from repave_controller.core.rules.looks import analysis_of
 from repave_controller.core.rules.verdicts import gate_of
 from repave_protos.protocol.values import RegionName
 
-Kind = Literal["approval", "objection", "time"]
+Kind = Literal["approval", "objection", "time", "analysis"]
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
     """What a rollout waits at now: an approval, one that is not needed once nobody has objected in time, or
-    the end of a time. `regions`: those that are at it; none where the whole rollout is. `takes_two`: who
-    released may not approve."""
+    the end of a time or of an analysis. `regions`: those that are at it; none where the whole rollout is.
+    `takes_two`: who released may not approve."""
 
     name: str
     kind: Kind
@@ -89,13 +91,23 @@ def _of_wave(rollout: Rollout, wave: int, now: Instant) -> list[Gate]:
 
 
 def times_in(application: Application, rollout: Rollout, now: Instant) -> list[Gate]:
-    """The soaks and bakes that run now."""
+    """The soaks, bakes and analyses that run now."""
     running = [
         (track, "")
         for track in rollout.tracks
-        if track.phase is TrackPhase.RUNNING and now < _ends_at(rollout.step(track), track, now)
+        if track.phase is TrackPhase.RUNNING
+        and rollout.step(track).analysis is None
+        and now < _ends_at(rollout.step(track), track, now)
     ]
-    found = _at_steps(rollout, "time", running)
+    judged = [
+        (track, "")
+        for track in rollout.tracks
+        if track.phase is TrackPhase.RUNNING
+        and rollout.step(track).analysis is not None
+        and track.origin is not None
+        and analysis_of(rollout, track).ending is not Ending.PASSED
+    ]
+    found = [*_at_steps(rollout, "time", running), *_at_steps(rollout, "analysis", judged)]
     following = waves.next_wave(rollout)
     wave = (following if following is not None else len(rollout.waves)) - 1
     if wave < 0 or rollout.is_stopped:

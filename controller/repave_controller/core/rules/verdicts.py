@@ -21,7 +21,8 @@ from repave_controller.core.domain.rollout import Pass, Rollout, Track
 from repave_controller.core.rules.divergence import because_ahead
 from repave_protos.protocol.values import GroupReport, RegionName
 
-Cause = Literal["health", "deadline"]
+Cause = Literal["health", "deadline", "analysis", "undecided"]
+"""`undecided`: nothing speaks against it, and nothing for it. No release goes back for that."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """The kinds of steps that a rollout can take a region through: each registers itself when it is imported."""
 
+from repave_controller.core.steps.analyse import Analyse as Analyse
 from repave_controller.core.steps.approve import Approve as Approve
 from repave_controller.core.steps.keep import Keep as Keep
 from repave_controller.core.steps.retire import Retire as Retire

@@ -122,6 +122,9 @@ def _objection_at(moment: Moment, policy: Policy, max_surge_percent: float | Non
     if new.weight_bp > 0 and new.proven == 0:
         text = f"weight: {_share(new)} goes to hosts that are not verified: put scale and verify: {{}} before"
         return Objection(f"step {moment.number}: {text}")
+    if step.analysis is not None and new.weight_bp == 0:
+        text = f"{step.kind} compares a group that gets no traffic: put a weight before"
+        return Objection(f"step {moment.number}: {text}")
     if step.is_watched and new.count > 0 and new.proven == 0:
         text = f"{step.kind} watches hosts that are not verified yet: put verify: {{}} before"
         return Objection(f"step {moment.number}: {text}")

@@ -7,9 +7,10 @@ A deadline counts from the last progress. A host is healthy within the launch de
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from repave_controller.core.domain.analyses import AnalysisPlan
 from repave_controller.core.domain.application import FULL_PERCENT
 from repave_controller.core.domain.steps import Step
-from repave_controller.core.steps import Approve, Keep, Retire, Scale, Soak, Verify, Weight
+from repave_controller.core.steps import Analyse, Approve, Keep, Retire, Scale, Soak, Verify, Weight
 from repave_protos.protocol.values import FULL_WEIGHT_BP, HostTemplate
 
 MARGIN_SECONDS = 30.0
@@ -44,6 +45,7 @@ class Stage:
     unless_objected_seconds: float = 0.0  # after so long it needs no approval; 0: it does
     expires_seconds: float = 0.0  # it is waited for so long; 0: for ever
     takes_two: bool = True  # who released may not approve
+    analysis: AnalysisPlan | None = None  # how it is compared with the old group at this share
 
 
 def blue_green(
@@ -53,19 +55,20 @@ def blue_green(
     unless_objected_seconds: float = 0.0,
     expires_seconds: float = 0.0,
     takes_two: bool = True,
+    analysis: AnalysisPlan | None = None,
 ) -> tuple[Step, ...]:
-    """The whole new group beside the old one, one flip, a soak."""
+    """The whole new group beside the old one, one flip, a soak; or an analysis, which watches as well."""
     return (
         *up(pace, FULL_PERCENT),
         *_gate(approve, unless_objected_seconds, expires_seconds, takes_two),
         weight(FULL_WEIGHT_BP),
-        soak(warm_seconds),
+        analyse(analysis) if analysis is not None else soak(warm_seconds),
     )
 
 
-def highlander(pace: Pace, warm_seconds: float) -> tuple[Step, ...]:
+def highlander(pace: Pace, warm_seconds: float, analysis: AnalysisPlan | None = None) -> tuple[Step, ...]:
     """There can be only one: as blue/green, and then nothing of the old group is kept."""
-    return (*blue_green(pace, warm_seconds), retire(pace, 0.0))
+    return (*blue_green(pace, warm_seconds, analysis=analysis), retire(pace, 0.0))
 
 
 def canary(
@@ -113,7 +116,9 @@ def phased(pace: Pace, stages: Sequence[Stage]) -> tuple[Step, ...]:
 
 
 def _pause(stage: Stage) -> tuple[Step, ...]:
-    watched = (soak(stage.hold_seconds),) if stage.hold_seconds else ()
+    watched: tuple[Step, ...] = (soak(stage.hold_seconds),) if stage.hold_seconds else ()
+    if stage.analysis is not None:
+        watched = (analyse(stage.analysis),)
     gate = _gate(stage.approve, stage.unless_objected_seconds, stage.expires_seconds, stage.takes_two)
     return (*watched, *gate)
 
@@ -141,6 +146,11 @@ def soak(seconds: float) -> Soak:
     return Soak(seconds, seconds + MARGIN_SECONDS)
 
 
+def analyse(plan: AnalysisPlan) -> Analyse:
+    """Its deadline only bounds how long a region may stay unheard, as that of a soak."""
+    return Analyse(plan, plan.seconds + MARGIN_SECONDS)
+
+
 def approval(
     role: str, unless_objected_seconds: float = 0.0, expires_seconds: float = 0.0, takes_two: bool = True
 ) -> Approve:
@@ -160,8 +170,9 @@ def retire(pace: Pace, percent: float, makes_room: bool = False) -> Retire:
 
 
 def first_steps(steps: tuple[Step, ...]) -> tuple[Step, ...]:
-    """The same for a first release: no group serves yet, so going slowly gains nothing. Approvals stay,
-    and what follows the last share of the traffic."""
+    """The same for a first release: no group serves yet, so going slowly gains nothing, and there is nothing
+    to compare with. Approvals stay, and what follows the last share of the traffic; an analysis is a soak."""
+    steps = tuple(soak(step.analysis.seconds) if step.analysis is not None else step for step in steps)
     last = max((index for index, step in enumerate(steps) if step.share_bp is not None), default=-1)
     launches = [step for step in steps if step.is_launch]
     proofs = [step for step in steps if step.is_proof]
