@@ -162,6 +162,8 @@ def options(model: type[BaseModel], above: str = "") -> Iterator[tuple[str, str]
     for name, field in model.model_fields.items():
         path = f"{above}{field.alias or name}"
         yield path, default_of(field)
+        if name == "analyse":  # what is below it is what is below `analysis`
+            continue
         for below in sections_in(field.annotation):
             yield from options(below, f"{path}.")
 
