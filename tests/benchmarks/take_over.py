@@ -2,11 +2,11 @@
 real PostgreSQL. The floor of a kill is how soon PostgreSQL itself lets go of the lock of the killed one."""
 
 import asyncio
+import os
 import signal
 import statistics
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import asyncpg
 
@@ -14,7 +14,7 @@ from repave_controller.peers.ports import LEASE_SECONDS
 from tests.benchmarks.table import Line
 from tests.support.peer import SAVING
 from tests.support.peers import Peers, Process, peers, taken_over
-from tests.support.postgresql import DURABLE, binaries, server
+from tests.support.postgresql import DURABLE, binaries, has_pgbouncer, pgbouncer, server
 
 KILL_MS, FREEZE_MS = 300.0, 2000.0
 LOCKS = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted"
@@ -22,36 +22,56 @@ Took = list[tuple[float, float, float]]
 """Seconds until PostgreSQL let go of the lock, until others had all shards, until the first commit."""
 
 
-def run(_: Path, kills: int, freezes: int) -> Iterator[Line]:
+def kills(count: int) -> Iterator[Line]:
     if binaries() is None:
         return
     with server(**DURABLE) as database:
-        killed, frozen = asyncio.run(_measured(database.fresh(), kills, freezes))
+        killed = asyncio.run(_killed(database.fresh(), count))
     floor = [each[0] * 1000 for each in killed]
     beside = f"PostgreSQL lets go of its lock after {_middle(floor):.0f} ms, at most {max(floor):.0f} ms"
-    yield from _lines("kill -9", killed, KILL_MS, beside)
-    yield from _lines("SIGSTOP", frozen, FREEZE_MS, f"the lease is {LEASE_SECONDS * 1000:.0f} ms")
+    yield from _lines("kill -9", killed, KILL_MS, f"{beside}; load {os.getloadavg()[0]:.1f}")
 
 
-async def _measured(url: str, kills: int, freezes: int) -> tuple[Took, Took]:
+def freezes(count: int) -> Iterator[Line]:
+    """With a session of their own, and through a pooler, which keeps none."""
+    if binaries() is None or not has_pgbouncer():
+        return
+    with server(**DURABLE) as database, pgbouncer(database) as port:
+        url = database.fresh()
+        pooled = database.fresh().replace(f":{database.port}/", f":{port}/")
+        for what, place in (("SIGSTOP", url), ("SIGSTOP, through PgBouncer", pooled)):
+            frozen = asyncio.run(_frozen(place, count))
+            beside = f"the lease is {LEASE_SECONDS * 1000:.0f} ms; load {os.getloadavg()[0]:.1f}"
+            yield from _lines(what, frozen, FREEZE_MS, beside)
+
+
+async def _killed(url: str, count: int) -> Took:
     watch = await asyncpg.connect(url)
-    killed, frozen = [], []
+    found = []
     async with peers() as of:
         three = [await of.start(name, url) for name in "abc"]
         await of.until_all_have(*three)
-        for _ in range(kills):
+        for _ in range(count):
             victim = _fullest(three)
             others = [each for each in three if each is not victim]
-            killed.append(await _kill(of, victim, others, watch))
+            found.append(await _kill(of, victim, others, watch))
             three = [*others, await of.start(victim.name, url)]
-        for _ in range(freezes):
+    await watch.close()
+    return found
+
+
+async def _frozen(url: str, count: int) -> Took:
+    found = []
+    async with peers() as of:
+        three = [await of.start(name, url) for name in "abc"]
+        await of.until_all_have(*three)
+        for _ in range(count):
             victim = _fullest(three)
             had, at = set(victim.has), victim.signal(signal.SIGSTOP)
-            frozen.append((0.0, *await taken_over([each for each in three if each is not victim], had, at)))
+            found.append((0.0, *await taken_over([each for each in three if each is not victim], had, at)))
             victim.signal(signal.SIGCONT)
             await of.until(lambda: victim.count("gained", at))  # noqa: B023  # awaited here
-    await watch.close()
-    return killed, frozen
+    return found
 
 
 async def _kill(

@@ -7,8 +7,9 @@ import statistics
 
 import pytest
 
+from repave_controller.peers.ports import SHARDS
 from tests.support.peers import Peers, Process, cuttable, peers, taken_over
-from tests.support.postgresql import Server
+from tests.support.postgresql import Server, needs_pgbouncer, pgbouncer
 
 NOTICED_SECONDS = 30.0
 """By then even the slowest machine has seen it; how fast it is stands in docs/benchmarks.md."""
@@ -85,6 +86,48 @@ async def test_one_that_is_cut_off_is_succeeded_and_the_database_may_restart(
         await of.until(lambda: any(each.count("gained", restarted) for each in (a, b)))
         await of.until(lambda: any(each.count("saved", restarted) for each in (a, b)))
         assert check_history(of, postgresql_server, url.rpartition("/")[2]) > 50
+
+
+STATEMENTS = {
+    "a beat": "INTO repave.controllers",
+    "a commit": "save_1",
+    "the end of a transaction": "COMMIT",
+    "taking shards": "UPDATE repave.shards s SET owner = $1",
+    "handing over": "UPDATE repave.shards s SET owner = NULL",
+}
+
+
+@pytest.mark.rig
+@needs_pgbouncer
+@pytest.mark.parametrize("way", ["direct", "pooled", "pooled and direct"])
+@pytest.mark.parametrize("stopped_in", STATEMENTS)
+async def test_one_that_stops_just_after_a_statement_keeps_nothing_from_the_others(
+    postgresql_server: Server, way: str, stopped_in: str
+) -> None:
+    """Through a pooler this is in the middle of a transaction."""
+    if way == "direct" and stopped_in == "the end of a transaction":
+        pytest.skip("each statement is a transaction")
+    url = postgresql_server.fresh()
+    with pgbouncer(postgresql_server) as port:
+        direct = f"direct_url={url if way == 'pooled and direct' else ''}"
+        place = url if way == "direct" else url.replace(f":{postgresql_server.port}/", f":{port}/")
+        async with peers() as of:
+            a = await of.start("a", place, direct, f"stop_after={STATEMENTS[stopped_in]}")
+            others = [await of.start("b", place, direct), await of.start("c", place, direct)]
+            await of.until_all_have(a, *others)
+            a.signal(signal.SIGUSR1)
+            if stopped_in == "handing over":
+                others.append(await of.start("d", place, direct))
+            elif stopped_in == "taking shards":
+                await of.kill(others.pop())
+            await of.until(lambda: a.count("stopping"))
+            at = next(each["at"] for each in a.told if each["what"] == "stopping")
+            seconds = (await taken_over(others, set(range(SHARDS)), at))[0]
+            assert seconds < NOTICED_SECONDS
+            print(f"stopped after {stopped_in}, {way}: others have all after {seconds:.2f} s")
+            a.signal(signal.SIGCONT)
+            await of.until(lambda: a.has)
+            check_history(of, postgresql_server, url.rpartition("/")[2])
 
 
 @pytest.mark.rig

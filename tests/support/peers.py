@@ -104,8 +104,9 @@ async def taken_over(successors: list[Process], shards: set[int], since: float) 
     def found(what: str) -> list[Told]:
         return [each for of in successors for each in of.told if each["what"] == what and each["at"] > since]
 
-    await until(lambda: shards <= {shard for each in found("gained") for shard in each["shards"]})
-    at = max(each["at"] for each in found("gained") if shards & set(each["shards"]))
+    # Some may have been handed over, and taken, just before.
+    await until(lambda: shards <= {shard for each in successors for shard in each.has})
+    at = max((each["at"] for each in found("gained") if shards & set(each["shards"])), default=since)
     await until(lambda: any(each["shard"] in shards for each in found("saved")))
     saved = min(each["at"] for each in found("saved") if each["shard"] in shards)
     return at - since, saved - since

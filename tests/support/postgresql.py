@@ -47,10 +47,13 @@ _STARTER = ThreadPoolExecutor(1)
 """Its thread lasts as long as this process: what it starts ends with it, as `_as_user` asks."""
 
 needs_postgresql = pytest.mark.skipif(binaries() is None, reason="PostgreSQL is not installed: make tools")
-needs_pgbouncer = pytest.mark.skipif(
-    shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin") is None,
-    reason="PgBouncer is not installed: make tools",
-)
+
+
+def has_pgbouncer() -> bool:
+    return shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin") is not None
+
+
+needs_pgbouncer = pytest.mark.skipif(not has_pgbouncer(), reason="PgBouncer is not installed: make tools")
 
 
 @dataclass(slots=True)

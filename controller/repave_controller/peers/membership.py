@@ -32,6 +32,8 @@ BEAT_TIMEOUT_SECONDS = 1.0
 """A beat that takes longer is given up: the next one gets a new connection."""
 JOIN_SECONDS = 5.0
 """PostgreSQL needs three to notice that a machine is gone."""
+AGAIN_SECONDS = 0.02
+"""So soon it beats again when free shards were not to be had: a commit of their owner is just ending."""
 RETURN_SECONDS = 0.5
 """So long after the store was away each controller leaves to the others what they had."""
 
@@ -72,6 +74,7 @@ class Membership:
         self._returned_at = -RETURN_SECONDS
         self._owners: Mapping[Shard, ControllerId] = {}
         self._news = asyncio.Event()
+        self._hurry = asyncio.Event()  # to beat again
         self._view: Standing | None = None  # the newest standing, until it was acted upon
         self._moves = 0  # taken and handed over so far
         self._turn = asyncio.Lock()
@@ -157,7 +160,12 @@ class Membership:
             self.latest_beat_seconds = max(self.latest_beat_seconds, self._now() - due)
             await self._beat()
             due = max(due + BEAT_SECONDS, self._now())
-            await asyncio.sleep(due - self._now())
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(due - self._now()):
+                    await self._hurry.wait()
+                due = self._now() + AGAIN_SECONDS
+                await asyncio.sleep(AGAIN_SECONDS)
+            self._hurry.clear()
 
     async def _beat(self) -> None:
         async with self._beating:
@@ -236,6 +244,9 @@ class Membership:
                     terms = await self._roll.take(self.member, chosen.take)
         except (StoreError, TimeoutError) as error:  # what was taken all the same is taken anew, later
             log.warning("shards.not_moved", error=str(error) or "no answer")
+        else:
+            if not set(chosen.take) <= set(terms):
+                self._hurry.set()
         finally:
             self._moves += 1
             self._view = None  # it shows what was before

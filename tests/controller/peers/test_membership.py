@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 import pytest
 
 from repave_controller.core.ports import StoreError
-from repave_controller.peers.membership import JOIN_SECONDS, Membership
+from repave_controller.peers.membership import AGAIN_SECONDS, JOIN_SECONDS, Membership
 from repave_controller.peers.ports import LEASE_SECONDS, SHARDS, Member, Shard, Standing, shard_of
 from repave_protos.protocol.values import ApplicationName
 from repave_simulation.kernel.loop import SimulatedLoop
@@ -126,6 +126,27 @@ def test_what_a_killed_one_had_is_taken_with_the_next_beat(world: World) -> None
     world.after(1.0)
     world.kill(a)
     assert world.seconds_until(lambda: len(b.decides_for()) == SHARDS) <= 0.12
+
+
+def test_shards_that_a_last_commit_holds_are_asked_for_again_before_the_next_beat(world: World) -> None:
+    a, b = world.start("a"), world.start("b")
+    world.seconds_until(lambda: are_balanced(a, b))
+    world.after(1.0)
+    held, asked = set(list(a.decides_for())[:8]), 0
+    take = b.roll.take
+
+    async def take_but_those(member: Member, shards: Collection[Shard]) -> Mapping[Shard, int]:
+        nonlocal asked
+        asked += 1
+        return await take(member, [each for each in shards if each not in held or asked > 2])
+
+    b.roll.take = take_but_those  # type: ignore[method-assign]
+    world.kill(a)
+    world.seconds_until(lambda: len(b.decides_for()) == SHARDS - len(held))
+    assert world.seconds_until(lambda: len(b.decides_for()) == SHARDS) <= 3 * AGAIN_SECONDS
+    assert asked == 3
+    world.after(1.0)
+    assert asked == 3
 
 
 def test_where_locks_do_not_tell_it_is_taken_when_the_lease_ends(world: World) -> None:

@@ -32,11 +32,12 @@ PAUSE_SECONDS_MIN, PAUSE_SECONDS_MAX = 0.05, 2.0
 SETTINGS = {
     "lock_timeout": "500ms",
     "statement_timeout": "5s",
-    "idle_in_transaction_session_timeout": "2s",
+    "idle_in_transaction_session_timeout": "1s",
     "synchronous_commit": "on",
     "default_transaction_isolation": "read committed",
 }
-"""Of each transaction."""
+"""Of each transaction. What a controller that stops in the middle has locked is free before its lease ends:
+through a pooler each statement is a transaction of several messages."""
 KEPT_ALIVE = {"tcp_keepalives_idle": "1", "tcp_keepalives_interval": "1", "tcp_keepalives_count": "2"}
 """So that PostgreSQL ends the session, and gives its lock back, of a machine that is gone without a word."""
 

@@ -8,6 +8,7 @@ import pytest
 
 from repave_controller.core.domain.application import Event
 from repave_controller.core.ports import StoreError, Transaction
+from repave_controller.peers.ports import BEAT_SECONDS, LEASE_SECONDS
 from repave_controller.stores.postgresql.connection import SETTINGS, Connection, Database, Unreached
 from repave_controller.stores.postgresql.place import Place
 from repave_controller.stores.postgresql.schema import MIGRATIONS
@@ -44,6 +45,11 @@ async def test_every_transaction_has_its_bounds(database_url: str) -> None:
     for name, value in SETTINGS.items():
         assert await shown(database, name) == value
     await database.close()
+
+
+def test_a_transaction_that_stopped_is_over_before_the_lease_of_its_controller() -> None:
+    bound = SETTINGS["idle_in_transaction_session_timeout"]
+    assert float(bound.removesuffix("s")) < LEASE_SECONDS - 2 * BEAT_SECONDS
 
 
 @needs_pgbouncer
