@@ -8,6 +8,7 @@ planned or ordered. A region whose agent has never been here is believed.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from repave_controller.spec.regional import Place, machine_in
 from repave_controller.spec.sections import NO_MACHINE_IMAGE
 from repave_controller.spec.spec import Spec
 from repave_protos.protocol.capabilities import (
@@ -55,7 +56,7 @@ def disagreements(spec: Spec, agents: Mapping[RegionName, Hello]) -> Iterator[Di
             text = f"the agent of {region.name} has the provider {has}, the spec says {wanted}"
             yield Disagreement(f"regions.{index}.provider", f"{text}: {CORRECT}")
         else:
-            yield from _of_provider(spec, hello)
+            yield from _of_provider(spec, hello, index)
         wanted, has = spec.traffic.balancer, hello.balancer
         if wanted not in (None, has):
             text = f"the agent of {region.name} has the balancer {has}, the spec says {wanted}"
@@ -87,28 +88,35 @@ def _sets_tunnel(spec: Spec) -> bool:
     return timeouts is not None and "tunnel" in timeouts.model_fields_set
 
 
-def _of_provider(spec: Spec, hello: Hello) -> Iterator[Disagreement]:
-    image, provider = spec.host.image, f"provider {hello.provider} of {hello.region}"
-    has_images = takes_machine_images(hello.capabilities)
+def _of_provider(spec: Spec, hello: Hello, index: int) -> Iterator[Disagreement]:
+    provider = f"provider {hello.provider} of {hello.region}"
+    image, written = machine_in(spec.host, spec.regions[index], index, "image")
+    field, has_images = _field(written), takes_machine_images(hello.capabilities)
     if image == NO_MACHINE_IMAGE and has_images:
-        yield Disagreement("host.image", f"{provider} starts machines of an image: name it, or leave it out")
-    if spec.host.machine_image and not has_images:
-        yield Disagreement("host.image", f"{provider} has no machine images: leave it out")
-    yield from _of_machines(spec, hello)
+        yield Disagreement(field, f"{provider} starts machines of an image: name it, or leave it out")
+    if image not in (None, NO_MACHINE_IMAGE) and not has_images:
+        yield Disagreement(field, f"{provider} has no machine images: leave it out")
+    yield from _of_machines(spec, hello, index)
     if spec.health.command is not None and not runs_commands(hello.capabilities):
         text = f"{provider} runs nothing inside hosts: use health.http or health.tcp"
         yield Disagreement("health.command", text)
     yield from _of_secrets(spec, hello)
 
 
-def _of_machines(spec: Spec, hello: Hello) -> Iterator[Disagreement]:
+def _field(written: Place) -> str:
+    return ".".join(map(str, written))
+
+
+def _of_machines(spec: Spec, hello: Hello, index: int) -> Iterator[Disagreement]:
     """An agent that says nothing may be one of before there were such fields."""
     who = f"provider {hello.provider} of {hello.region} (agent {hello.agent_version})"
     remedy = "leave it out, or the region; an agent from before there was such a choice is to be upgraded"
-    if spec.host.size is not None and not takes_sizes(hello.capabilities):
-        yield Disagreement("host.size", f"{who} makes no hosts of a chosen size: {remedy}")
-    if spec.host.spot and not takes_spot(hello.capabilities):
-        yield Disagreement("host.spot", f"{who} makes no spot machines: {remedy}")
+    size, written = machine_in(spec.host, spec.regions[index], index, "size")
+    if size is not None and not takes_sizes(hello.capabilities):
+        yield Disagreement(_field(written), f"{who} makes no hosts of a chosen size: {remedy}")
+    spot, written = machine_in(spec.host, spec.regions[index], index, "spot")
+    if spot and not takes_spot(hello.capabilities):
+        yield Disagreement(_field(written), f"{who} makes no spot machines: {remedy}")
 
 
 def _of_secrets(spec: Spec, hello: Hello) -> Iterator[Disagreement]:

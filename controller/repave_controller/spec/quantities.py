@@ -158,17 +158,17 @@ def is_version(text: str) -> bool:
     return _VERSION.fullmatch(text) is not None
 
 
-def check_places(text: str) -> str:
+def check_places(text: str, *, knows_region: bool = False) -> str:
     """`text`, unless it names what only a host knows."""
     for found in _PLACE.finditer(text):
-        if found[1] in KNOWN_ON_THE_HOST:
+        if found[1] in KNOWN_ON_THE_HOST and not (knows_region and found[1] == "region"):
             raise wrong(f"{found[0]} is not known here; a host finds it as {KNOWN_ON_THE_HOST[found[1]]}")
     return text
 
 
-def fill(text: str, version: str, app: str) -> str:
-    """Puts the values in for `{version}` and `{app}`; all other braces stay."""
-    values = {"version": version, "app": app}
+def fill(text: str, version: str, app: str, region: str | None = None) -> str:
+    """Puts the values in for `{version}`, `{app}` and, if given, `{region}`; all other braces stay."""
+    values = {"version": version, "app": app} | ({} if region is None else {"region": region})
     return _PLACE.sub(lambda found: values.get(found[1], found[0]), text)
 
 

@@ -116,13 +116,13 @@ def _check_line(text: str) -> str:
 
 
 def _check_image(text: str) -> str:
-    return check_places(_check_line(text))
+    return check_places(_check_line(text), knows_region=True)
 
 
 def _check_value(text: str) -> str:
     if "\0" in text:
         raise wrong("can't hold NUL characters")
-    return check_places(text)
+    return check_places(text, knows_region=True)
 
 
 def _check_mark_name(text: str) -> str:
@@ -273,13 +273,29 @@ class Secret(Section):
         return self
 
 
+def _check_names(env: dict[str, str]) -> dict[str, str]:
+    for name in env:
+        if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,127}", name) is None:
+            raise contradiction(f"{name!a} can't name a variable: letters, digits and _", (name,))
+        if name in SET_BY_REPAVE or name.startswith("REPAVE_"):
+            raise contradiction("is set by repave; choose another name", (name,))
+    return env
+
+
+MachineImage = Annotated[
+    str, Field(min_length=1, max_length=MACHINE_IMAGE_LENGTH_MAX), AfterValidator(_check_image)
+]
+Environment = Annotated[
+    dict[str, Annotated[str, Field(max_length=TEXT_LENGTH_MAX), AfterValidator(_check_value)]],
+    Field(max_length=ENVIRONMENT_MAX),
+    AfterValidator(_check_names),
+]
+
+
 class Host(Section):
     """What a fresh host is made of."""
 
-    image: (
-        Annotated[str, Field(min_length=1, max_length=MACHINE_IMAGE_LENGTH_MAX), AfterValidator(_check_image)]
-        | None
-    ) = Field(
+    image: MachineImage | None = Field(
         None,
         description="The machine image of a host, by name or id, where the provider starts machines; that of "
         "the agent's settings if left out. `local`: there is none, a host is a process on what is there.",
@@ -299,9 +315,7 @@ class Host(Section):
         description="The command that serves, as a line or as a list of words. $HOST and $PORT say where to "
         "listen; no shell runs it."
     )
-    env: dict[str, Annotated[str, Field(max_length=TEXT_LENGTH_MAX), AfterValidator(_check_value)]] = Field(
-        {}, description="Environment of the command.", max_length=ENVIRONMENT_MAX
-    )
+    env: Environment = Field({}, description="Environment of the command.")
     secrets: dict[str, Secret] = Field(
         {},
         description="Secrets of the command, by the variables that hold them: where each is kept, never the "
@@ -332,16 +346,6 @@ class Host(Section):
     @classmethod
     def _has_known_places(cls, run: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(map(check_places, run))
-
-    @field_validator("env")
-    @classmethod
-    def _has_good_names(cls, env: dict[str, str]) -> dict[str, str]:
-        for name in env:
-            if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,127}", name) is None:
-                raise contradiction(f"{name!a} can't name a variable: letters, digits and _", (name,))
-            if name in SET_BY_REPAVE or name.startswith("REPAVE_"):
-                raise contradiction("is set by repave; choose another name", (name,))
-        return env
 
     @field_validator("secrets")
     @classmethod
@@ -626,6 +630,14 @@ class Traffic(Section):
         return self
 
 
+class RegionHost(Section):
+    """What a fresh host is made of in this region, where that is not what `host` says."""
+
+    image: MachineImage | None = Field(None, description="As host.image.")
+    size: Sizes | None = Field(None, description="As host.size.")
+    spot: bool | None = Field(None, description="As host.spot.")
+
+
 class Region(Section):
     """A place with hosts of the application."""
 
@@ -636,6 +648,8 @@ class Region(Section):
         "left out.",
     )
     size: Annotated[int, Field(ge=1, le=SIZE_MAX)] = Field(description="How many hosts.")
+    env: Environment = Field({}, description="Environment of the command here: beside host.env, and over it.")
+    host: RegionHost | None = Field(None, description="What a host is made of here, over `host`.")
     labels: dict[Label, Label] = Field({}, description="Any marks, for waves to choose by: {tier: edge}.")
     cost_per_hour: Price | None = Field(None, description="What a host costs an hour here.")
 

@@ -12,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from repave_controller.core.domain.application import Policy, ReleaseOrder, Upkeep
 from repave_controller.core.domain.audience import Hearer
 from repave_controller.core.domain.bounds import REGIONS_MAX, excess
+from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.naming import (
     PART_LENGTH_MAX,
     NamingError,
@@ -24,6 +25,7 @@ from repave_controller.spec.analysis import AnalysisSection
 from repave_controller.spec.calendar import FREEZES_MAX, WINDOWS_MAX, FreezeSection, WindowSection
 from repave_controller.spec.places import is_remote
 from repave_controller.spec.quantities import Price, fill, is_version, wrong
+from repave_controller.spec.regional import check_region, overlays
 from repave_controller.spec.sections import (
     Artifact,
     CommandProbe,
@@ -153,6 +155,7 @@ class Spec(Section):
             if region.name in names:
                 raise contradiction(f"{region.name} is there twice", ("regions", index, "name"))
             names.add(region.name)
+            check_region(self.host, region, index)
         if fault := excess(region.size for region in self.regions):
             raise contradiction(fault, ("regions",))
         command = self.health.command
@@ -183,12 +186,17 @@ def compile_order(
     wanted = spec.artifact.sha256
     if wanted not in (None, "required", digest):
         raise OrderError("artifact.sha256", f"the spec wants the package {wanted}, this one is {digest}")
+    template = _template(spec, version)
     return ReleaseOrder(
         version=version,
         digest=digest,
         frontend_port=spec.traffic.port,
         sizes=tuple((RegionName(region.name), region.size) for region in spec.regions),
-        template=_template(spec, version),
+        template=template,
+        overlays=ByRegion(
+            (RegionName(name), overlay)
+            for name, overlay in overlays(spec.host, template, spec.regions, version, spec.app)
+        ),
         steps=spec.strategy.compile(spec.pace, spec.guards.approval_expires, spec.analysis),
         waves=compile_waves(spec.waves, spec.regions, spec.guards.approval_expires),
         strategy=spec.strategy.name,

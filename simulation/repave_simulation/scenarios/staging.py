@@ -6,6 +6,7 @@ The release is compiled by the code that compiles it in production; only who ans
 from dataclasses import dataclass, replace
 
 from repave_controller.core.domain.application import ReleaseOrder
+from repave_controller.core.domain.overlays import NO_OVERLAYS
 from repave_controller.core.domain.rollout import Step
 from repave_controller.core.steps import Scale, Soak, Verify, Weight
 from repave_controller.spec.spec import Spec, compile_order
@@ -55,7 +56,8 @@ class Stage:
 
 def order_of(stage: Stage) -> ReleaseOrder:
     """The user's release, as `repave release` would order it, at a time when it may move; what people approve
-    is approved at once. Hosts of a simulation have no secrets and no sizes, and are asked by their agent."""
+    is approved at once. Hosts of a simulation have no secrets and no sizes, are made alike in all regions and
+    asked by their agent."""
     wanted = stage.spec.artifact.sha256
     digest = NEW if wanted in (None, "required") else Digest(wanted)
     order = compile_order(stage.spec, digest, "new", by="new", key="new")
@@ -63,7 +65,7 @@ def order_of(stage: Stage) -> ReleaseOrder:
     waves = tuple(replace(wave, approve=None) for wave in order.waves)
     policy = replace(order.policy, windows=(), freezes=())
     plain = replace(order.template, secrets=(), machine_sizes=(), is_spot=False, health_by="agent")
-    order = replace(order, template=plain)
+    order = replace(order, template=plain, overlays=NO_OVERLAYS)
     return replace(order, digest=NEW, sizes=stage.sizes, steps=steps, waves=waves, policy=policy)
 
 

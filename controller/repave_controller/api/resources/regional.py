@@ -166,20 +166,23 @@ class Regional:
         """Regions where the hosts of the plan don't fit now; none is waited for long."""
         return tuple(
             _given_way(application, order, each) if each.refuses else each
-            for each in await self._rooms(foretold, order.template)
+            for each in await self._rooms(foretold, order)
         )
 
     async def lacks(self, foretold: Plan, order: ReleaseOrder) -> dict[RegionName, Reason]:
         """The regions that say that the hosts of the plan don't fit now, or can't be made there at all."""
-        found = await self._rooms(foretold, order.template)
+        found = await self._rooms(foretold, order)
         return {_region_of(each): each.reason for each in found if each.refuses}
 
-    async def _rooms(self, foretold: Plan, template: HostTemplate) -> list[Guard]:
+    async def _rooms(self, foretold: Plan, order: ReleaseOrder) -> list[Guard]:
         views = self._sessions.views()
-        is_choosy = bool(template.machine_sizes or template.machine_image)
-        here = [each for each in foretold.regions if _is_here(views.get(each.name))]
+        here = [
+            (each, order.template_in(each.name))
+            for each in foretold.regions
+            if _is_here(views.get(each.name))
+        ]
         found = await asyncio.gather(
-            *(self._lack(each, template) for each in here if each.extra or is_choosy)
+            *(self._lack(each, template) for each, template in here if each.extra or _is_choosy(template))
         )
         return [guard for guard in found if guard is not None]
 
@@ -312,6 +315,11 @@ def _machine(region: RegionName, machine: Machine) -> MachineItem:
 
 def _is_here(view: Any) -> bool:
     return view is not None and bool(view.is_connected)
+
+
+def _is_choosy(template: HostTemplate) -> bool:
+    """Whether its machines may be ones that the region does not have."""
+    return bool(template.machine_sizes or template.machine_image)
 
 
 def _can_say_ways_in(view: Any) -> bool:

@@ -23,6 +23,7 @@ from repave_controller.core.domain.application import (
 )
 from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.naming import NamingError, parse_group
+from repave_controller.core.domain.overlays import AS_THE_TEMPLATE, overlay_from
 from repave_controller.core.domain.reasons import Happening, Refusal, Refused, Why, cli, reason_of
 from repave_controller.core.domain.rollout import GroupNumber, Phase, Rollout, RolloutKind
 from repave_controller.core.rules.divergence import RECOVER, offer_of
@@ -216,7 +217,9 @@ def _group(
         for region, each in found.items()
     }
     recipe = next(iter(recipes.values()))
-    others = [region for region, each in recipes.items() if each != recipe]
+    others = [region for region, each in recipes.items() if replace(each, template=recipe.template) != recipe]
+    overlays = {region: overlay_from(recipe.template, each.template) for region, each in recipes.items()}
+    others += [region for region, each in overlays.items() if each is None]
     if others:
         raise Refused(
             Refusal.REGIONS_DISAGREE_ON_GROUP,
@@ -233,6 +236,9 @@ def _group(
         digest=recipe.digest,
         parts=ByRegion(),
         template=recipe.template,
+        overlays=ByRegion(
+            (name, each) for name, each in overlays.items() if each and each != AS_THE_TEMPLATE
+        ),
         upkeep=replace(
             known.upkeep if known is not None else Upkeep(),
             max_age_seconds=recipe.max_age_seconds,

@@ -13,6 +13,7 @@ from repave_controller.core.domain.audience import Hearer
 from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.hosts import hosts_of as hosts_of
 from repave_controller.core.domain.instants import Instant as Instant
+from repave_controller.core.domain.overlays import NO_OVERLAYS, Overlays, template_in
 from repave_controller.core.domain.reasons import Reason
 from repave_controller.core.domain.rollout import GroupNumber, Rollout, Wave
 from repave_controller.core.domain.steps import FULL_PERCENT as FULL_PERCENT
@@ -143,6 +144,7 @@ class ServerGroup:
     attempt: int = 0  # grows when a person tries a group again that had given up
     upkeep: Upkeep = Upkeep()  # frozen
     generation: int = 0  # grows when all its hosts are to be renewed
+    overlays: Overlays = NO_OVERLAYS  # sorted; what its hosts are made of where that is not `template`
 
     def part(self, region: RegionName) -> Part | None:
         return self.parts.find(region)
@@ -160,6 +162,10 @@ class ServerGroup:
 
     def without(self, *regions: RegionName) -> "ServerGroup":
         return replace(self, parts=self.parts.without(frozenset(regions)))
+
+    def template_in(self, region: RegionName) -> HostTemplate:
+        """What hosts are made of there."""
+        return template_in(self.template, self.overlays, region)
 
     def size(self, region: RegionName) -> int:
         part = self.part(region)
@@ -229,6 +235,11 @@ class ReleaseOrder:
     replaces: bool = False  # begins once the rollout that it takes the place of has gone back
     number: int = 0  # in the queue, from 1; 0: never waited
     queued_at: Instant = Instant(0)  # frozen
+    overlays: Overlays = NO_OVERLAYS  # sorted; what hosts are made of where that is not `template`
+
+    def template_in(self, region: RegionName) -> HostTemplate:
+        """What hosts are made of there."""
+        return template_in(self.template, self.overlays, region)
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,7 +182,9 @@ def plan_parts(application: Application, order: ReleaseOrder) -> dict[str, str]:
         "the package": order.digest,
         "the version": order.version,
         "the sizes of the regions": fingerprint(order.sizes),
-        "what a host runs and how it is asked": fingerprint((order.template, order.frontend_port)),
+        "what a host runs and how it is asked": fingerprint(
+            (order.template, tuple(order.overlays), order.frontend_port)
+        ),
         "the steps": fingerprint((order.strategy, order.steps)),
         "the waves": fingerprint(order.waves),
         "the rules (rollback, guards, windows, host.max_age)": fingerprint((order.policy, order.upkeep)),
@@ -217,17 +219,13 @@ def _changes(application: Application, order: ReleaseOrder, origin: ServerGroup 
         found.append(f"version {origin.version} -> {order.version}")
     if order.template.run != origin.template.run:
         found.append(f"run {' '.join(origin.template.run)} -> {' '.join(order.template.run)}")
-    images = [each.template.machine_image or "of the settings" for each in (origin, order)]
-    if images[0] != images[1]:
-        found.append(f"machine image {images[0]} -> {images[1]}")
-    sizes = [" or ".join(each.template.machine_sizes) or "of the settings" for each in (origin, order)]
-    if sizes[0] != sizes[1]:
-        found.append(f"machine size {sizes[0]} -> {sizes[1]}")
-    if origin.template.is_spot != order.template.is_spot:
-        kinds = {False: "machines", True: "spot machines"}
-        found.append(f"{kinds[origin.template.is_spot]} -> {kinds[order.template.is_spot]}")
-    found += _changed_environment(dict(origin.template.environment), dict(order.template.environment))
+    everywhere = _changed_hosts(origin.template, order.template)
+    found += everywhere
     found += _changed_secrets(origin.template.secrets, order.template.secrets)
+    for region, _ in order.sizes:
+        there = _changed_hosts(origin.template_in(region), order.template_in(region))
+        found += [f"{region}: {each}" for each in there if each not in everywhere]
+        found += [f"not in {region}: {each}" for each in everywhere if each not in there]
     for region, size in order.sizes:
         before = application.serving_in(region)
         had = before.size(region) if before is not None else 0
@@ -238,6 +236,21 @@ def _changes(application: Application, order: ReleaseOrder, origin: ServerGroup 
     if order.template.health_by != origin.template.health_by:
         found.append(f"health by the {origin.template.health_by} -> by the {order.template.health_by}")
     return tuple(found) or ("nothing but fresh hosts",)
+
+
+def _changed_hosts(before: HostTemplate, after: HostTemplate) -> list[str]:
+    """In what may differ from region to region."""
+    found = []
+    images = [each.machine_image or "of the settings" for each in (before, after)]
+    if images[0] != images[1]:
+        found.append(f"machine image {images[0]} -> {images[1]}")
+    sizes = [" or ".join(each.machine_sizes) or "of the settings" for each in (before, after)]
+    if sizes[0] != sizes[1]:
+        found.append(f"machine size {sizes[0]} -> {sizes[1]}")
+    if before.is_spot != after.is_spot:
+        kinds = {False: "machines", True: "spot machines"}
+        found.append(f"{kinds[before.is_spot]} -> {kinds[after.is_spot]}")
+    return found + _changed_environment(dict(before.environment), dict(after.environment))
 
 
 def _changed_environment(before: dict[str, str], after: dict[str, str]) -> list[str]:
@@ -425,8 +438,9 @@ def _templates(
     application: Application, order: ReleaseOrder, region: RegionName
 ) -> dict[GroupName | None, HostTemplate]:
     """Of the groups that have hosts there, by name; None: the new one."""
-    found: dict[GroupName | None, HostTemplate] = {None: order.template}
-    found |= {group.name: group.template for group in application.groups if group.part(region) is not None}
+    found: dict[GroupName | None, HostTemplate] = {None: order.template_in(region)}
+    groups = (group for group in application.groups if group.part(region) is not None)
+    found |= {group.name: group.template_in(region) for group in groups}
     return found
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from repave_controller.core.domain.application import Application, GroupState, Part, ServerGroup, Tenure
 from repave_controller.core.domain.by_region import ByRegion
+from repave_controller.core.domain.overlays import overlay_in
 from repave_controller.core.domain.place import origin_in, target_in
 from repave_controller.core.domain.rollout import RolloutKind
 from repave_controller.core.rollout.renewal import replaced_in
@@ -91,7 +92,7 @@ def _desired_group(application: Application, group: ServerGroup, part: Part, mad
     testers = _takes_testers(application, group, part)
     leaving = replaced_in(application, group.name, part.region)
     numbers = (part.size, part.state, part.percent, part.weight_bp, part.proven)
-    key = (group.number, *numbers, testers, leaving)
+    key = (group.number, *numbers, testers, leaving, overlay_in(group.overlays, part.region))
     found = made.get(key)
     if found is None:
         found = made[key] = _make_group(application, group, part, testers, leaving)
@@ -111,7 +112,7 @@ def _make_group(
         digest=group.digest,
         count=count,
         weight_bp=part.weight_bp,
-        template=group.template,
+        template=group.template_in(part.region),
         is_proven=is_proven,
         # A way back is taken at once, with the hosts there are; a way forward only with enough.
         ready_count=0 if is_proven else application.policy.needed(part.judged),

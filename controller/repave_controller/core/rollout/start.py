@@ -49,6 +49,7 @@ def begin_release(application: Application, order: ReleaseOrder, now: Instant) -
         digest=order.digest,
         parts=new_parts(order.sizes),
         template=order.template,
+        overlays=order.overlays,
         upkeep=order.upkeep,
         created_at=now,
     )

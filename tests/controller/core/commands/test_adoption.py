@@ -69,6 +69,18 @@ def adopted(said: Said, stored: Application | None = None, chosen: str = "") -> 
 # -------------------------------------------------------------------------------- nothing moves by adopting
 
 
+def with_own_environment(group: DesiredGroup) -> DesiredGroup:
+    """In a region whose hosts are not made as those of the others are."""
+    return replace(group, template=replace(group.template, environment=(("WHERE", "here"),)))
+
+
+def with_own_machines(group: DesiredGroup) -> DesiredGroup:
+    return replace(group, template=replace(group.template, machine_image="other", machine_sizes=("xl",)))
+
+
+OWN = (lambda group: group, with_own_environment, with_own_machines)
+
+
 @st.composite
 def worlds(draw: st.DrawFn) -> dict[RegionName, DesiredState]:
     """Regions between two releases, or in one that has not moved traffic: who serves is the same in all."""
@@ -83,7 +95,7 @@ def worlds(draw: st.DrawFn) -> dict[RegionName, DesiredState]:
             if draw(st.booleans())
         ]
         groups.append(a_group(server, draw(st.integers(1, 5)), FULL_WEIGHT_BP))
-        groups.sort(key=lambda each: each.name)
+        groups = sorted(map(draw(st.sampled_from(OWN)), groups), key=lambda each: each.name)
         said[region] = a_state(*groups, rev=draw(st.integers(1, 50)))
     return said
 
@@ -209,6 +221,9 @@ def test_only_who_has_hosts_everywhere_can_be_chosen() -> None:
 def test_one_name_for_two_things_is_refused() -> None:
     with refused(match="shop-v001 is not the same in oslo, paris"):
         adopted({PARIS: serving(2, a_group(1)), OSLO: serving(2, a_group(1, digest="9"))})
+    other = replace(a_group(1), template=replace(a_group(1).template, run=("./other",)))
+    with refused(match="shop-v001 is not the same in oslo, paris"):
+        adopted({PARIS: serving(2, a_group(1)), OSLO: serving(2, other)})
     with refused(match="different ports"):
         adopted({PARIS: serving(2), OSLO: replace(serving(2), frontend_port=8001)})
     stranger = replace(a_group(), name="shop")  # type: ignore[arg-type]  # no group's name

@@ -6,6 +6,8 @@ import pytest
 
 from repave_controller.core.commands.rollback import Rollback, request_abort
 from repave_controller.core.domain.application import GroupState, Instant, Policy, Upkeep
+from repave_controller.core.domain.by_region import ByRegion
+from repave_controller.core.domain.overlays import Overlay
 from repave_controller.core.domain.rollout import Phase, Wave
 from repave_controller.core.planning.going_back import How, plan_rollback
 from repave_controller.core.planning.plan import never_released, plan_id, plan_release
@@ -159,6 +161,7 @@ def test_foretelling_changes_nothing_and_gives_the_same_again() -> None:
         {"waves": (Wave((PARIS,)), Wave((OSLO,)))},
         {"split": Split("cookie", "uid")},
         {"prices": ((PARIS, 0.2),)},
+        {"overlays": ByRegion([(PARIS, Overlay(is_spot=True))])},
         {"upkeep": Upkeep(max_age_seconds=1.0)},
     ],
     ids=lambda changes: next(iter(changes)),
@@ -176,6 +179,19 @@ def test_other_machines_are_told_as_a_change() -> None:
     assert "machine size of the settings -> xl or l" in told
     assert "machines -> spot machines" in told
     assert not [each for each in plan_release(application, order).changes if "machine" in each]
+
+
+def test_what_changes_in_one_region_alone_is_told_with_its_name() -> None:
+    application, order = released("a").application, an_order("b")
+    debug = replace(order, overlays=ByRegion([(PARIS, Overlay(environment=(("LOG", "debug"),)))]))
+    assert "paris: env LOG added" in plan_release(application, debug).changes
+    everywhere = replace(debug, template=replace(order.template, environment=(("LOG", "info"),)))
+    assert [each for each in plan_release(application, everywhere).changes if "LOG" in each] == [
+        "env LOG added"
+    ]
+    but_there = replace(everywhere, overlays=ByRegion([(PARIS, Overlay(environment=()))]))
+    found = [each for each in plan_release(application, but_there).changes if "LOG" in each]
+    assert found == ["env LOG added", "not in paris: env LOG added"]
 
 
 def test_another_source_of_health_is_told_as_a_change() -> None:

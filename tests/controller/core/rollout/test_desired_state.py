@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from repave_controller.core.commands.rollback import request_abort, request_rollback
 from repave_controller.core.domain.application import GroupState, Instant, Part, Tenure
 from repave_controller.core.domain.by_region import ByRegion
+from repave_controller.core.domain.overlays import Overlay
 from repave_controller.core.rollout.desired_state import desired_state, is_published, publish
 from repave_controller.core.steps import Scale, Soak, Verify, Weight
 from repave_protos.protocol.values import RegionName, contradictions
@@ -24,16 +25,25 @@ PARTS = st.builds(
 )
 
 
-@given(st.lists(PARTS, min_size=2, max_size=12))
-def test_regions_that_share_a_projection_are_told_what_they_would_be_told_alone(parts: list[Part]) -> None:
+OVERLAYS = st.sampled_from((Overlay(), Overlay(environment=(("A", "b"),)), Overlay(machine_image="other")))
+
+
+@given(st.lists(PARTS, min_size=2, max_size=12), st.lists(OVERLAYS, min_size=12, max_size=12))
+def test_regions_that_share_a_projection_are_told_what_they_would_be_told_alone(
+    parts: list[Part], overlays: list[Overlay]
+) -> None:
     application = released("a").application
     (group,) = application.groups
     placed = ByRegion(replace(part, region=RegionName(f"r{at:02}")) for at, part in enumerate(parts))
-    application = replace(application, groups=(replace(group, parts=placed),), desired=ByRegion())
+    made = ByRegion((part.region, each) for part, each in zip(placed, overlays, strict=False))
+    application = replace(
+        application, groups=(replace(group, parts=placed, overlays=made),), desired=ByRegion()
+    )
     told = publish(application, Tenure(1, 1))
     assert [region for region, _ in told] == [part.region for part in placed if is_published(part)]
     for region, state in told:
         assert state == desired_state(application, region, state.epoch)
+        assert state.groups[0].template == dict(made)[region].on(group.template)
 
 
 def spares(world: World) -> list[str | None]:
