@@ -26,6 +26,7 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "commands.queue": ("queue",),
     "commands.read": ("status", "why", "history", "apps", "groups", "hosts", "regions", "events"),
     "commands.host": ("host",),
+    "commands.spec": ("spec",),
     "commands.logs": ("logs",),
     "commands.traffic": ("traffic",),
     "commands.lifecycle": ("delete",),

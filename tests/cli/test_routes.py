@@ -31,6 +31,7 @@ COMMANDS = {
     f"POST {APP}/queue/resume": "queue resume",
     f"POST {APP}/queue/drop": "queue drop",
     f"GET {APP}/traffic": "traffic",
+    f"GET {APP}/spec": "spec",
     f"POST {APP}/promotion/approve": "promotions approve",
     f"POST {APP}/promotion/dismiss": "promotions dismiss",
     "GET /v1/promotions": "promotions list",
@@ -115,7 +116,6 @@ COMMANDS = {
 WITHOUT = {
     "GET /v1/images/{digest}": "agents fetch packages by it; a person has the package already",
     f"GET {APP}/regions": "pages of what status tells at once",
-    f"GET {APP}/spec": "who has a command line has the file; the dashboard begins a plan with it",
     "GET /v1/calendar": "a picture of freeze list and of what why says of windows",
     "GET /v1/regions/{region}/room": "plan and release ask it themselves",
     "GET /v1/plans": "plan prints the plan and its id; the dashboard lists those of others",

@@ -144,7 +144,7 @@ def _watched(
     terminal: Terminal, app: str, deadline: float | None, was_accepted: bool
 ) -> Generator[dict[str, Any], None, None]:
     """Every snapshot, shown as it comes; ends at the deadline."""
-    with _display(terminal) as show:
+    with _display(terminal, app) as show:
         path = f"applications/{quoted(app)}/stream"
         for status in lasting(
             terminal, path, deadline=deadline, was_there=was_accepted, summary=summed(terminal)
@@ -153,12 +153,13 @@ def _watched(
             yield status
 
 
-def _display(terminal: Terminal) -> Any:
+def _display(terminal: Terminal, app: str) -> Any:
     """A screen where a person looks on, else lines."""
     if terminal.is_interactive and terminal.is_for_people:
+        from repave_cli.commands.keys import Keyboard, has_keyboard
         from repave_cli.commands.live import LiveScreen  # only a person at a terminal sees it
 
-        return LiveScreen()
+        return LiveScreen(Keyboard(terminal, app) if has_keyboard() else None)
     return _Lines(terminal)
 
 

@@ -16,6 +16,7 @@ CHAPTERS: Final = {
         "status",
         "why",
         "history",
+        "spec",
         "apps",
         "groups",
         "hosts",

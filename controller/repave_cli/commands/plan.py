@@ -9,6 +9,7 @@ from repave_cli.render.output import show_whole, span
 from repave_cli.specs.arguments import add_keep_sizes, add_spec_arguments, given_files
 from repave_cli.specs.packages import package_for
 from repave_cli.specs.reading import read_outline
+from repave_cli.transport.context import page
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import CHANGES, DONE, REFUSED
 from repave_cli.transport.terminal import Terminal
@@ -51,6 +52,8 @@ def show_plan(terminal: Terminal, plan: dict[str, Any], *, is_wide: bool = False
         for line in plan_lines(plan, is_wide=is_wide or terminal.format == "wide"):
             terminal.out(line)
         if not plan["problems"]:
+            link = page(terminal.arguments, f"/plan?id={plan['id']}")
+            terminal.out(f"For others to look at: {link}")
             terminal.out(f"To run exactly this: {_command(terminal.arguments, plan)}")
     else:
         show_whole(terminal, plan)

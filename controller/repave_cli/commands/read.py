@@ -142,6 +142,7 @@ def run_status(terminal: Terminal) -> int:
         tell_frozen(terminal)
         code = run_apps(terminal)
         _tell_troubles(terminal)
+        tell_proposals(terminal)
         return code
     if arguments.wait:
         return _wait(terminal, f"applications/{quoted(arguments.app)}", arguments.timeout)
@@ -154,6 +155,7 @@ def run_status(terminal: Terminal) -> int:
     status = _status(terminal, f"applications/{quoted(arguments.app)}")
     tell_frozen(terminal)
     _show_status(terminal, status)
+    tell_proposals(terminal, arguments.app)
     return DONE
 
 
@@ -168,6 +170,24 @@ def _status(terminal: Terminal, path: str) -> dict[str, Any]:
                 raise
     whole: dict[str, Any] = terminal.client.get(path)
     return whole
+
+
+def tell_proposals(terminal: Terminal, app: str = "") -> None:
+    """Promotions that wait for a person."""
+    if not terminal.is_for_people:
+        return
+    try:
+        items = terminal.client.get("promotions")["items"]
+    except CliError as error:
+        if not error.is_unknown_route:  # of a controller of an older version
+            raise
+        return
+    for each in items:
+        if each["state"] == "proposed" and app in ("", each["application"]):
+            terminal.say(
+                f"proposed: {each['version']} of {each['source']} for {each['application']}; "
+                f"repave promotions approve {each['application']}"
+            )
 
 
 def _tell_troubles(terminal: Terminal) -> None:

@@ -9,6 +9,7 @@ from repave_cli.commands.reporting import add_reports, reported
 from repave_cli.commands.switch_time import tell_switch
 from repave_cli.render.output import show_line, show_whole, tell
 from repave_cli.specs.arguments import add_keep_sizes, add_spec_arguments, given_files
+from repave_cli.transport.context import page
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DONE, REFUSED
 from repave_cli.transport.identity import who
@@ -253,6 +254,9 @@ def _go_on(terminal: Terminal, accepted: dict[str, Any], wanted: frozenset[str] 
         terminal.out(accepted["group"])
     if is_left:
         return DONE
+    if terminal.is_interactive and terminal.is_for_people:
+        link = page(arguments, f"/apps/{quoted(app)}/rollouts/{accepted['rollout']}")
+        terminal.say(f"in the browser: {link}")
     code = follow(terminal, app, accepted["rollout"], wanted)
     _show_end(terminal, accepted, code)
     return code

@@ -28,6 +28,11 @@ def url(arguments: argparse.Namespace) -> str:
     return str(known[name]["url"])
 
 
+def page(arguments: argparse.Namespace, path: str) -> str:
+    """Where the dashboard shows it."""
+    return url(arguments).split(",")[0].strip().rstrip("/") + path
+
+
 def _path() -> Path:
     given = os.environ.get("REPAVE_CONFIG")
     home = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")

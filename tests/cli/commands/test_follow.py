@@ -145,6 +145,12 @@ def test_a_person_sees_a_live_screen_of_regions_groups_and_hosts(
         seen = read_until(screen, b"hello-v001", b"0/2     0 %", b"waits  ")
         resize(screen, 120)
         seen += read_until(screen, b"\x1b[J")  # what the terminal has wrapped is cleared
+        os.write(screen, b"?")
+        seen += read_until(screen, b"p pause or resume")
+        os.write(screen, b"p")
+        seen += read_until(screen, b"paused")
+        os.write(screen, b"p")
+        seen += read_until(screen, b"running")
         controller.let_go()
         seen += read_until(screen, b"done: hello-v001 serves hello in oslo, paris")
     os.close(screen)
@@ -154,6 +160,7 @@ def test_a_person_sees_a_live_screen_of_regions_groups_and_hosts(
     assert "\x1b[3" not in text, "a colour"
     assert text.index("\x1b[?25l") < text.index("\x1b[?25h") < text.index("done: "), "the cursor is back"
     assert "2/2   100 %" in text
+    assert "? keys" not in text[text.rindex("\x1b[?2026h") :], "what stays says nothing of keys"
 
 
 def resize(screen: int, columns: int) -> None:

@@ -102,6 +102,7 @@ ROWS = (
     Row("status hello --wait", "hello-v001"),
     Row("why hello", "hello"),
     Row("history hello", "hello-v001"),
+    Row("spec hello", "app: hello"),
     Row("apps", "hello"),
     Row("groups", "hello-v001"),
     Row("groups hello", "hello-v001"),

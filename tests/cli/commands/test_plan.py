@@ -35,6 +35,7 @@ def test_a_plan_shows_steps_regions_and_last_what_is_destroyed(repave: CommandLi
         "(-o wide)",
         "Creates 5 hosts, at most 10 at once. Nothing of hello-v001 is kept: going back builds it again. "
         "Takes at least 0 s. Destroys 5 hosts (hello-v001).",
+        f"For others to look at: {os.environ['REPAVE_URL']}/plan?id={plan['id']}",
         f"To run exactly this: repave release --plan {plan['id']} --version v2",
     ]
 

@@ -29,6 +29,7 @@ def test_the_spec_that_serves_is_told_and_another_group_s_by_name(api: Asked) ->
     api.ended()
     changed = SPEC.replace("size: 3", "size: 4")
     api.release("v2", spec=changed)
+    api.ended()
     newest, older = api.get("applications/hello/spec"), api.get("applications/hello/spec?group=hello-v001")
     assert (newest.json["group"], newest.json["version"], newest.json["text"]) == (
         "hello-v002",
@@ -37,6 +38,8 @@ def test_the_spec_that_serves_is_told_and_another_group_s_by_name(api: Asked) ->
     )
     assert (older.json["group"], older.json["version"], older.json["text"]) == ("hello-v001", "v1", SPEC)
     assert api.get("applications/hello/spec?group=hello-v009").status == 422
+    assert api.get("applications/hello/spec?release=1").json["text"] == SPEC
+    assert api.get("applications/hello/spec?release=3").json["rule"] == "unknown-spec"
 
 
 def test_a_plan_that_was_shown_is_found_by_its_id(api: Asked) -> None:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from repave_controller.api.answers.answer import Answer
 from repave_controller.api.answers.models import SPEC_LENGTH_MAX, Body, Items
-from repave_controller.api.answers.queries import Name, PageQuery, Query
+from repave_controller.api.answers.queries import Name, Number, PageQuery, Query
 from repave_controller.api.answers.views import time_of
 from repave_controller.api.resources.names import Names
 from repave_controller.api.web.callers import may_read, require
@@ -18,6 +18,7 @@ from repave_controller.api.web.problems import Problem
 from repave_controller.api.web.requests import body_of, query_of
 from repave_controller.api.web.responses import answer
 from repave_controller.core.domain.application import Application
+from repave_controller.core.domain.naming import format_group
 from repave_controller.core.ports import Store
 from repave_controller.operations.drafts import Draft, Drafts
 from repave_controller.operations.rehearsals import (
@@ -36,7 +37,8 @@ FAULT = r"^[a-z-]+$"
 class SpecQuery(Query):
     """Of which server group."""
 
-    group: Name = Field("", description="Its name; empty: the newest one.")
+    group: Name = Field("", description="Its name; empty: the one that serves, else the newest.")
+    release: Number = Field(0, description="The number of its rollout, instead; also when it is gone.")
 
 
 class SpecAnswer(Answer):
@@ -45,7 +47,7 @@ class SpecAnswer(Answer):
     application: str
     group: str
     version: str
-    digest: str = Field(description="SHA-256 of its package.")
+    digest: str = Field(description="SHA-256 of its package; empty: its hosts are gone.")
     text: str
 
 
@@ -139,16 +141,27 @@ class Drafting:
         """The spec that a server group was made of."""
         name, query = self._names.one(request), query_of(request, SpecQuery)
         self._names.check_group(query.group, [name])
-        groups = [
-            each for each in self._scheduler.applications()[name].groups if query.group in ("", each.name)
-        ]
+        application = self._scheduler.applications()[name]
+        serving, version = application.group(application.serving), ""
+        wanted = query.group or (serving.name if serving is not None else "")
+        if query.release:
+            found = next(iter(await self._store.rollouts(name, 1, query.release + 1)), None)
+            if found is None or found.number != query.release:
+                raise Problem(404, "unknown-spec", f"{name} has had no rollout {query.release}")
+            wanted, version = format_group(application.cluster, found.target), found.version
+        groups = [each for each in application.groups if wanted in ("", each.name)]
         group = groups[-1] if groups else None
-        text = await self._store.spec(name, group.name) if group is not None else None
-        if group is None or text is None:
-            raise Problem(404, "unknown-spec", f"no spec of {query.group or name} is kept")
+        wanted = wanted or (group.name if group is not None else "")
+        text = await self._store.spec(name, wanted) if wanted else None
+        if text is None:
+            raise Problem(404, "unknown-spec", f"no spec of {wanted or name} is kept")
         return answer(
             SpecAnswer(
-                application=name, group=group.name, version=group.version, digest=group.digest, text=text
+                application=name,
+                group=wanted,
+                version=group.version if group is not None else version,
+                digest=group.digest if group is not None else "",
+                text=text,
             )
         )
 
