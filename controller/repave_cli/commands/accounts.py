@@ -29,7 +29,7 @@ TRUSTS = (
 )
 ISSUERS = {"github": "https://token.actions.githubusercontent.com", "gitlab": "https://gitlab.com"}
 ROLES = (column("TO"), column("ROLE"), Column("APPS", lambda item: item["applications"]))
-ROLE_NAMES = ("viewer", "deployer", "approver", "admin", "metrics")
+ROLE_NAMES = ("viewer", "deployer", "approver", "admin", "scaler", "metrics")
 
 
 def register(commands: Any) -> None:

@@ -27,7 +27,8 @@ class Permission(StrEnum):
     KNOWN = "known"  # to be recognised is enough
     READ = "read"
     RELEASE = "release"
-    STEER = "steer"  # a rollout, the queue, sizes, old groups
+    STEER = "steer"  # a rollout, the queue, old groups
+    SCALE = "scale"  # the sizes of regions
     APPROVE = "approve"  # gates, waits and objections
     OVERRIDE = "override"  # guards
     FREEZE = "freeze"
@@ -48,16 +49,25 @@ class Role(StrEnum):
     DEPLOYER = "deployer"
     APPROVER = "approver"
     ADMIN = "admin"
+    SCALER = "scaler"  # an autoscaler
     METRICS = "metrics"
 
 
 PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = {
     Role.VIEWER: frozenset({Permission.READ, Permission.METRICS}),
     Role.DEPLOYER: frozenset(
-        {Permission.READ, Permission.RELEASE, Permission.STEER, Permission.PUSH, Permission.FETCH}
+        {
+            Permission.READ,
+            Permission.RELEASE,
+            Permission.STEER,
+            Permission.SCALE,
+            Permission.PUSH,
+            Permission.FETCH,
+        }
     ),
     Role.APPROVER: frozenset({Permission.READ, Permission.APPROVE, Permission.OVERRIDE, Permission.FREEZE}),
     Role.ADMIN: frozenset(Permission) - {Permission.AGENT},
+    Role.SCALER: frozenset({Permission.SCALE}),
     Role.METRICS: frozenset({Permission.METRICS}),
 }
 """An approver is no deployer: who releases need not be who approves."""

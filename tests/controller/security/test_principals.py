@@ -50,6 +50,14 @@ def test_an_approver_releases_nothing_and_a_deployer_approves_nothing() -> None:
     assert not PERMISSIONS[Role.DEPLOYER] & {Permission.APPROVE, Permission.OVERRIDE}
 
 
+def test_an_autoscaler_scales_and_does_nothing_else() -> None:
+    scaler = a_token(Grant(Role.SCALER, "web-*"))
+    allowed = {each for each in Permission if scaler.may(each, "web-front")}
+    assert allowed == {Permission.OPEN, Permission.KNOWN, Permission.SCALE}
+    assert not scaler.may(Permission.SCALE, "hello")
+    assert Permission.SCALE in PERMISSIONS[Role.DEPLOYER]
+
+
 def test_a_role_for_some_applications_gives_nothing_for_the_installation() -> None:
     anna = a_token(Grant(Role.ADMIN, "web-*"))
     assert anna.may(Permission.REMOVE, "web-front")

@@ -10,7 +10,7 @@ export const topics = () => ["fleet"];
 
 /** @typedef {Record<string, any>} Row */
 
-const ROLES = ["viewer", "deployer", "approver", "admin"];
+const ROLES = ["viewer", "deployer", "approver", "admin", "scaler", "metrics"];
 const DAY = 86_400;
 
 /** @param {import("../routes.js").ScreenProps} props */
