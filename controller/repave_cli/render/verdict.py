@@ -1,5 +1,6 @@
 """How a rollout ended, or where it is, for a CI: as Markdown for the step's summary, and as JUnit's XML with
-a case for the release, each step, each region and each gate. One that was never reached is skipped.
+a case for the release, each step, each region, each gate, and in JUnit each step in each region. One that was
+never reached is skipped.
 """
 
 from collections.abc import Iterator, Mapping
@@ -101,6 +102,28 @@ def _regions(rollout: Mapping[str, Any]) -> Iterator[Case]:
             yield Case("region", f"{track['region']} (wave {number})", state, text or track["phase"])
 
 
+def checks_of(verdict: Verdict) -> Iterator[Case]:
+    """Each step in each region: too many for a person, and what a CI wants to tell which one failed where."""
+    rollout = verdict.rollout
+    tracks = [track for wave in rollout["waves"] for track in wave["regions"]] if rollout is not None else []
+    for track in tracks:
+        for number, step in enumerate(rollout["steps"] if rollout is not None else ()):
+            state = _state_there(track, number)
+            text = track["reason"] if state == "failed" else ""
+            yield Case("check", f"{track['region']}: {number + 1} {step['text']}", state, text or state)
+
+
+def _state_there(track: Mapping[str, Any], number: int) -> str:
+    """Of a step in a region: those before its own are passed."""
+    if track["phase"] == "done":
+        return "passed"
+    if track["phase"] in ("waiting", "skipped") or number > track["step"]:
+        return "skipped"
+    if number < track["step"]:
+        return "passed"
+    return "running" if track["phase"] == "running" else "failed"
+
+
 def _gates(rollout: Mapping[str, Any]) -> Iterator[Case]:
     for each in rollout["passes"]:
         state = "failed" if each["kind"] == "objected" else "passed"
@@ -165,7 +188,7 @@ def _ways(verdict: Verdict) -> list[str]:
 
 def junit_of(verdict: Verdict) -> str:
     """One suite; a case that runs still is skipped, as JUnit knows no other word."""
-    cases, rollout = cases_of(verdict), verdict.rollout
+    cases, rollout = [*cases_of(verdict), *checks_of(verdict)], verdict.rollout
     name = _xml(rollout["group"] if rollout is not None else verdict.application or "repave")
     failed = sum(each.state == "failed" for each in cases)
     skipped = sum(each.state in ("skipped", "running") for each in cases)

@@ -57,7 +57,10 @@ def test_a_release_that_succeeds(repave: CommandLine) -> None:
         "0",
     )
     kinds = {case.attrib["classname"].rpartition(".")[2] for case in suite}
-    assert kinds == {"release", "step", "region"}
+    assert kinds == {"release", "step", "region", "check"}
+    checks = [case for case in suite if case.attrib["classname"].endswith(".check")]
+    assert {case.attrib["name"].partition(":")[0] for case in checks} == {"oslo", "paris"}
+    assert all(len(case) == 0 for case in checks), "each has passed"
 
 
 def test_a_release_that_goes_back(repave: CommandLine, controller: ServedController) -> None:
@@ -70,6 +73,8 @@ def test_a_release_that_goes_back(repave: CommandLine, controller: ServedControl
     assert "exited with code 1" in summary.read_text()
     suite = suite_of(junit)
     assert int(suite.attrib["failures"]) >= 2
+    failed = suite.findall("testcase/failure[@type='check']")
+    assert [each.attrib["message"] for each in failed] == [failed[0].attrib["message"]] * len(failed) != []
     assert "exited with code 1" in suite.find("testcase/failure").attrib["message"]  # type: ignore[union-attr]
 
 
