@@ -67,7 +67,9 @@ Holder = Annotated[str, AfterValidator(_is_holder)]
 class GrantItem(Body):
     """A role for applications."""
 
-    role: Annotated[Role, Field(strict=False)] = Field(description="viewer, deployer, approver, admin, scaler or metrics.")
+    role: Annotated[Role, Field(strict=False)] = Field(
+        description="viewer, deployer, approver, admin, scaler or metrics."
+    )
     applications: Glob = Field("*", description="Those whose names match, such as web-*.")
 
     @property
