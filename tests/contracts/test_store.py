@@ -41,6 +41,7 @@ from repave_controller.core.steps import Scale, Soak, Weight
 from repave_controller.stores.postgresql.connection import Database
 from repave_controller.stores.postgresql.place import Place
 from repave_controller.stores.postgresql.store import PostgresStore
+from repave_controller.stores.receipts import saved_with
 from repave_controller.stores.sqlite.store import SqliteStore
 from repave_protos.daemon.chain import Link
 from repave_protos.protocol.values import ApplicationName, Digest, RegionName
@@ -89,6 +90,37 @@ def a_rollout(number: int = 1, phase: Phase = Phase.RUNNING) -> Rollout:
 
 def an_event(text: str = "moved", application: str = HELLO, at: float = 1.0) -> Event:
     return Event("step.entered", text, application, "paris", "hello-v001", "host-1", "ann", Instant(at))
+
+
+async def test_a_pending_receipt_is_saved_with_the_first_thing_that_changes(stores: Stores) -> None:
+    store = stores()
+    await store.open()
+    receipt, record = Receipt("key", "hash", "", Instant(1)), Record("kind", "one", "1")
+    with saved_with(receipt) as pending:
+        await store.commit(Transaction(events=(an_event("noted"),)))
+        assert (pending.is_saved, await store.receipt("key")) == (False, None)
+        stale = Transaction(records=(record,), expected=(Record("kind", "one", "0"),))
+        with pytest.raises(Conflict):
+            await store.commit(stale)
+        assert (pending.is_saved, await store.receipt("key")) == (False, None)
+        late = asyncio.Event()
+
+        async def later() -> None:
+            await late.wait()
+            await store.commit(Transaction(records=(Record("kind", "late", "1"),)))
+
+        goes_on = asyncio.create_task(later())
+        await asyncio.sleep(0)
+        await store.commit(Transaction(records=(record,)))
+        await store.commit(Transaction(records=(Record("kind", "two", "2"),)))
+    assert (pending.is_saved, await store.receipt("key")) == (True, receipt)
+    with saved_with(Receipt("unused", "hash", "")):
+        other = asyncio.create_task(later())
+        await asyncio.sleep(0)
+    late.set()
+    await asyncio.gather(goes_on, other)
+    assert await store.receipt("unused") is None, "the request has ended"
+    await store.close()
 
 
 async def test_what_was_committed_is_there_after_a_restart(stores: Stores) -> None:

@@ -26,6 +26,7 @@ from repave_controller.core.ports import (
     StoreError,
     Transaction,
 )
+from repave_controller.stores.receipts import with_receipt
 from repave_protos.daemon.chain import Link
 from repave_protos.protocol.values import ApplicationName, Digest
 
@@ -73,7 +74,8 @@ class MemoryStore:
         return Tenure(self.shelf.incarnation, self.shelf.terms)
 
     async def commit(self, transaction: Transaction) -> tuple[Event, ...]:
-        return self.put(transaction)
+        async with with_receipt(transaction) as whole:
+            return self.put(whole)
 
     def put(self, transaction: Transaction) -> tuple[Event, ...]:
         """All of it or nothing, at once."""

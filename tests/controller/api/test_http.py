@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from repave_controller.api.web.negotiation import accepts, is_among
+from repave_controller.core.domain.application import Event
+from repave_controller.core.ports import StoreError, Transaction
 from tests.controller.api.conftest import SPEC, Asked, routes
 from tests.controller.api.test_hostile import is_a_problem
 from tests.fakes.controller.scheduler import ServedController, served
@@ -293,6 +295,31 @@ def test_equal_writes_at_once_are_done_once(api: Asked) -> None:
     assert {each.status for each in answers} == {201}
     assert len({each.json["id"] for each in answers}) == 1
     assert len(api.get("freezes").json["items"]) == 1
+
+
+@pytest.mark.parametrize("path", ["freezes", "tokens"])
+def test_a_controller_that_dies_before_it_answers_does_not_do_it_again(tmp_path: Any, path: str) -> None:
+    """What it changes is saved with a receipt, its answer after that."""
+    with served(tmp_path, has_accounts=True) as controller:
+        api, signed = Asked(controller.url), {"Authorization": f"Bearer {controller.admin}"}
+        body = FREEZE if path == "freezes" else {"name": "ci"}
+        keyed, commit = {**signed, "Idempotency-Key": "k"}, controller.store.commit
+
+        async def dying(transaction: Transaction) -> tuple[Event, ...]:
+            receipt = transaction.receipt
+            if receipt is not None and not (transaction.freezes or transaction.records):
+                raise StoreError("the controller has died")
+            return await commit(transaction)
+
+        controller.store.commit = dying  # type: ignore[method-assign]  # what is saved alone is lost
+        before = len(api.get(path, **signed).json["items"])
+        assert api.post(path, body, **keyed).status == 201
+        controller.store.commit = commit  # type: ignore[method-assign]
+        for _ in range(2):
+            assert is_a_problem(api.post(path, body, **keyed), 409)["rule"] == "done-already"
+        assert len(api.get(path, **signed).json["items"]) == before + 1
+        changed = {**body, "reason": "other"} if path == "freezes" else {"name": "cd"}
+        assert is_a_problem(api.post(path, changed, **keyed), 409)["rule"] == "key-reused"
 
 
 def test_a_secret_is_made_once_and_not_shown_again(tmp_path: Any) -> None:

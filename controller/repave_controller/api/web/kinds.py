@@ -69,7 +69,9 @@ KINDS: Final[Mapping[str, Kind]] = {
     "no-issuer": Kind((409,), "People log in with tokens alone."),
     "no-token": Kind((409,), "The caller has shown no token that could be ended."),
     "done-already": Kind(
-        (409,), "A request with this Idempotency-Key was carried out; its answer is secret and is not kept."
+        (409,),
+        "A request with this Idempotency-Key was carried out; its answer is secret, or was lost with its "
+        "controller.",
     ),
     "provider": Kind((409,), "The region's provider has refused."),
     "login-expired": Kind((410,), "The log-in took too long, or is over."),

@@ -163,9 +163,7 @@ def _kinds_of(route: Route) -> Iterable[str]:
     if route.is_command:
         yield from ("moved", "key-reused", "no-owner", "too-long", "region-ahead", "promise", "being-deleted")
     if route.sent_again in (Repeats.ONCE, Repeats.SECRET):
-        yield "key-reused"
-    if route.sent_again is Repeats.SECRET:
-        yield "done-already"
+        yield from ("key-reused", "done-already")
     if route.gives == EVENTS:
         yield "too-many-streams"
     yield from route.refuses

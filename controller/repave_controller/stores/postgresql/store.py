@@ -44,6 +44,7 @@ from repave_controller.stores.postgresql.reading import (
 )
 from repave_controller.stores.postgresql.saving import CHANNEL
 from repave_controller.stores.postgresql.writer import Writer
+from repave_controller.stores.receipts import with_receipt
 from repave_controller.stores.rows import Outcome, Rows, look_of, rows_of, rows_of_image
 from repave_protos.daemon.chain import Link
 from repave_protos.protocol.values import ApplicationName
@@ -107,7 +108,8 @@ class PostgresStore:
         return Tenure(row["incarnation"], row["term"])
 
     async def commit(self, transaction: Transaction) -> tuple[Event, ...]:
-        sequence = await self._write(rows_of(transaction))
+        async with with_receipt(transaction) as whole:
+            sequence = await self._write(rows_of(whole))
         return tuple(
             dataclasses.replace(event, sequence=sequence + index)
             for index, event in enumerate(transaction.events)

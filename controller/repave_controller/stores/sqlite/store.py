@@ -30,6 +30,7 @@ from repave_controller.core.ports import (
 from repave_controller.stores.codec import decode_rollout
 from repave_controller.stores.group_commit import GroupCommit
 from repave_controller.stores.kept import aged, oldest_of, tables_of
+from repave_controller.stores.receipts import with_receipt
 from repave_controller.stores.rows import Outcome, Rows, look_of, rows_of, rows_of_image
 from repave_controller.stores.sqlite.file import MOUNTS, Connect, connect, explain, lock, open_reader
 from repave_controller.stores.sqlite.sizes import sizes_of
@@ -104,7 +105,8 @@ class SqliteStore:
         return await asyncio.get_running_loop().run_in_executor(self._write_thread, begin, above)
 
     async def commit(self, transaction: Transaction) -> tuple[Event, ...]:
-        sequence = await self._write(rows_of(transaction))
+        async with with_receipt(transaction) as whole:
+            sequence = await self._write(rows_of(whole))
         return tuple(
             dataclasses.replace(event, sequence=sequence + index)
             for index, event in enumerate(transaction.events)
