@@ -11,13 +11,13 @@ Nothing is imported before it is named: the command line has use for a part of i
 
 from typing import TYPE_CHECKING, Any
 
-from repave_client.errors import NotAController, Problem, RepaveError, Unreachable
+from repave_client.errors import NeverBegun, NotAController, Problem, RepaveError, Unreachable
 
 if TYPE_CHECKING:
     from repave_client.client import Client
     from repave_client.connection import Connection
 
-__all__ = ["Client", "Connection", "NotAController", "Problem", "RepaveError", "Unreachable"]
+__all__ = ["Client", "Connection", "NeverBegun", "NotAController", "Problem", "RepaveError", "Unreachable"]
 
 
 def __getattr__(name: str) -> Any:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from repave_client.connection import TIMEOUT_SECONDS, Connection
+from repave_client.errors import NeverBegun
 from repave_client.places import DEFAULT_URL, quoted
 
 if TYPE_CHECKING:
@@ -111,15 +112,22 @@ class Client(Connection):
         return self.follow(f"{_one(application)}/stream", summary=summary)
 
     def wait(self, application: str, rollout: int) -> str:
-        """The phase in which a rollout ends: succeeded, rolled-back, aborted or held."""
+        """The phase in which a rollout ends: succeeded, rolled-back, aborted or held. Raises NeverBegun."""
+        if rollout < 1:
+            text = "the release waits in the queue: it has no number until it begins; see queue()"
+            raise NeverBegun(f"{application}: {text}")
         for status in self.follow_application(application, summary=True):
             current = status["current_rollout"]
-            if current is None or current["number"] < rollout:  # a queued one, which has yet to begin
-                continue
-            if current["number"] > rollout or current["phase"] in OVER:
+            number = current["number"] if current is not None else 0
+            is_over = current is None or current["phase"] in OVER
+            if number > rollout or (number == rollout and is_over):
                 break
-        found = next(each for each in self.history(application, brief=True) if each["number"] == rollout)
-        return str(found["phase"])
+            if number < rollout and is_over and not status["queued"]:
+                raise NeverBegun(f"rollout {rollout} of {application} never began: nothing waits any more")
+        for each in self.history(application, brief=True):
+            if each["number"] == rollout:
+                return str(each["phase"])
+        raise NeverBegun(f"rollout {rollout} of {application} is not in its history, or no longer")
 
     # ------------------------------------------------------------------------------------------- release
 

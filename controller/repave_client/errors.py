@@ -16,6 +16,11 @@ class NotAController(RepaveError):
     """What answers is no controller of repave, its address is none, or its certificate does not count."""
 
 
+class NeverBegun(RepaveError):
+    """There is no such rollout, and none will come: its release waits in the queue under no number yet, was
+    dropped from there, or its history is no longer kept."""
+
+
 class Problem(RepaveError):
     """The controller has refused, or failed (RFC 9457). Programs go by `rule`, people by `detail`."""
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from repave_client import Client, NotAController, Problem, Unreachable
+from repave_client import Client, NeverBegun, NotAController, Problem, Unreachable
 from repave_client.client import OVER
 from repave_client.places import with_query
 from repave_controller.core.domain.rollout import Phase
@@ -133,6 +133,21 @@ def test_a_package_is_pushed_released_and_waited_for(client: Client, tmp_path: P
     assert [each["by"] for each in client.events(kind="release.started")] == ["ann"]
     assert {each["name"] for each in client.regions()} == {"paris", "oslo"}
     assert len(list(client.hosts("hello"))) == 5
+
+
+def test_a_release_that_never_begins_is_not_waited_for(client: Client, api: Asked) -> None:
+    api.release("v0")
+    api.ended()
+    assert api.release("v1", spec=SPEC.replace("warm: 0s", "warm: 1h")).status == 202
+    queued = client.release("hello", SPEC, api.push("v2"), version="v2", queue=True)
+    with pytest.raises(NeverBegun, match="waits in the queue"):
+        client.wait("hello", queued["rollout"])
+    (number,) = [each["number"] for each in client.queue("hello")["items"]]
+    api.post("applications/hello/queue/drop", {"name": str(number)})
+    client.abort("hello")
+    with pytest.raises(NeverBegun, match="rollout 3 of hello never began"):
+        client.wait("hello", 3)
+    assert client.wait("hello", 2) in OVER
 
 
 def test_pages_follow_each_other(client: Client, api: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
