@@ -479,6 +479,8 @@ class Fleet:
             fact = self.fact(name)
             if group.count > 0 and verified >= group.count:
                 self.troubles.pop(name, None)
+                if _is_proven_by(fact, group):
+                    continue
                 # What went wrong before the first proof is over. Later setbacks are forgiven by time alone.
                 setbacks = fact.setbacks if fact.is_proven else 0
                 proven = replace(fact, is_proven=True, proven_count=group.count)
@@ -487,6 +489,11 @@ class Fleet:
     def tell(self, kind: str, text: str, record: Record) -> None:
         """For people: to the agent's log, and up to the controller's events."""
         self.notices.append(Notice(kind, text, record.application, record.group, record.name))
+
+
+def _is_proven_by(fact: GroupFact, group: DesiredGroup) -> bool:
+    """And nothing went wrong since."""
+    return fact.is_proven and fact.proven_count == group.count and not fact.failures and not fact.refused
 
 
 def _drains_no_more(fact: GroupFact, group: DesiredGroup | None) -> bool:

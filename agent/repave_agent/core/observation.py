@@ -3,12 +3,15 @@
 Times are seconds of the agent's own monotonic clock.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import wraps
+from typing import TypeVar
 
 from repave_agent.core.ports import BalancerView, Frontend, Structure
 from repave_protos.protocol.values import (
     ApplicationName,
+    DesiredGroup,
     DesiredState,
     GroupName,
     HostName,
@@ -139,6 +142,9 @@ class Observation:
     whole: Claims | None = None
     claims: Claims = field(init=False)
     by_group: Mapping[GroupName, tuple[HostFact, ...]] = field(init=False)
+    judged: dict[tuple[str, int], tuple[DesiredGroup, object]] = field(
+        init=False, compare=False, repr=False, default_factory=dict
+    )
 
     def __post_init__(self) -> None:
         grouped: dict[GroupName, list[HostFact]] = {}
@@ -149,10 +155,33 @@ class Observation:
 
     def hosts_of(self, group: GroupName, *phases: HostPhase) -> list[HostFact]:
         """The group's hosts, only those in `phases` if any are named."""
-        return [host for host in self.by_group.get(group, ()) if not phases or host.phase in phases]
+        hosts = self.by_group.get(group, ())
+        return [host for host in hosts if host.phase in phases] if phases else list(hosts)
 
     def group(self, name: GroupName) -> GroupFact:
         return self.groups.get(name, GroupFact())
+
+
+Judged = TypeVar("Judged")
+
+
+def judged_once(
+    judge: Callable[[DesiredGroup, Observation], Judged],
+) -> Callable[[DesiredGroup, Observation], Judged]:
+    """What several decisions ask of a group is found out once for each observation. Nothing that asks may
+    change the answer."""
+
+    @wraps(judge)
+    def known(group: DesiredGroup, observation: Observation) -> Judged:
+        key = (judge.__name__, id(group))
+        if key not in observation.judged:
+            observation.judged[key] = (
+                group,
+                judge(group, observation),
+            )  # with it, so that its id stays its own
+        return observation.judged[key][1]  # type: ignore[return-value]  # by this judge
+
+    return known
 
 
 @dataclass(frozen=True, slots=True)

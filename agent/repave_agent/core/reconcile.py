@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from repave_agent.core import orphans
-from repave_agent.core.observation import HostFact, Limits, Observation
+from repave_agent.core.observation import HostFact, Limits, Observation, judged_once
 from repave_agent.core.ports import Route, Structure
 from repave_agent.core.traffic import (
     Held,
@@ -211,6 +211,7 @@ def _waits(observation: Observation, limits: Limits) -> Iterator[tuple[GroupName
             yield group.name, f"launches wait: {limits.launches_per_minute} were begun within a minute"
 
 
+@judged_once
 def _held_places(group: DesiredGroup, observation: Observation) -> int:
     """Places of the group that need no fresh host. A host that is replaced holds none.
 
@@ -295,6 +296,7 @@ def _retired(group: DesiredGroup, state: DesiredState, observation: Observation)
             yield Destroy(host.name, host.group, "its group is retired")
 
 
+@judged_once
 def _replaced(group: DesiredGroup, observation: Observation) -> list[HostFact]:
     """Verified hosts that are not kept, unhealthy ones whose places fresh ones have taken, and replaced ones
     that were never verified, once they are not needed to become so."""
@@ -306,6 +308,7 @@ def _replaced(group: DesiredGroup, observation: Observation) -> list[HostFact]:
     return spare + [host for host in young if is_replaced(host, group)] + _outlived(group, observation)
 
 
+@judged_once
 def _outlived(group: DesiredGroup, observation: Observation) -> list[HostFact]:
     """20 hosts, 8 unhealthy, 2 launched for them and now verified: 14 + 8 - 20 = 2 unhealthy ones may go."""
     unhealthy = observation.hosts_of(group.name, HostPhase.UNHEALTHY)

@@ -171,6 +171,7 @@ class Region:
         self._other_facts: tuple[HostFact, ...] = ()
         self._judged_at = 0.0
         self._plan = Plan((), (), None)  # the last one
+        self._decided_by: tuple[tuple[ApplicationName, ...], Observation] | None = None
         self._routed: tuple[object, object] = (None, None)  # routes and desired states as noted last
         self._is_plan_due = True  # also where no application has to be judged
         self._outside: tuple[str, ...] = ()  # troubles of all groups, as reported last
@@ -600,7 +601,9 @@ class Region:
         judged = self._in_order(self._restless)
         if judged or self._is_plan_due or not self._plan.is_idle or self._others():
             self._is_plan_due = False
-            self._plan = reconcile(self._observe(judged, now), self._limits, self._shares)
+            seen = self._observe(judged, now)
+            self._decided_by = (judged, seen)
+            self._plan = reconcile(seen, self._limits, self._shares)
             self._shares = self._plan.shares
         plan = replace(self._plan, wake_at=self._next_at(now))
         self._prove_at = plan.list_at if plan.list_at is not None else float("inf")
@@ -711,7 +714,7 @@ class Region:
         if self._change is not None and isinstance(self._change.action, Steer):
             return None  # nor is the balancer looked at before that is done
         judged = self._in_order(self._restless)
-        seen = self._observe(judged, now)
+        seen = self._seen_after(decision, judged, now)
         is_hurried = any(is_awaited(state, seen) for state in seen.desired)
         self.look_seconds = HURRY_SECONDS if is_hurried else LOOK_SECONDS
         troubles = with_troubles(seen, decision.plan, self._troubles(), outside)
@@ -721,6 +724,14 @@ class Region:
         self._reports = _updated(self._reports, fresh)
         self._rest({name: at for name, at in self._plan.resting.items() if name in judged})
         return self._reports
+
+    def _seen_after(self, decision: Decision, judged: tuple[ApplicationName, ...], now: float) -> Observation:
+        """That which it was decided by, where nothing was begun."""
+        if not decision.plan.actions and self._decided_by is not None:
+            applications, seen = self._decided_by
+            if applications == judged and seen.now == now:
+                return seen
+        return self._observe(judged, now)
 
     def _troubles(self) -> dict[GroupName, str]:
         troubles = self._fleet.troubles

@@ -7,7 +7,7 @@ up; and a host that has traffic is never taken away, only a whole group that no 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from repave_agent.core.observation import HostFact, Observation
+from repave_agent.core.observation import HostFact, Observation, judged_once
 from repave_agent.core.ports import Backend, BalancerView, Frontend, Route, Server, Structure
 from repave_protos.protocol.values import (
     ApplicationName,
@@ -317,6 +317,7 @@ def _servers(group: DesiredGroup, present: Backend | None, observation: Observat
     )
 
 
+@judged_once
 def enabled(group: DesiredGroup, observation: Observation) -> set[HostName]:
     """Those who take requests. With fewer verified ones than half of the group, the unhealthy ones too: a bad
     check must not end the service, nor leave it to the first fresh host. The balancer still asks each of them
@@ -328,6 +329,7 @@ def enabled(group: DesiredGroup, observation: Observation) -> set[HostName]:
     return {host.name for host in places} | _awaiting_relief(group, observation)
 
 
+@judged_once
 def keepers(group: DesiredGroup, observation: Observation) -> list[HostFact]:
     """The verified hosts that the group keeps: the oldest `count`, after those that are not being replaced;
     all of them while it retires."""

@@ -6,7 +6,7 @@ knowing the last epoch could undo what a newer one asked for.
 
 import errno
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -56,6 +56,7 @@ class Journal:
         self._entries: Entries | None = None  # those that were saved
         self._states: Encoded[ApplicationName, DesiredState, bytes] = Encoded(write_state)
         self._facts: Encoded[GroupName, GroupFact, bytes] = Encoded(write_fact)
+        self._rest: tuple[Entries | None, Mapping[str, bytes]] = (None, {})  # all else, as encoded last
 
     def load(self) -> Entries:
         """The last saved entries, or empty ones on a region's first start. Raises JournalError."""
@@ -76,7 +77,8 @@ class Journal:
 
     def save(self, entries: Entries, *, durable: bool) -> None:
         """Replaces the content. What was saved before without `durable` is made durable when asked to."""
-        if entries is self._entries and not durable:
+        if not durable and entries == self._entries:
+            self._entries = entries
             return
         content = self._encode(entries)
         if content == self._saved and not durable:
@@ -93,15 +95,21 @@ class Journal:
         """What the whole of it would be written as; but only what has changed is."""
         self._states.keep({state.application for state in entries.desired})
         self._facts.keep(entries.groups)
-        rest = json.loads(_ENTRIES.dump_json(replace(entries, desired=(), groups={})))
+        rest = self._rest_of(replace(entries, desired=(), groups={}))
         states = b",".join(self._states.of(state.application, state) for state in entries.desired)
         facts = b",".join(
             json.dumps(name).encode() + b":" + self._facts.of(name, fact)
             for name, fact in entries.groups.items()
         )
         pieces = {"desired": b"[" + states + b"]", "groups": b"{" + facts + b"}"}
-        written = {name: pieces.get(name) or json.dumps(value).encode() for name, value in rest.items()}
+        written = {**rest, **pieces}
         return b"{" + b",".join(f'"{name}":'.encode() + each for name, each in written.items()) + b"}"
+
+    def _rest_of(self, rest: Entries) -> Mapping[str, bytes]:
+        if self._rest[0] != rest:
+            values = json.loads(_ENTRIES.dump_json(rest))
+            self._rest = (rest, {name: json.dumps(value).encode() for name, value in values.items()})
+        return self._rest[1]
 
 
 def _newest(raw: Any) -> Any:

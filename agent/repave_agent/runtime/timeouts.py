@@ -149,7 +149,7 @@ async def _within(seconds: float, what: str, error: type[Exception]) -> AsyncIte
 
 async def happens(event: asyncio.Event, within_seconds: float) -> None:
     """Waits for the event, not longer than that."""
-    if within_seconds <= 0:
+    if within_seconds <= 0 or event.is_set():
         return
     try:
         async with asyncio.timeout(within_seconds):
