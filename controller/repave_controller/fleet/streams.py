@@ -4,6 +4,7 @@ follows from what they bring, is in sessions.py."""
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import structlog
 
@@ -15,6 +16,7 @@ from repave_protos.protocol.queries import Answer, FromController, Query
 from repave_protos.protocol.values import ApplicationName, DesiredState, Hello, Lease, RegionName, Resync
 
 GOODBYE_SECONDS = 1.0  # how long a stream that shall end may take to hear why
+STATES_KEPT = 64
 LATE_SECONDS = 0.5  # by which this process wakes too late when it was held up itself
 
 log = structlog.get_logger()
@@ -116,6 +118,16 @@ class Stream:
 
 def encoded(message: FromController, traceparent: str = "") -> bytes:
     """Encoded, and sure to be accepted. Raises ValueError, which names the field."""
+    if isinstance(message, DesiredState):
+        return _encoded_state(message, traceparent)
+    return _encoded(message, traceparent)
+
+
+def _encoded(message: FromController, traceparent: str) -> bytes:
     as_bytes = wire.encode_from_controller(message, traceparent)
     wire.decode_from_controller(as_bytes)
     return as_bytes
+
+
+_encoded_state = lru_cache(STATES_KEPT)(_encoded)
+"""Regions that shall be alike are sent the same bytes: those of a release mostly are."""

@@ -1,12 +1,14 @@
 """The region's core by itself: what it decides from what has happened, without worker, clock or disk."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from repave_agent.core.fence import Accept
+from repave_agent.core.fleet import Fleet
 from repave_agent.core.host_health import PASSED, Health, HealthRecord, ProbeResult
-from repave_agent.core.observation import EMPTY_VIEW, LEFT_OUT_SECONDS, Limits
+from repave_agent.core.observation import EMPTY_VIEW, LEFT_OUT_SECONDS, HostFact, Limits
 from repave_agent.core.ports import BackendView, Host, RefusedError, TransientError, UnfitError
 from repave_agent.core.reconcile import Arrange, Steer
 from repave_agent.core.region import RETRY_SECONDS, Entries, Region, Step
@@ -137,6 +139,29 @@ def test_no_report_goes_up_while_traffic_moves(ground: Ground) -> None:
         step = ground.step()
     assert isinstance(step.change and step.change.action, Steer)
     assert step.reports is None
+
+
+def test_hosts_are_judged_once_for_what_is_done_and_what_is_reported(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And once more where something began, which is part of the report."""
+    judged: list[float] = []
+    real = Fleet.judge
+
+    def judge(self: Fleet, *given: Any) -> tuple[HostFact, ...]:
+        judged.append(ground.now)
+        return real(self, *given)
+
+    monkeypatch.setattr(Fleet, "judge", judge)
+    ground.accept(SERVES)
+    ground.launch_all(step := ground.step())
+    assert step.launches
+    assert len(judged) == 2
+    ground.carry_out(ground.step())
+    judged.clear()
+    step = ground.step()
+    assert (step.launches, step.change) == ((), None)
+    assert len(judged) == 1
 
 
 def test_a_change_that_was_planned_for_another_state_is_not_wanted_any_more(ground: Ground) -> None:

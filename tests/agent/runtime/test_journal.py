@@ -125,6 +125,15 @@ def test_nothing_is_written_when_nothing_changed(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
+def test_entries_that_are_equal_to_the_saved_ones_are_not_even_encoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(FileDisk(tmp_path / "journal.json"))
+    journal.save(ENTRIES, durable=True)
+    monkeypatch.setattr(journal, "_encode", None)
+    journal.save(replace(ENTRIES, groups=dict(ENTRIES.groups)), durable=False)
+
+
 @pytest.mark.parametrize("beside", [1, 100])
 def test_only_what_has_changed_is_written_anew(tmp_path: Path, beside: int) -> None:
     """However much there is beside it."""
