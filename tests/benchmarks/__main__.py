@@ -16,8 +16,10 @@ from pathlib import Path
 import structlog
 
 from tests.benchmarks import (
+    analysis,
     api,
     beside,
+    canary_rates,
     cli,
     clouds,
     dashboard,
@@ -52,6 +54,8 @@ def parts(is_quick: bool) -> dict[str, Callable[[Path], Iterator[Line]]]:
         "reports": lambda _: inside.reports(),
         "decision": lambda _: decision.run(),
         "growth": lambda _: growth.run(),
+        "analysis": lambda _: analysis.run(),
+        "canary": lambda _: canary_rates.run(20 if is_quick else 200),
         "api": lambda place: api.run(place, is_quick),
         "plan": lambda _: fleet.planning(),
         "dashboard": lambda place: dashboard.run(place, 4 if is_quick else 12, 3.0 if is_quick else 10.0),

@@ -56,6 +56,8 @@ class Evidence:
     interval: tuple[float, float] | None = None
     matters: bool = False
     """The change that is seen reaches the least effect and the least difference."""
+    is_sparse: bool = False
+    """Events, or values that are the same in most steps."""
 
 
 def evidence_of(metric: Metric, baseline: Samples, canary: Samples, looks: Looks, least: float) -> Evidence:
@@ -111,7 +113,7 @@ def _of_events(metric: Metric, baseline: Samples, canary: Samples, looks: Looks,
     if bad is Verdict.HIGH and x < EVENTS_MIN:
         matters = False
     low, high = counts.difference_interval(x, right.trials, y, left.trials, Z, metric.kind is MetricKind.RATE)
-    found = Evidence(left, right, have, p_worse, p_good, bad, effect, difference, (low, high), matters)
+    found = Evidence(left, right, have, p_worse, p_good, bad, effect, difference, (low, high), matters, True)
     return _of_the_others(found) if is_mostly else found
 
 
@@ -247,7 +249,9 @@ def _of_values(metric: Metric, baseline: Samples, canary: Samples, looks: Looks,
             sorted(x[len(x) // 2 :]), sorted(y[len(y) // 2 :]), bad, least, metric.least_difference
         )
     difference, interval = _shift(of_x, of_y)
-    return Evidence(left, right, have, p_worse, p_good, bad, effect, difference, interval, matters)
+    return Evidence(
+        left, right, have, p_worse, p_good, bad, effect, difference, interval, matters, _is_sparse(x, y)
+    )
 
 
 class _Ranked:
@@ -303,12 +307,18 @@ def _sparse(x: Sequence[float], y: Sequence[float]) -> float:
     normal: the exact chance that so many of those above it are the canary's."""
     if len(x) + len(y) <= ranks.EXACT_SAMPLES_MAX:
         return 0.0
+    if not _is_sparse(x, y):
+        return 0.0
     merged = sorted([*x, *y])
     usual = merged[len(merged) // 2]
     in_x, in_y = sum(v > usual for v in x), sum(v > usual for v in y)
-    if sum(v == usual for v in merged) <= len(merged) / 2:
-        return 0.0
     return counts.hypergeometric_above(in_x, len(x), in_x + in_y, len(merged))
+
+
+def _is_sparse(x: Sequence[float], y: Sequence[float]) -> bool:
+    merged = sorted([*x, *y])
+    usual = merged[len(merged) // 2]
+    return sum(v == usual for v in merged) > len(merged) / 2
 
 
 def _change(

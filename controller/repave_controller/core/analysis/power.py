@@ -11,7 +11,7 @@ from statistics import NormalDist
 
 from repave_controller.core.analysis.counts import Step, evidence_above
 from repave_controller.core.analysis.evidence import EVENTS_MIN
-from repave_controller.core.analysis.repave import LEAST_EFFECT, MIN_SAMPLES
+from repave_controller.core.analysis.repave import ALPHA_WATCHED, LEAST_EFFECT, MIN_SAMPLES
 from repave_controller.core.analysis.sequential import FIRST_STEPS, LAST_LOOK, stages
 from repave_controller.core.analysis.values import MetricKind
 
@@ -47,7 +47,7 @@ def seconds_to_see_rate(
     rate: float,
     usual: float = 0.0,
     *,
-    alpha: float = 0.05,
+    alpha: float = ALPHA_WATCHED,
     metrics: int = 1,
     needed: int | None = None,
 ) -> float | None:
@@ -67,7 +67,7 @@ def seconds_to_see_rate(
 
 
 def least_rate_seen(
-    traffic: Traffic, seconds: float, usual: float = 0.0, *, alpha: float = 0.05, metrics: int = 1
+    traffic: Traffic, seconds: float, usual: float = 0.0, *, alpha: float = ALPHA_WATCHED, metrics: int = 1
 ) -> float | None:
     """Which rate of errors is seen within `seconds`; None if not even all of them failing is."""
     low, high = usual, 1.0
@@ -88,7 +88,7 @@ def seconds_to_see_change(
     *,
     spread: float = 0.5,
     step_seconds: float = 60.0,
-    alpha: float = 0.05,
+    alpha: float = ALPHA_WATCHED,
     metrics: int = 1,
 ) -> float | None:
     """How long until a value that is `change` (0.2 = 20 %) higher is seen. `spread` is the deviation of one

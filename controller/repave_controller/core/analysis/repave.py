@@ -30,11 +30,18 @@ from repave_controller.core.analysis.values import (
 )
 
 LEAST_EFFECT = {MetricKind.RATE: 0.25, MetricKind.COUNT: 0.25, MetricKind.VALUE: 0.1}
+GOOD = 0.05
+"""How often at most a canary that is worse by the least effect is called clearly good."""
 MIN_SAMPLES = {MetricKind.RATE: 50, MetricKind.COUNT: 5, MetricKind.VALUE: 5}
 PASS_SCORE = 100.0
 MARGINAL_SCORE = 75.0
-SUSPICION = 4.0
-"""What is this many times likelier than what a bad verdict needs, is for a person."""
+ALPHA_WATCHED = 0.01
+"""Of a release that is watched: the controller acts on it by itself."""
+ALPHA_ONCE = 0.05
+"""Of a single look, which a person asks for."""
+SUSPICION = 6.0
+"""A few events, which no more samples may come of, are for a person when they are this many times likelier
+than what a bad verdict needs."""
 
 Judged = Evidence | MetricVerdict
 """Evidence, or the verdict where there is none."""
@@ -49,11 +56,12 @@ def judge(
     looks: int,
 ) -> Judgement:
     nothing, at = Samples(), Looks(look, looks, config.is_sliding)
+    alpha = (ALPHA_WATCHED if looks > 1 else ALPHA_ONCE) if config.alpha is None else config.alpha
     found = [_found(m, baseline.get(m.name, nothing), canary.get(m.name, nothing), at) for m in metrics]
     counted = [each for metric, each in zip(metrics, found, strict=True) if not metric.is_muted]
-    thresholds = iter(holm([e.p_worse if isinstance(e, Evidence) else 1.0 for e in counted], config.alpha))
+    thresholds = iter(holm([e.p_worse if isinstance(e, Evidence) else 1.0 for e in counted], alpha))
     verdicts = tuple(
-        _verdict(metric, each, config.alpha, config.alpha if metric.is_muted else next(thresholds))
+        _verdict(metric, each, alpha if metric.is_muted else next(thresholds))
         for metric, each in zip(metrics, found, strict=True)
     )
     return _concluded(config, metrics, verdicts, look, looks)
@@ -79,11 +87,11 @@ def _least(metric: Metric) -> float:
     return LEAST_EFFECT[metric.kind] if metric.least_effect is None else metric.least_effect
 
 
-def _verdict(metric: Metric, found: Judged, alpha: float, threshold: float) -> MetricVerdict:
+def _verdict(metric: Metric, found: Judged, threshold: float) -> MetricVerdict:
     if isinstance(found, MetricVerdict):
         return found
     needed = MIN_SAMPLES[metric.kind] if metric.min_samples is None else metric.min_samples
-    verdict, rule = _ruled(metric, found, alpha, threshold, needed)
+    verdict, rule = _ruled(metric, found, threshold, needed)
     return MetricVerdict(
         metric.name, verdict, rule, found.baseline, found.canary,
         effect=found.effect,
@@ -100,9 +108,7 @@ def _verdict(metric: Metric, found: Judged, alpha: float, threshold: float) -> M
     )  # fmt: skip
 
 
-def _ruled(
-    metric: Metric, found: Evidence, alpha: float, threshold: float, needed: int
-) -> tuple[Verdict, Rule]:
+def _ruled(metric: Metric, found: Evidence, threshold: float, needed: int) -> tuple[Verdict, Rule]:
     if not found.baseline.samples or not found.canary.samples:
         one_sided = bool(found.baseline.samples or found.canary.samples)
         if metric.must_have_data or metric.is_critical:
@@ -114,9 +120,9 @@ def _ruled(
         return found.bad, Rule.CLEARLY_BAD
     if few:
         return Verdict.INCONCLUSIVE, Rule.TOO_FEW_SAMPLES
-    if found.matters and found.p_worse <= SUSPICION * threshold:
+    if found.matters and found.is_sparse and found.p_worse <= SUSPICION * threshold:
         return Verdict.SUSPECT, Rule.SUSPICIOUS
-    if found.p_good <= alpha:
+    if found.p_good <= GOOD:
         return Verdict.PASS, Rule.CLEARLY_GOOD
     return Verdict.PASS, Rule.NOT_WORSE
 

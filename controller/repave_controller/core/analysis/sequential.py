@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 FIRST_STEPS = 5
 GROWTH = 1.25
-LAST_LOOK = 0.2
+LAST_LOOK = 0.5
 """The part of the chance that is left for the last of the planned looks, which sees everything."""
 
 

@@ -117,9 +117,9 @@ class JudgeConfig:
     """None: the judge's own, 50 of `kayenta-v1`, 75 of `repave-v1`."""
     group_weights: tuple[tuple[str, float], ...] = ()
     """Percent of the score by group; groups that are left out share what is left."""
-    alpha: float = 0.05
+    alpha: float | None = None
     """`repave-v1`: how often at most a canary as good as its baseline is called bad, over all metrics and
-    all looks together."""
+    all looks together. None: 0.01 where a release is watched, 0.05 of a single look."""
     is_sliding: bool = False
     """`repave-v1`: each look sees only the last part of the time, not all since the begin."""
 
