@@ -11,7 +11,14 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 LAST = "More"
 CHAPTERS: dict[str, tuple[str, ...]] = {
-    "Start": ("README.md", "docs/install.md", "docs/dashboard.md", "docs/ci.md"),
+    "Start": (
+        "README.md",
+        "docs/first-steps.md",
+        "docs/commands.md",
+        "docs/install.md",
+        "docs/dashboard.md",
+        "docs/ci.md",
+    ),
     "Releases": (
         "docs/spec.md",
         "docs/strategies.md",

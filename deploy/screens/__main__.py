@@ -40,6 +40,8 @@ SCREENS = (
     Screen("regions", "/regions"),
     Screen("region", "/regions/oslo"),
     Screen("host", "/hosts/oslo/{host}"),
+    Screen("host-beside", "/regions/oslo?host=oslo/{host}"),
+    Screen("hosts", "/regions/oslo?view=hosts"),
     Screen("queue", "/queue"),
     Screen("events", "/events"),
     Screen("safety", "/safety"),

@@ -127,15 +127,17 @@ def test_something_is_run() -> None:
     assert RUNNABLE, "no block of any document is run"
 
 
-def test_the_readme_names_every_command() -> None:
-    named = {code_in(row[0])[0] for row in rows(section("README.md", "## Commands")) if "`repave " in row[0]}
+def test_the_commands_are_all_described() -> None:
+    named = {
+        code_in(row[0])[0] for row in rows(section("docs/commands.md", "## Commands")) if "`repave " in row[0]
+    }
     commands = (each for each in make_parser()._actions if isinstance(each, argparse._SubParsersAction))
     assert named == {f"repave {shown.dest}" for shown in next(commands)._choices_actions}
 
 
-def test_the_readme_names_every_exit_code() -> None:
+def test_the_exit_codes_are_all_described() -> None:
     codes = {value for name, value in vars(exit_codes).items() if type(value) is int}
-    named = {int(row[0]) for row in rows(section("README.md", "## Commands")) if row[0].isdecimal()}
+    named = {int(row[0]) for row in rows(section("docs/commands.md", "## Commands")) if row[0].isdecimal()}
     assert named == codes
 
 

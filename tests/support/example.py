@@ -57,12 +57,16 @@ class Example:
     """Further lines of the spec."""
     sick_in: str = ""
     """In this region the application never gets healthy."""
+    run: tuple[str, ...] = ()
+    """What starts a host, instead of this very Python and the example."""
     program: Path | None = None
     """Is released and run instead of the example."""
 
     @property
     def command(self) -> tuple[str, ...]:
         """In the package's folder."""
+        if self.run:
+            return self.run
         if self.program is not None:
             return (f"./{self.program.name}",)
         return (os.path.realpath(sys.executable), "-S", "-E", "app.py")
