@@ -14,6 +14,8 @@ NAME = "balancer"
 REQUESTS, ERRORS, LATENCY = "requests", "errors", "latency"
 QUERIES = (REQUESTS, ERRORS, LATENCY)
 """Requests and errors (answers of 500 and above) are counts of a step; latency is the mean, in seconds."""
+STEP_SECONDS = 5
+"""Of the balancers' own slots, while they are recent."""
 READS_KEPT_MAX = 64
 
 Asked = tuple[ApplicationName, tuple[RegionName, ...], float, float]
@@ -36,6 +38,11 @@ class Balancer:
 
     name = NAME
     kind = NAME
+    step_seconds = STEP_SECONDS
+    applications = ("*",)
+
+    def total_of(self, query: str) -> str:
+        return REQUESTS
 
     def objection(self, query: str) -> str:
         return "" if query in QUERIES else f"the balancer has {', '.join(QUERIES)}, and not {query}"
@@ -61,10 +68,12 @@ class Balancer:
 
 
 def _series(query: str, figures: Figures, group: GroupFigures | None, window: Window) -> Series:
-    """A slot of the balancers' belongs to the step in which it begins. Where the group had no request: 0 of
+    """A slot of the balancers' belongs to the step in which it begins; what is not complete yet is left
+    out. Where the group had no request: 0 of
     them, and no latency."""
     step = max(window.step_seconds, figures.step_seconds)
-    slots = max(0, math.ceil((window.until - window.since) / step))
+    known = figures.at[-1] + figures.step_seconds if figures.at else window.until
+    slots = max(0, math.ceil((min(window.until, known) - window.since) / step))
     requests, errors, seconds = [0] * slots, [0] * slots, [0.0] * slots
     if group is not None:
         for at, count, bad, mean in zip(

@@ -30,7 +30,12 @@ class CsvFile:
 
     name: str
     path: Path
+    step_seconds: int
+    applications: tuple[str, ...]
     kind: str = "file"
+
+    def total_of(self, query: str) -> str:
+        raise SourceError("say what the events are counted out of: total: ...")
 
     def objection(self, query: str) -> str:
         return f"it must name a column, and {query} says what a row is of" if query in (TIME, *OF) else ""

@@ -45,11 +45,16 @@ class HttpSource:
     name: str
     dialect: Dialect
     asker: Asker
+    step_seconds: int
+    applications: tuple[str, ...]
     clock: Callable[[], float] = field(repr=False)
 
     @property
     def kind(self) -> str:
         return self.dialect.kind
+
+    def total_of(self, query: str) -> str:
+        raise SourceError("say what the events are counted out of: total: ...")
 
     def objection(self, query: str) -> str:
         return self.dialect.objection(query)

@@ -38,12 +38,12 @@ def sources_of(
 def _source(name: str, settings: MetricsSource, clock: Callable[[], float], lookup: Lookup) -> Source:
     if settings.kind == "file":
         assert settings.path is not None, "the settings were checked"
-        return CsvFile(name, settings.path)
+        return CsvFile(name, settings.path, settings.step_seconds, settings.apps)
     tls = None
     if settings.authority is not None:
         tls = ssl.create_default_context(cadata=settings.authority.read_text())
     asker = Asker(settings.seconds, tls, allowed_of(settings.allow), lookup)
-    return HttpSource(name, _dialect(settings), asker, clock)
+    return HttpSource(name, _dialect(settings), asker, settings.step_seconds, settings.apps, clock)
 
 
 def _dialect(settings: MetricsSource) -> Dialect:

@@ -66,6 +66,17 @@ class Source(Protocol):
     def kind(self) -> str:
         """prometheus, ..."""
 
+    @property
+    def applications(self) -> tuple[str, ...]:
+        """Whose specs may use it, as globs."""
+
+    @property
+    def step_seconds(self) -> int:
+        """The least step that it has numbers for."""
+
+    def total_of(self, query: str) -> str:
+        """What the events of this query are counted out of, where the source knows it. Raises SourceError."""
+
     def objection(self, query: str) -> str:
         """Why it can't be asked this, whichever side is meant; "": it can."""
 

@@ -156,7 +156,7 @@ def test_without_times_an_answer_is_one_value_of_the_whole_window() -> None:
 
 async def test_a_file_must_tell_the_sides_apart(tmp_path: Path) -> None:
     file = tmp_path / "m.csv"
-    source = CsvFile("it", file)
+    source = CsvFile("it", file, 60, ("*",))
     for text, told in (
         ("time,errors\n", "neither a column group nor version"),
         ("group,errors\n", "no column time"),
