@@ -29,6 +29,7 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "commands.spec": ("spec",),
     "commands.logs": ("logs",),
     "commands.traffic": ("traffic",),
+    "commands.analysis": ("analysis",),
     "commands.lifecycle": ("delete",),
     "commands.freeze": ("freeze", "unfreeze", "stop", "go"),
     "commands.renew": ("ages", "taint", "renew"),

@@ -71,6 +71,29 @@ class AgentItems(TypedDict):
     next: NotRequired[str]
 
 
+class AnalysesAnswer(TypedDict):
+    """All looks at the new group of a rollout that are kept, in order of time."""
+
+    application: str
+    rollout: int
+    items: list[LookItem]
+
+
+class AnalysisItem(TypedDict):
+    """What looks at the new group have said so far: `analyses` of the application has their numbers."""
+
+    gate: str
+    region: str
+    run: int
+    looks: int
+    judged: int
+    count: int
+    said: list[str]
+    ending: str
+    score: float | None
+    text: str
+
+
 class ApplicationItem(TypedDict):
     """One line about an application."""
 
@@ -288,6 +311,14 @@ class CheckItem(TypedDict):
     state: str
     text: str
     remedy: str
+
+
+class ComparedItem(TypedDict):
+    """Which groups are compared in a region."""
+
+    region: str
+    target: str
+    origin: str
 
 
 class ControllerItem(TypedDict):
@@ -694,6 +725,29 @@ class LogItem(TypedDict):
     trouble: NotRequired[str]
 
 
+class LookItem(TypedDict):
+    """One look of an analysis."""
+
+    gate: str
+    region: str
+    run: int
+    look: int
+    judged: int
+    count: int
+    at: str
+    since: float
+    until: float
+    regions: list[ComparedItem]
+    judge: str
+    outcome: str
+    score: float | None
+    pass_score: float | None
+    marginal_score: float | None
+    is_final: bool
+    text: str
+    metrics: list[MetricLookItem]
+
+
 class MachineItem(TypedDict):
     """One machine of a region's pool."""
 
@@ -704,6 +758,34 @@ class MachineItem(TypedDict):
     host: str
     since: str | None
     reason: str
+
+
+class MetricLookItem(TypedDict):
+    """One metric of a look."""
+
+    name: str
+    kind: str
+    unit: str
+    source: str
+    query: str
+    total: str
+    verdict: str
+    rule: str
+    text: str
+    trouble: str
+    is_critical: bool
+    is_muted: bool
+    baseline: SideItem | None
+    canary: SideItem | None
+    effect: float | None
+    difference: float | None
+    interval: list[float]
+    p: float | None
+    threshold: float | None
+    step_seconds: float
+    begins_at: float
+    baseline_series: SeriesItem | None
+    canary_series: SeriesItem | None
 
 
 class NewTokenAnswer(TypedDict):
@@ -1208,6 +1290,7 @@ class RolloutItem(TypedDict):
     reason: str
     ended_at: str | None
     outcome: str
+    analyses: list[AnalysisItem]
     waves: list[WaveItem]
 
 
@@ -1229,6 +1312,7 @@ class RolloutSummary(TypedDict):
     reason: str
     ended_at: str | None
     outcome: str
+    analyses: list[AnalysisItem]
     waves: list[WaveSummary]
 
 
@@ -1255,6 +1339,26 @@ class SecretItem(TypedDict):
     source: str
     where: str
     as_file: bool
+
+
+class SeriesItem(TypedDict):
+    """One side, step by step. Null: a step without a value."""
+
+    values: list[float | None]
+    events: list[float | None]
+    trials: list[float | None]
+
+
+class SideItem(TypedDict):
+    """What one side of a metric came to. Null: there is nothing of it."""
+
+    samples: int
+    mean: float | None
+    median: float | None
+    low: float | None
+    high: float | None
+    events: float | None
+    trials: float | None
 
 
 class SpanItem(TypedDict):

@@ -483,8 +483,8 @@ class MetricsSource(Settings):
     """Where analyses of canaries read numbers; specs name it, and can't say where it is. `token`: a file with
     a bearer token; or `user`, and `password`: a file. Of `datadog` `key` and `application_key` are files, of
     `cloudwatch` `credentials`, as AWS has it. Of `http` the `url` has placeholders, and `values` and `times`
-    say where they are in the JSON. `authority`: PEM of a private one. `allow`: networks of a link. `step_seconds`:
-    between two numbers, such as four scrapes. Only specs of `apps` (globs) may use it."""
+    say where they are in the JSON. `authority`: PEM of a private one. `allow`: networks of a link.
+    `step_seconds`: between two numbers, such as four scrapes. Only specs of `apps` (globs) may use it."""
 
     kind: SourceKind
     url: Annotated[str, Field(max_length=2000), AfterValidator(_metrics_url)] = ""

@@ -31,6 +31,8 @@ COMMANDS = {
     f"POST {APP}/queue/resume": "queue resume",
     f"POST {APP}/queue/drop": "queue drop",
     f"GET {APP}/traffic": "traffic",
+    f"GET {APP}/analyses": "analysis show",
+    f"POST {APP}/analyses/replay": "analysis replay",
     f"GET {APP}/spec": "spec",
     f"POST {APP}/promotion/approve": "promotions approve",
     f"POST {APP}/promotion/dismiss": "promotions dismiss",

@@ -23,6 +23,7 @@ CHAPTERS: Final = {
         "host",
         "logs",
         "traffic",
+        "analysis",
         "regions",
         "events",
     ),

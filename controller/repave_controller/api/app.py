@@ -9,6 +9,7 @@ from aiohttp.typedefs import Middleware
 
 from repave_controller.api.resources.accounts import AccountRoutes
 from repave_controller.api.resources.agents import Agents
+from repave_controller.api.resources.analyses import AnalysisRoutes
 from repave_controller.api.resources.applications import Applications
 from repave_controller.api.resources.controllers import Controllers
 from repave_controller.api.resources.doctor import Doctor
@@ -271,6 +272,7 @@ class Api:
             Hosts(scheduler, sessions, names),
             Logs(scheduler, sessions, clock, names, self.streams),
             TrafficRoutes(scheduler, TrafficReader(sessions, clock), clock, names),
+            AnalysisRoutes(store, names),
             FreezeRoutes(scheduler, clock),
             Events(scheduler, store, self.streams),
             Live(scheduler, sessions, clock, self.streams, company.me.instance),

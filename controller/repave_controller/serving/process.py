@@ -30,6 +30,7 @@ from repave_controller.hooks.hooks import Hooks
 from repave_controller.metrics.metrics import Metrics
 from repave_controller.metrics.traces import RolloutTraces
 from repave_controller.notices.outbox import Outbox
+from repave_controller.operations.analysis.runner import Analyses
 from repave_controller.operations.artifacts import Artifacts, artifacts_of
 from repave_controller.operations.disk import Disk
 from repave_controller.operations.prices import PriceFile
@@ -55,6 +56,7 @@ from repave_controller.serving.addresses import (
     url_of,
 )
 from repave_controller.serving.admission import guarded_by
+from repave_controller.serving.analyses import analyses_of
 from repave_controller.serving.hooks import gitops_of, hooks_of, promotions_of
 from repave_controller.serving.notices import outbox_of
 from repave_controller.serving.opening import Opened, open_store
@@ -106,6 +108,7 @@ async def run(settings: ControllerSettings, is_new: bool = False) -> None:
                 parts.hooks.run(),
                 parts.gitops.run(),
                 parts.promotions.run(),
+                parts.analyses.run(),
             )
             if sharing is not None:
                 beside = (*beside, *sharing.work())
@@ -166,6 +169,7 @@ class Parts:
     hooks: Hooks
     gitops: GitOps
     promotions: Promotions
+    analyses: Analyses
 
 
 def _trace(metrics: Metrics, scheduler: Scheduler, sessions: Sessions, loaded: Loaded) -> None:
@@ -255,6 +259,7 @@ async def _put_together(
         hooks,
         gitops_of(settings, store, scheduler),
         promotions_of(settings, store, scheduler),
+        analyses_of(settings, scheduler, sessions),
     )
 
 

@@ -123,6 +123,8 @@ ROWS = (
     Row("pool release paris m1", "m1"),
     Row("controllers"),
     Row("traffic hello"),
+    Row("analysis show hello"),
+    Row("analysis replay hello 1 --pass 90", "no analysis is kept", code=1),
     Row("gitops status"),
     Row("gitops plan repave.yaml", "hello"),
     Row("promotions list"),

@@ -200,6 +200,7 @@ def test_lists_have_one_way_of_pages(described: dict[str, Any]) -> None:
         "freezes",
         "calendar",
         "traffic",
+        "analyses",
         "roles",
         "notices",
         "hooks",

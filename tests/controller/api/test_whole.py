@@ -43,6 +43,7 @@ async def join(real: RealController) -> None:
 EMPTY = (
     "applications/{application}/queue",
     "applications/{application}/traffic",
+    "applications/{application}/analyses",
     "calendar",
     "notices",
     "plans",
@@ -121,6 +122,7 @@ async def test_every_command_answers_as_described(real: RealController) -> None:
     one = "applications/{application}"
     inside = SPEC.replace("./app", "'https://127.0.0.1/{version}'")
     await refused(f"{one}/artifacts", "artifact-private", json={"spec": inside, "version": "1"})
+    await refused(f"{one}/analyses/replay", "no-analysis", 404, json={"rollout": 1})
     await refused(f"{one}/retry", "not-held", json={})
     await refused(f"{one}/step-back", "first-step", json={})
     await refused(f"{one}/promote", "no-gate", json={"skip": True})

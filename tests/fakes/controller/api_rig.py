@@ -20,6 +20,7 @@ from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
 from repave_controller.security.authority import Authority, OwnAuthority
 from repave_controller.security.enrolment import Enrolment
+from repave_controller.serving.analyses import analyses_of
 from repave_controller.serving.hooks import gitops_of, hooks_of, promotions_of
 from repave_controller.serving.notices import outbox_of
 from repave_controller.settings import ControllerSettings
@@ -260,6 +261,7 @@ async def real_controller(
     scheduling = asyncio.create_task(scheduler.run())
     tasks = [scheduling, asyncio.create_task(outbox.run()), asyncio.create_task(hooks.run())]
     tasks += [asyncio.create_task(gitops.run()), asyncio.create_task(promotions.run())]
+    tasks.append(asyncio.create_task(analyses_of(settings, scheduler, sessions).run()))
     tasks += [asyncio.create_task(sessions.serve(agent)) for agent in agents.values()]
     connector = aiohttp.TCPConnector(limit=0)
     async with AsyncExitStack() as serving:

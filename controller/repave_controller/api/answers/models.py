@@ -260,6 +260,21 @@ class PassItem(Answer):
     regions: list[str] = Field(description="Where; empty: in all.")
 
 
+class AnalysisItem(Answer):
+    """What looks at the new group have said so far: `analyses` of the application has their numbers."""
+
+    gate: str
+    region: str = Field(description="Empty: those of a wave together.")
+    run: int = Field(description="Which time that the step was entered, from 1.")
+    looks: int = Field(description="Made in this run, errors too.")
+    judged: int
+    count: int = Field(description="How many have to be judged.")
+    said: list[str] = Field(description="Outcomes of the last looks, the newest last.")
+    ending: str = Field(description="passed, failed, undecided or unjudged; empty: it goes on.")
+    score: float | None = Field(description="Of the last look; null: it had none.")
+    text: str = Field(description="What decided in the last look; empty: all was well, or there was none.")
+
+
 class RolloutFields(Answer):
     """One release or rollback, without its waves."""
 
@@ -278,6 +293,7 @@ class RolloutFields(Answer):
     reason: str
     ended_at: datetime | None
     outcome: str = Field(description="Why it went back, was aborted or held.")
+    analyses: list[AnalysisItem]
 
 
 class RolloutItem(RolloutFields):

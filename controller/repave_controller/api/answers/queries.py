@@ -152,6 +152,13 @@ class TrafficQuery(RegionQuery):
     )
 
 
+class AnalysesQuery(Query):
+    """Of which rollout, and with how much."""
+
+    rollout: Number = Field(0, description="Its number; 0: the newest that has any.")
+    numbers: Flag = Field(True, description="Also the numbers of the last look of each analysis.")
+
+
 class EventStreamQuery(Query):
     """Where to go on."""
 

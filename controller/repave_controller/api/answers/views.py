@@ -10,6 +10,7 @@ from repave_controller.api.answers.reasons import facts_of, remedy_item
 from repave_controller.api.answers.secrets import secret_items
 from repave_controller.core.commands.advice import works
 from repave_controller.core.commands.release import Accepted
+from repave_controller.core.domain.analyses import Analysis, AnalysisPlan
 from repave_controller.core.domain.application import (
     Application,
     Because,
@@ -437,7 +438,31 @@ def rollout_fields(rollout: Rollout, cluster: str) -> dict[str, Any]:
         "reason": rollout.reason,
         "ended_at": _time_or_none(rollout.ended_at),
         "outcome": text_of(rollout.undo_reason or (pause.reason if pause is not None else None)),
+        "analyses": [analysis_item(each, rollout) for each in rollout.analyses],
     }
+
+
+def analysis_item(analysis: Analysis, rollout: Rollout) -> models.AnalysisItem:
+    last, plan = analysis.last, _plan_of(analysis.gate, rollout)
+    return models.AnalysisItem(
+        gate=analysis.gate,
+        region=analysis.region,
+        run=analysis.run,
+        looks=analysis.looks,
+        judged=analysis.judged,
+        count=plan.count if plan is not None else analysis.judged,
+        said=[str(each) for each in analysis.said],
+        ending=str(analysis.ending or ""),
+        score=last.score if last is not None else None,
+        text=text_of(last.reason if last is not None else None),
+    )
+
+
+def _plan_of(gate: str, rollout: Rollout) -> AnalysisPlan | None:
+    """`step 1.3` is the third step of the first wave."""
+    step = gate.rpartition(".")[2]
+    at = int(step) - 1 if step.isdecimal() else -1
+    return rollout.steps[at].analysis if 0 <= at < len(rollout.steps) else None
 
 
 def wave_fields(wave: Wave) -> dict[str, Any]:

@@ -43,6 +43,7 @@ EXAMPLES: Final[dict[str, Any]] = {
     "SessionRequest": {"token": "repave_1a2b3c"},
     "QueueMoveRequest": {"name": "2.1", "place": 1, "by": "anna"},
     "QueueDropRequest": {"name": "2.1", "by": "anna"},
+    "AnalysisReplayRequest": {"rollout": 12, "pass_score": 90, "marginal_score": 60},
     "RollbackRequest": {"by": "anna", "reason": "prices are wrong"},
     "AbortRequest": {"by": "anna", "reason": "wrong branch"},
     "PromoteRequest": {"gates": ["step 1.3"], "role": "ops", "by": "anna"},

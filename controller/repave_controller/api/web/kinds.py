@@ -57,6 +57,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "not-found": Kind((404,), "There is no such route."),
     "no-authority": Kind((404,), "This controller's certificate has no authority of its own."),
     "unknown-artifact": Kind((404,), "Nothing of that id is being fetched."),
+    "no-analysis": Kind((404,), "No analysis of that rollout is kept."),
     "unknown-spec": Kind((404,), "No spec of that group is kept."),
     "unknown-plan": Kind((404,), "This controller has shown no such plan since it started."),
     "unknown-image": Kind((404, 422), "No package of that digest is stored here."),

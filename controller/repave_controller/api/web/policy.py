@@ -71,6 +71,8 @@ POLICY: Final[Mapping[str, Rule]] = {
     f"GET {_ONE}/spec": _READ,
     f"GET {_ONE}/stream": _READ,
     f"GET {_ONE}/traffic": _READ,
+    f"GET {_ONE}/analyses": _READ,
+    f"POST {_ONE}/analyses/replay": _READ,
     f"GET {_ONE}/logs/stream": _READ,
     f"POST {_ONE}/releases": Rule(Permission.RELEASE),
     f"POST {_ONE}/artifacts": Rule(Permission.RELEASE),
