@@ -44,6 +44,29 @@ def reports(
     return result
 
 
+def ends_a_step(before: ApplicationReport | None, after: ApplicationReport) -> bool:
+    """Whether a step may be done by it, or have failed: the controller decides as soon as it knows."""
+    if before is None or after is before:
+        return False
+    if after.refusal and after.refusal != before.refusal:
+        return True
+    known = {group.group: group for group in before.groups}
+    return any(_is_turned(known[group.group], group) for group in after.groups if group.group in known)
+
+
+def _is_turned(before: GroupReport, after: GroupReport) -> bool:
+    is_made = not after.launching and bool(before.launching)
+    has_given_up = after.has_given_up and not before.has_given_up
+    has_moved = after.weight_bp != before.weight_bp
+    return is_made or has_given_up or has_moved or (_is_whole(after) and not _is_whole(before))
+
+
+def _is_whole(group: GroupReport) -> bool:
+    """All its hosts are verified, and up behind the balancer."""
+    under_way = group.launching + group.starting + group.healthy
+    return not under_way and 0 < group.verified <= group.balancer_up
+
+
 def with_troubles(
     observation: Observation,
     plan: Plan,

@@ -1,7 +1,8 @@
 """Keeps the region's stream to the controller: for ever, over any Link.
 
 Hello goes up first. Then desired states and questions come down to the handler, and what the worker observes
-goes up: everything after each Welcome or Resync, later only what changed, never more often than each window.
+goes up: everything after each Welcome or Resync, later only what changed. Changes of one window go together,
+but for one in each window that the controller waits for.
 Decides nothing: a desired state is judged by the worker.
 """
 
@@ -14,6 +15,7 @@ from typing import Protocol
 import structlog
 
 from repave_agent.core.ports import Dial, Link
+from repave_agent.core.reports import ends_a_step
 from repave_agent.runtime.tenancy import RENEWALS, Moment, Tenancy
 from repave_protos.daemon.causes import caused_by
 from repave_protos.daemon.standstill import STANDSTILL_SECONDS, WATCH_SECONDS
@@ -131,6 +133,15 @@ class Session:
             name: self._sendable.of(name, each) for name, each in applications.items()
         }
         self._tell()
+        if self._stream is not None and self._stream.may_hurry:
+            self._hurry(self._stream)
+
+    def _hurry(self, stream: "_Stream") -> None:
+        """What the controller waits for goes up at once, whatever went up a moment before."""
+        reports = self._observations.applications.items()
+        if any(ends_a_step(stream.sent.get(name), each) for name, each in reports):
+            stream.may_hurry, stream.is_report_due = False, True
+            stream.wake.set()
 
     def notice(self, notice: Notice) -> None:
         """Takes one notice for people; the oldest are dropped when too many wait."""
@@ -343,7 +354,7 @@ class Session:
         while True:
             await stream.changed.wait()
             stream.changed.clear()
-            stream.is_report_due = True
+            stream.is_report_due = stream.may_hurry = True
             stream.wake.set()
             await self._sleep(REPORT_WINDOW_SECONDS)
 
@@ -418,6 +429,7 @@ class _Stream:
     changed: asyncio.Event = field(default_factory=asyncio.Event)  # the worker saw something new
     wake: asyncio.Event = field(default_factory=asyncio.Event)  # the writer has something to do
     is_report_due: bool = False
+    may_hurry: bool = False  # one report may still go up before the end of this window
     is_full_due: bool = False
     is_beat_due: bool = False
     sent: dict[ApplicationName, ApplicationReport] = field(default_factory=dict)

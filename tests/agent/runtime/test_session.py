@@ -104,6 +104,22 @@ async def test_the_first_change_goes_at_once_and_those_that_follow_go_together()
         assert len(region.link.reports) == 3
 
 
+async def test_what_the_controller_waits_for_goes_at_once_once_in_each_window() -> None:
+    """Hosts that come one by one go together; the last one of them ends a step."""
+    async with running(Region()) as region:
+        await region.welcome()
+        shop = GroupName("shop-v001")
+        groups = [GroupReport(shop, launching=each, starting=4 - each) for each in (3, 2, 1, 0)]
+        groups.append(replace(groups[-1], has_given_up=True))
+        for group in groups:
+            region.session.observed({SHOP: ApplicationReport(SHOP, Epoch(1, 1, 1), (group,))})
+            await settle()
+        reported = [each.applications[0].groups[0] for each in region.link.reports[1:]]
+        assert reported == [groups[0], groups[3]]
+        await region.time.advance(0.05)
+        assert [each.applications[0].groups[0] for each in region.link.reports[3:]] == groups[4:]
+
+
 async def test_after_a_quiet_window_a_change_goes_at_once_again() -> None:
     async with running(Region()) as region:
         await region.welcome()

@@ -19,6 +19,7 @@ from repave_agent.balancers.haproxy.host import taken_ports
 from repave_agent.balancers.haproxy.instance import HaproxyDeadError, HaproxyInstance, Remembered
 from repave_agent.balancers.haproxy.options import HaproxyOptions
 from repave_agent.balancers.haproxy.process import HaproxyProcess
+from repave_agent.balancers.haproxy.reading import Readings
 from repave_agent.balancers.haproxy.side import HaproxySide
 from repave_agent.balancers.haproxy.traffic import added_up as counted_by
 from repave_agent.core.ports import (
@@ -52,8 +53,9 @@ class HaproxyBalancer:
         self.traffic_address = options.traffic_address
         first, second = directory, directory / "2"
         pairs = [(first, None)] if options.processes == 1 else [(first, second), (second, first)]
+        readings = Readings()
         self._sides = [
-            HaproxySide(HaproxyInstance(own, other, options, clock.monotonic), self._one_died)
+            HaproxySide(HaproxyInstance(own, other, options, clock.monotonic, readings), self._one_died)
             for own, other in pairs
         ]
         self._surplus = None if len(pairs) > 1 else HaproxyProcess(second, options.program, clock.monotonic)

@@ -29,6 +29,7 @@ from repave_agent.balancers.haproxy.fallback import Tally
 from repave_agent.balancers.haproxy.host import conditions, make_directory, read, write
 from repave_agent.balancers.haproxy.options import HaproxyOptions
 from repave_agent.balancers.haproxy.process import HaproxyProcess
+from repave_agent.balancers.haproxy.reading import Readings
 from repave_agent.balancers.haproxy.socket import ServerState, WorkerGoneError, Workers, WorkerState
 from repave_agent.balancers.haproxy.traffic import Traffic
 from repave_agent.balancers.haproxy.up import Key, placed, untouched, up, why_down, with_traffic
@@ -63,7 +64,9 @@ class HaproxyInstance:
         others_directory: Path | None,
         options: HaproxyOptions,
         monotonic: Callable[[], float],
+        readings: Readings,
     ) -> None:
+        self._readings = readings
         self._directory = directory.absolute()
         self.process = HaproxyProcess(self._directory, options.program, monotonic)
         self._conditions = conditions(self._directory, others_directory, options)
@@ -206,7 +209,7 @@ class HaproxyInstance:
         path, former = self.process.configuration_path, read(self.process.configuration_path)
         candidate = path.with_suffix(".new")
         try:
-            self._check(structure, candidate)
+            self._readings.once(self.process.program, structure, lambda: self._check(structure, candidate))
             write(candidate, render(structure, self._conditions))
             candidate.replace(path)
         finally:
@@ -216,6 +219,7 @@ class HaproxyInstance:
             after = self.process.reload(workers)
         except (BalancerError, OSError):
             write(path, former)
+            self._readings.forget()
             raise
         finally:
             write(self.process.states_path, NONE)

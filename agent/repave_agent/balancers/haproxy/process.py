@@ -47,7 +47,7 @@ class HaproxyProcess:
         self.states_path = directory / STATES_FILE
         self._socket_path = directory / "master.sock"
         self._pid_path = directory / "haproxy.pid"
-        self._program = program
+        self.program = program
         self.socket = MasterSocket(self._socket_path, self.map_path)
         self.watched: tuple[int, ...] = ()  # process ids without which nothing is served
 
@@ -80,7 +80,7 @@ class HaproxyProcess:
         self.watched = ()
         self.check(self.configuration_path)
         arguments = ("-W", "-q", *self._arguments(self.configuration_path), "-p", str(self._pid_path))
-        self._run("sh", "-c", KEEPER, self._program, *arguments, is_detached=True)
+        self._run("sh", "-c", KEEPER, self.program, *arguments, is_detached=True)
         deadline = self._monotonic() + START_SECONDS_MAX
         while self._monotonic() < deadline:
             if workers := self.look_up():
@@ -94,25 +94,23 @@ class HaproxyProcess:
     def _why_not(self) -> str:
         """Its own words, which the keeper's does not say."""
         try:
-            done = self._run(
-                self._program, "-db", "-f", str(self.configuration_path), seconds=WHY_SECONDS_MAX
-            )
+            done = self._run(self.program, "-db", "-f", str(self.configuration_path), seconds=WHY_SECONDS_MAX)
         except BalancerError:
             return "it did a moment later"
         return _complaint(done.stderr)
 
     def check(self, configuration: Path) -> None:
         """Raises BalancerError with HAProxy's own words when it would not take this configuration."""
-        done = self._run(self._program, "-W", "-c", *self._arguments(configuration))
+        done = self._run(self.program, "-W", "-c", *self._arguments(configuration))
         if done.returncode != 0:
             refused = f"HAProxy refuses the configuration: {_complaint(done.stderr)}"
             raise BalancerError(self._why_unusable() or refused)
 
     def _why_unusable(self) -> str:
         """Why this program will not do, whatever it is given to read; "" when it will."""
-        version = _VERSION.search(self._run(self._program, "-v").stdout)
+        version = _VERSION.search(self._run(self.program, "-v").stdout)
         if version is None:
-            return f"{self._program} is not HAProxy: `{self._program} -v` shows no version of it"
+            return f"{self.program} is not HAProxy: `{self.program} -v` shows no version of it"
         if (int(version[1]), int(version[2])) < OLDEST:
             oldest = ".".join(map(str, OLDEST))
             return f"{version[0]} is too old: repave needs {oldest} or newer (haproxy.program names it)"
@@ -212,13 +210,13 @@ class HaproxyProcess:
             )
         except FileNotFoundError:
             raise BalancerError(
-                f"{self._program} is not installed: apt install haproxy (2.4 or newer), or name its path: "
+                f"{self.program} is not installed: apt install haproxy (2.4 or newer), or name its path: "
                 "haproxy.program"
             ) from None
         except subprocess.TimeoutExpired:
             raise BalancerError(f"HAProxy did not start within {seconds:.0f} s") from None
         except OSError as error:
-            raise BalancerError(f"{self._program} cannot be run: {error.strerror}") from None
+            raise BalancerError(f"{self.program} cannot be run: {error.strerror}") from None
 
 
 def _complaint(printed: str) -> str:

@@ -13,6 +13,7 @@ import pytest
 
 from repave_agent.balancers.haproxy.balancer import HaproxyBalancer
 from repave_agent.balancers.haproxy.process import HaproxyProcess
+from repave_agent.balancers.haproxy.socket import Workers
 from repave_agent.core.ports import BalancerError, Route, Structure
 from repave_protos.protocol.values import GroupName
 from tests.fakes.agent.haproxy_rig import (
@@ -101,7 +102,7 @@ async def test_one_that_can_not_be_started_does_not_hold_up_the_other(site: Pair
     broken = site.processes[side]
     load = await site.load()
     program, broken_program = site.balancer._sides[side].instance.process, "/bin/false"
-    program._program = broken_program
+    program.program = broken_program
     await asyncio.to_thread(broken.end)
     newcomer = await site.rig.web("newcomer")
     group = GroupName("shop-v003")
@@ -117,7 +118,7 @@ async def test_one_that_can_not_be_started_does_not_hold_up_the_other(site: Pair
     assert (view.is_running, view.structure, view.routes) == (True, wanted, (Route(SHOP, group),))
     (told,) = await site.balancer.troubles()
     assert told.startswith("balancer: one of two HAProxys does not run, the other serves alone: /bin/false ")
-    program._program = "haproxy"
+    program.program = "haproxy"
     view = await site.balancer.observe()
     assert (view.structure, view.routes) == (wanted, (Route(SHOP, group),))
     assert await site.balancer.troubles() == []
@@ -132,7 +133,7 @@ async def test_one_that_can_not_be_started_does_not_hold_up_the_other(site: Pair
 async def test_what_only_one_of_them_has_has_not_happened(site: Pair) -> None:
     """Its configuration is refused by one: the change fails, and what was shown is what both had."""
     second = site.balancer._sides[1].instance.process
-    second._program = "/bin/false"
+    second.program = "/bin/false"
     third = backend("shop-v003", free_port())
     wanted = Structure(
         site.structure.frontends, (*site.structure.backends[1:], third, site.structure.backends[0])
@@ -140,9 +141,42 @@ async def test_what_only_one_of_them_has_has_not_happened(site: Pair) -> None:
     with pytest.raises(BalancerError, match="/bin/false is not HAProxy"):
         await site.balancer.arrange(wanted)
     assert (await site.balancer.observe()).structure == site.structure
-    second._program = "haproxy"
+    second.program = "haproxy"
     await site.balancer.arrange(wanted)
     assert (await site.balancer.observe()).structure == wanted
+
+
+async def test_one_of_them_lets_the_program_read_what_both_get(
+    site: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a reload that failed both have it read again: the words are the program's."""
+    read: list[Path] = []
+    real = HaproxyProcess.check
+
+    def check(self: HaproxyProcess, configuration: Path) -> None:
+        read.append(configuration)
+        real(self, configuration)
+
+    monkeypatch.setattr(HaproxyProcess, "check", check)
+    third = backend("shop-v003", free_port())
+    wanted = Structure(site.structure.frontends, (*site.structure.backends, third))
+    await site.balancer.arrange(wanted)
+    assert (await site.balancer.observe()).structure == wanted
+    assert len(read) == 1
+    reload = HaproxyProcess.reload
+
+    def fail(self: HaproxyProcess, before: Workers) -> Workers:
+        raise BalancerError("HAProxy could not reload")
+
+    monkeypatch.setattr(HaproxyProcess, "reload", fail)
+    for _ in range(2):
+        read.clear()
+        with pytest.raises(BalancerError, match="could not reload"):
+            await site.balancer.arrange(site.structure)
+        assert read
+    monkeypatch.setattr(HaproxyProcess, "reload", reload)
+    await site.balancer.arrange(site.structure)
+    assert (await site.balancer.observe()).structure == site.structure
 
 
 async def test_an_agent_that_died_between_the_two_is_made_up_for_by_the_next(site: Pair) -> None:
