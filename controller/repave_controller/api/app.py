@@ -52,6 +52,7 @@ from repave_controller.gitops.watching import GitOps
 from repave_controller.hooks.hooks import Hooks
 from repave_controller.metrics.metrics import Metrics
 from repave_controller.notices.outbox import Outbox
+from repave_controller.operations.analysis.runner import Analyses
 from repave_controller.operations.artifacts import Artifacts, artifacts_of
 from repave_controller.operations.disk import Disk
 from repave_controller.operations.drafts import Drafts
@@ -105,6 +106,7 @@ def make_app(
     hooks: Hooks | None = None,
     gitops: GitOps | None = None,
     promotions: Promotions | None = None,
+    analyses: Analyses | None = None,
 ) -> web.Application:
     """The whole API as an aiohttp application. `agents`: of a controller that enrols them. `authority` gives
     the certificate, if any, that clients check this controller's with. `relay`: of one among several."""
@@ -129,6 +131,7 @@ def make_app(
         hooks,
         gitops,
         promotions,
+        analyses,
     )
     access = Access(guarded, clock, metrics.refused if metrics is not None else None)
     strangers = no_strangers if guarded is None else no_foreign_pages
@@ -240,6 +243,7 @@ class Api:
         hooks: Hooks | None = None,
         gitops: GitOps | None = None,
         promotions: Promotions | None = None,
+        analyses: Analyses | None = None,
     ) -> None:
         packages = packages if packages is not None else Packages(images, store, sessions)
         names, regional = Names(scheduler, sessions), Regional(sessions, images, packages)
@@ -260,6 +264,7 @@ class Api:
             priced,
             drafts,
             outbox.named if outbox is not None else (),
+            analyses.objection if analyses is not None else None,
         )
         company = company if company is not None else Company(Member("", "", "", "", __version__, 0.0))
         controllers = Controllers(company, scheduler, sessions, clock)

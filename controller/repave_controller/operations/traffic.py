@@ -63,7 +63,7 @@ class TrafficReader:
 
         async def ask(region: RegionName) -> None:
             view = views.get(region)
-            if view is not None and (why := _cannot(view.hello.capabilities, view.hello.balancer)):
+            if view is not None and (why := cannot_count(view.hello.capabilities, view.hello.balancer)):
                 unknown[region] = why
                 return
             try:
@@ -103,7 +103,7 @@ def together(
     )
 
 
-def _cannot(capabilities: tuple[str, ...], balancer: str) -> str:
+def cannot_count(capabilities: tuple[str, ...], balancer: str) -> str:
     """Why its agent has no such figures; "" where it has."""
     counts = counts_requests(capabilities)
     if counts is None:

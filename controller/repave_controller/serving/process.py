@@ -294,6 +294,7 @@ async def _served(
         hooks=parts.hooks,
         gitops=parts.gitops,
         promotions=parts.promotions,
+        analyses=parts.analyses,
         relay=sharing.relay if sharing is not None else None,
         disk=Disk(settings.state, parts.store, parts.scheduler.all_applications, parts.retention),
     )

@@ -124,7 +124,7 @@ ROWS = (
     Row("controllers"),
     Row("traffic hello"),
     Row("analysis show hello"),
-    Row("analysis replay hello 1 --pass 90", "no analysis is kept", code=1),
+    Row("analysis replay hello 1 --pass 90", code=2),
     Row("gitops status"),
     Row("gitops plan repave.yaml", "hello"),
     Row("promotions list"),

@@ -243,6 +243,7 @@ async def real_controller(
     hooks = hooks_of(settings, store, scheduler)
     gitops = gitops_of(settings.model_copy(update={"state": directory}), store, scheduler)
     promotions = promotions_of(settings, store, scheduler)
+    analyses = analyses_of(settings, scheduler, sessions)
     app = make_app(
         scheduler=scheduler,
         store=store,
@@ -255,13 +256,14 @@ async def real_controller(
         hooks=hooks,
         gitops=gitops,
         promotions=promotions,
+        analyses=analyses,
     )
     described = Described(app)
     agents = {name: ObedientAgent(name) for name in regions} | {each.region: each for each in guests}
     scheduling = asyncio.create_task(scheduler.run())
     tasks = [scheduling, asyncio.create_task(outbox.run()), asyncio.create_task(hooks.run())]
     tasks += [asyncio.create_task(gitops.run()), asyncio.create_task(promotions.run())]
-    tasks.append(asyncio.create_task(analyses_of(settings, scheduler, sessions).run()))
+    tasks.append(asyncio.create_task(analyses.run()))
     tasks += [asyncio.create_task(sessions.serve(agent)) for agent in agents.values()]
     connector = aiohttp.TCPConnector(limit=0)
     async with AsyncExitStack() as serving:

@@ -1,6 +1,6 @@
 """Releases, and what people do to one under way: foretold, begun, steered."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
@@ -28,6 +28,7 @@ from repave_controller.api.web.requests import body_of, key_of
 from repave_controller.api.web.responses import answer
 from repave_controller.core.commands.promotion import Promote
 from repave_controller.core.commands.release import WhileBusy
+from repave_controller.core.domain.analyses import Reading
 from repave_controller.core.domain.application import Application, ReleaseOrder
 from repave_controller.core.domain.reasons import Reason, Refused
 from repave_controller.core.planning.going_back import plan_rollback
@@ -36,9 +37,11 @@ from repave_controller.core.ports import Store
 from repave_controller.core.rollout.room import misfits_of
 from repave_controller.core.rules.guards import check_shares, precision, split, unheard
 from repave_controller.fleet.sessions import Sessions
+from repave_controller.operations.analysis.sources.balancer import NAME as BALANCER
 from repave_controller.operations.drafts import Draft, Drafts
 from repave_controller.operations.prices import PriceFile
 from repave_controller.operations.specs import Specs
+from repave_controller.operations.traffic import cannot_count
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
 from repave_controller.security.differences import differences
@@ -48,7 +51,7 @@ from repave_controller.spec.loader import SpecError
 from repave_controller.spec.outline import outline
 from repave_controller.spec.spec import Spec, compile_order
 from repave_protos.protocol.capabilities import supports_sticky_split, traffic_precision_bp
-from repave_protos.protocol.values import Digest, RegionName, short_digest
+from repave_protos.protocol.values import ApplicationName, Digest, RegionName, short_digest
 
 SPEC_REFUSES = (
     "spec",
@@ -84,6 +87,10 @@ RELEASE_REFUSES = (
 )
 
 
+Unreadable = Callable[[str, Reading], str]
+"""Why an application's metric can't be read; "": it can."""
+
+
 class Releases:
     """One for an API."""
 
@@ -99,8 +106,10 @@ class Releases:
         prices: PriceFile,
         drafts: Drafts,
         hearing: Collection[str] = (),
+        unreadable: Unreadable | None = None,
     ) -> None:
-        """`hearing`: the targets that a spec may name to be told."""
+        """`hearing`: the targets that a spec may name to be told. `unreadable`: why numbers can't be had."""
+        self._unreadable = unreadable
         self._scheduler, self._store, self._sessions, self._clock = scheduler, store, sessions, clock
         self._names, self._regional, self._packages = names, regional, packages
         self._prices, self._drafts, self._hearing = prices, drafts, hearing
@@ -282,6 +291,7 @@ class Releases:
         self._check_agreement(spec)
         order = compile_order(spec, Digest(asked.digest), version, by=by, reason=reason, key=key)
         order = replace(order, keeps_sizes=asked.keep_sizes)
+        self._check_analyses(spec.application, order)
         known = self._scheduler.saved(spec.application)
         return known or never_released(spec.application, spec.cluster), order
 
@@ -290,6 +300,22 @@ class Releases:
         for first in disagreements(spec, agents):
             place = {"field": first.field, "message": first.text}
             raise Problem(422, "disagreement", f"{first.field}: {first.text}", [place])
+
+    def _check_analyses(self, application: ApplicationName, order: ReleaseOrder) -> None:
+        """Each metric can be read, as far as the settings and the agents say. Raises Problem."""
+        plans = [plan for step in order.steps if (plan := step.analysis) is not None]
+        views = self._sessions.views()
+        for reading in dict.fromkeys(each for plan in plans for each in plan.readings):
+            why = self._unreadable(application, reading) if self._unreadable is not None else ""
+            if not why and reading.source == BALANCER:
+                hellos = {name: views[name].hello for name, _ in order.sizes if name in views}
+                cannot = {
+                    name: cannot_count(each.capabilities, each.balancer) for name, each in hellos.items()
+                }
+                why = next((f"{name}: {said}" for name, said in cannot.items() if said), "")
+            if why:
+                place = {"field": "analysis.metrics", "message": f"{reading.metric.name}: {why}"}
+                raise Problem(422, "disagreement", f"analysis.metrics: {place['message']}", [place])
 
     def _check_shares(self, order: ReleaseOrder) -> None:
         views = self._sessions.views()

@@ -88,7 +88,9 @@ KINDS: Final[Mapping[str, Kind]] = {
     "spec": Kind((422,), "The spec is wrong; `problems` has each place with its fix."),
     "image": Kind((422,), "The package is broken, or would do harm."),
     "team": Kind((422,), "The team's name is none."),
-    "disagreement": Kind((422,), "A region's agent can't do what the spec asks; `problems` names the field."),
+    "disagreement": Kind(
+        (422,), "A region's agent, or the settings, can't do what the spec asks; `problems` names the field."
+    ),
     "regions": Kind((422,), "The regions to bake in are not named."),
     "too-many-requests": Kind((429,), "This token or address asks too often; see Retry-After."),
     "bug": Kind((500,), "The controller failed at this; its log says why."),

@@ -110,8 +110,12 @@ def details_of(
 
 def row_of(application: ApplicationName, look: DueLook, details: LookDetails, at: Instant) -> Look:
     name = f"{look.gate}/{look.region}/{look.run:04d}/{look.look:06d}"
-    text = json.dumps(DETAILS.dump_python(details, mode="json"), ensure_ascii=False)
-    return Look(application, look.rollout, name, at, str(details.outcome), text)
+    return Look(application, look.rollout, name, at, str(details.outcome), row_text(details))
+
+
+def row_text(details: LookDetails) -> str:
+    """As it is kept. NaN is written so, which only Python reads."""
+    return json.dumps(DETAILS.dump_python(details, mode="python"), ensure_ascii=False)
 
 
 def of_row(row: Look) -> LookDetails:

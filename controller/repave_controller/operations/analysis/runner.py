@@ -12,7 +12,7 @@ import structlog
 from repave_controller.core.analysis.judge import judge
 from repave_controller.core.analysis.values import Judgement, Outcome
 from repave_controller.core.commands.judging import Judged
-from repave_controller.core.domain.analyses import Finding
+from repave_controller.core.domain.analyses import Finding, Reading
 from repave_controller.core.domain.application import Application, Instant
 from repave_controller.core.domain.reasons import Refused
 from repave_controller.core.ports import StoreError, Transaction
@@ -85,6 +85,10 @@ class Analyses:
                         await self._office.visible.wait(version)
                 except TimeoutError:
                     pass
+
+    def objection(self, application: str, reading: Reading) -> str:
+        """Why it can't be read, whichever side is meant; "": it can."""
+        return self._reader.objection(application, reading)
 
     def due(self, now: Instant) -> list[tuple[Application, DueLook]]:
         """The looks to be begun now, of applications that this controller decides for."""
