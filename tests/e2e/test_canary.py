@@ -1,22 +1,26 @@
 """Canaries on a real HAProxy under load, judged by what it counts: a bad version goes back by itself, a good
 one goes on."""
 
-from collections.abc import Mapping
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.canaries import canary
-from tests.support.stage import Stage
+from tests.support.prometheus import prometheus
+from tests.support.stage import Stage, free_ports, staged
 
-ONE_REGION = {"regions": ("paris",)}
-pytestmark = [
-    pytest.mark.e2e,
-    pytest.mark.timeout(300),
-    pytest.mark.parametrize("stage", [ONE_REGION], indirect=True),
-]
+ONE_REGION: dict[str, Any] = {"regions": ("paris",)}
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+in_one_region = pytest.mark.parametrize("stage", [ONE_REGION], indirect=True)
 RATE = 300.0
 
 
+@in_one_region
 async def test_a_version_with_errors_goes_back_by_itself(stage: Stage) -> None:
     """One of ten requests to it fails: found after a look or two, of a minute's twelve."""
     found = await canary(stage, {"ERROR_SHARE": "0.1"}, hold_seconds=60, rate=RATE)
@@ -39,6 +43,7 @@ async def test_a_version_with_errors_goes_back_by_itself(stage: Stage) -> None:
     ],
     ids=["1 % errors", "20 % slower", "one URL"],
 )
+@in_one_region
 async def test_each_bad_version_goes_back_by_itself(
     stage: Stage, fault: Mapping[str, str], paths: Mapping[str, float]
 ) -> None:
@@ -47,8 +52,63 @@ async def test_each_bad_version_goes_back_by_itself(
     assert found.is_back, f"{found}\n{stage.logs()}"
 
 
+LEAKING = (
+    "interval: 5s, look_back: 30s, metrics: [{name: memory, source: prom, query: "
+    "'avg(process_resident_memory_bytes{group=\"{group}\"})'}]"
+)
+
+
+@pytest.mark.rig
+async def test_a_version_that_leaks_memory_after_a_while_goes_back_by_itself(directory: Path) -> None:
+    """By a real Prometheus, which scrapes the hosts of both groups."""
+    (port,) = free_ports(1)
+    source = {"prom": {"kind": "prometheus", "url": f"http://127.0.0.1:{port}", "step_seconds": 5}}
+    settings = {"REPAVE_CONTROLLER_ANALYSIS__SOURCES": json.dumps(source)}
+    targets = directory / "hosts.json"
+    targets.write_text("[]")
+    with (
+        staged(directory / "stage", controller_environment=settings, **ONE_REGION) as stage,
+        prometheus(directory / "p", port, {}, targets),
+        _known_to(stage, targets),
+    ):
+        found = await canary(
+            stage, {"LEAK_AFTER_SECONDS": "20"}, hold_seconds=150, rate=RATE, analyse=LEAKING
+        )
+        print("leak", found)
+        assert found.is_back, f"{found}\n{stage.logs()}"
+        assert "memory" in str(found.rollout["outcome"])
+        assert found.exposed_seconds > 15
+
+
+@contextmanager
+def _known_to(stage: Stage, targets: Path) -> Iterator[None]:
+    """Tells Prometheus of the hosts that there are, each with its group, until the block ends."""
+    ended = threading.Event()
+
+    def tell() -> None:
+        while not ended.wait(0.5):
+            hosts = stage.get("hosts")["items"]
+            found = [
+                {"targets": [f"{each['address']}:{each['port']}"], "labels": {"group": each["group"]}}
+                for each in hosts
+                if each["address"]
+            ]
+            beside = targets.with_suffix(".new")
+            beside.write_text(json.dumps(found))
+            beside.rename(targets)
+
+    thread = threading.Thread(target=tell, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join(30)
+
+
 @pytest.mark.rig
 @pytest.mark.parametrize("run", range(3))
+@in_one_region
 async def test_a_good_version_goes_on(stage: Stage, run: int) -> None:
     found = await canary(stage, {}, hold_seconds=30, rate=RATE)
     print(run, found)

@@ -52,9 +52,17 @@ class Prometheus:
 
 
 @contextmanager
-def prometheus(directory: Path, port: int, jobs: dict[str, list[str]]) -> Iterator[Prometheus]:
-    """Scrapes `jobs` (name to addresses) every second, with repave's rules, until the block ends."""
-    scrapes = [{"job_name": name, "static_configs": [{"targets": each}]} for name, each in jobs.items()]
+def prometheus(
+    directory: Path, port: int, jobs: dict[str, list[str]], targets: Path | None = None
+) -> Iterator[Prometheus]:
+    """Scrapes `jobs` (name to addresses) every second, with repave's rules, until the block ends; also what
+    the file `targets` names (JSON of file_sd_configs), as it changes."""
+    scrapes: list[dict[str, Any]] = [
+        {"job_name": name, "static_configs": [{"targets": each}]} for name, each in jobs.items()
+    ]
+    if targets is not None:
+        found = [{"files": [str(targets)], "refresh_interval": "1s"}]
+        scrapes.append({"job_name": "hosts", "file_sd_configs": found})
     config = {
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
         "rule_files": [str(RULES)],

@@ -14,6 +14,7 @@ from repave_controller.core.ports import Store, Transaction
 from repave_controller.fleet.sessions import Sessions
 from repave_controller.metrics.company import OfCompany
 from repave_controller.metrics.ledger import Ledger
+from repave_controller.metrics.looks import LooksMade
 from repave_controller.metrics.state import PackageUsage, Refused, State
 from repave_controller.metrics.store import MeasuredStore
 from repave_controller.metrics.traces import RolloutTraces
@@ -38,11 +39,13 @@ class Metrics:
     traces: RolloutTraces | None = None  # where they are told
     lag: LoopLag = field(init=False)
     ledger: Ledger = field(init=False)
+    looks: LooksMade = field(init=False)
     _usage: PackageUsage = field(init=False)
 
     def __post_init__(self) -> None:
         self.lag = LoopLag(self.registry, self.clock)
         self.ledger = Ledger(self.registry, self.clock)
+        self.looks = LooksMade(self.registry)
         self._usage = PackageUsage(self.state / "images")
         Disk(self.state, self.registry)
         self.registry.register(Refused(self.refused))
