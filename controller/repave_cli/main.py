@@ -30,6 +30,7 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "commands.logs": ("logs",),
     "commands.traffic": ("traffic",),
     "commands.analysis": ("analysis",),
+    "commands.suspects": ("suspects",),
     "commands.lifecycle": ("delete",),
     "commands.freeze": ("freeze", "unfreeze", "stop", "go"),
     "commands.renew": ("ages", "taint", "renew"),

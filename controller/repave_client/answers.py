@@ -313,6 +313,14 @@ class CheckItem(TypedDict):
     remedy: str
 
 
+class ClueItem(TypedDict):
+    """What speaks for it, or against it."""
+
+    kind: str
+    text: str
+    facts: dict[str, str | int | float | list[str] | None]
+
+
 class ComparedItem(TypedDict):
     """Which groups are compared in a region."""
 
@@ -1395,6 +1403,31 @@ class StepItem(TypedDict):
     state: str
 
 
+class SuspectItem(TypedDict):
+    """A release or rollback that had requests meanwhile."""
+
+    application: str
+    rollout: int
+    kind: str
+    group: str
+    version: str
+    started_at: str
+    verdict: Literal["likely", "possible", "unlikely"]
+    score: float
+    regions: list[str]
+    clues: list[ClueItem]
+
+
+class SuspectsAnswer(TypedDict):
+    """Without troubles there are no suspects."""
+
+    text: str
+    troubles: list[TroubleItem]
+    items: list[SuspectItem]
+    unknown: dict[str, str]
+    left_out: int
+
+
 class TableItem(TypedDict):
     """A table of the store with its indexes; "free": what rows that are gone have left."""
 
@@ -1493,6 +1526,19 @@ class TrafficAnswer(TypedDict):
     flips: list[FlipItem]
     kept_since: dict[str, str]
     unknown: dict[str, str]
+
+
+class TroubleItem(TypedDict):
+    """Errors of an application that rose in a region."""
+
+    application: str
+    region: str
+    began_at: str
+    ended_at: str | None
+    rate_before: float
+    rate: float
+    requests: int
+    errors: int
 
 
 class TrustItem(TypedDict):

@@ -33,6 +33,8 @@ COMMANDS = {
     f"GET {APP}/traffic": "traffic",
     f"GET {APP}/analyses": "analysis show",
     f"POST {APP}/analyses/replay": "analysis replay",
+    f"GET {APP}/suspects": "suspects",
+    "GET /v1/regions/{region}/suspects": "suspects",
     f"GET {APP}/spec": "spec",
     f"POST {APP}/promotion/approve": "promotions approve",
     f"POST {APP}/promotion/dismiss": "promotions dismiss",

@@ -24,6 +24,7 @@ CHAPTERS: Final = {
         "logs",
         "traffic",
         "analysis",
+        "suspects",
         "regions",
         "events",
     ),

@@ -84,6 +84,8 @@ OF_OTHERS: Final[Mapping[str, Mapping[str, str]]] = {
         "verify": "validate or audit verify",
         "test": "simulate",
         "rehearse": "simulate",
+        "blame": "suspects",
+        "culprit": "suspects",
         "health": "doctor",
         "ping": "doctor",
         "push": "image push",
@@ -158,7 +160,7 @@ LOOKS: Final = frozenset(
         "history", "apps", "groups", "hosts", "regions", "events", "logs", "ages", "orphans",
         "image", "pool", "controllers", "agents", "doctor", "version", "completion", "context",
         "whoami", "tokens", "roles", "people", "audit", "notify", "help", "list", "baked", "verify", "export",
-        "trusts",
+        "trusts", "suspects",
     }
 )  # fmt: skip
 """Commands that change nothing, or need another word: these may be offered by likeness."""

@@ -31,6 +31,7 @@ from repave_controller.api.resources.recovery import RecoveryRoutes
 from repave_controller.api.resources.regional import Regional
 from repave_controller.api.resources.regions import Regions
 from repave_controller.api.resources.releases import Releases
+from repave_controller.api.resources.suspects import SuspectRoutes
 from repave_controller.api.resources.traffic import TrafficRoutes
 from repave_controller.api.web.access import Access, Guarded
 from repave_controller.api.web.acting import Acting
@@ -61,6 +62,7 @@ from repave_controller.operations.promotion import Promotions
 from repave_controller.operations.reach import Reach
 from repave_controller.operations.recovery import Recovery
 from repave_controller.operations.rehearsals import Rehearsals
+from repave_controller.operations.suspects import Suspects
 from repave_controller.operations.traffic import TrafficReader
 from repave_controller.peers.company import Company
 from repave_controller.peers.ports import ControllerId, Member
@@ -269,6 +271,7 @@ class Api:
         company = company if company is not None else Company(Member("", "", "", "", __version__, 0.0))
         controllers = Controllers(company, scheduler, sessions, clock)
         notices = Notices(outbox, clock, scheduler)
+        traffic = TrafficReader(sessions, clock)
         self.hooks = HookRoutes(hooks, clock)
         self._subjects = (
             Applications(scheduler, store, sessions, clock, names, self.streams),
@@ -276,8 +279,9 @@ class Api:
             Drafting(scheduler, store, names, drafts, Rehearsals()),
             Hosts(scheduler, sessions, names),
             Logs(scheduler, sessions, clock, names, self.streams),
-            TrafficRoutes(scheduler, TrafficReader(sessions, clock), clock, names),
+            TrafficRoutes(scheduler, traffic, clock, names),
             AnalysisRoutes(store, names),
+            SuspectRoutes(scheduler, Suspects(traffic, store), clock, names),
             FreezeRoutes(scheduler, clock),
             Events(scheduler, store, self.streams),
             Live(scheduler, sessions, clock, self.streams, company.me.instance),

@@ -56,7 +56,14 @@ class TrafficReader:
         self, application: ApplicationName, regions: Iterable[RegionName], since: float
     ) -> Figures:
         """`since`: Unix time."""
-        views, now = self._sessions.views(), self._now()
+        found, unknown = await self.ask(application, regions, since)
+        return together(found, unknown, max(0.0, since), self._now())
+
+    async def ask(
+        self, application: ApplicationName, regions: Iterable[RegionName], since: float
+    ) -> tuple[dict[RegionName, Traffic], dict[RegionName, str]]:
+        """The same as each region tells it, and why some tell nothing."""
+        views = self._sessions.views()
         question = TrafficOf(application, max(0.0, since))
         found: dict[RegionName, Traffic] = {}
         unknown: dict[RegionName, str] = {}
@@ -72,7 +79,7 @@ class TrafficReader:
                 unknown[region] = str(error)
 
         await asyncio.gather(*map(ask, regions))
-        return together(found, unknown, question.since, now)
+        return found, unknown
 
 
 def together(

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from repave_controller.core.domain.application import Event
 from repave_controller.core.domain.reasons import (
+    Clue,
     Concern,
     Fact,
     Facts,
@@ -16,7 +17,7 @@ from repave_controller.core.domain.reasons import (
     Rule,
     Why,
 )
-from repave_controller.wording import concerns, events, forecasts, guards, refusals, waits
+from repave_controller.wording import clues, concerns, events, forecasts, guards, refusals, waits
 from repave_controller.wording.phrases import Template
 
 TEXTS: Mapping[type[Kind], Mapping[Kind, Template]] = {
@@ -26,6 +27,7 @@ TEXTS: Mapping[type[Kind], Mapping[Kind, Template]] = {
     Happening: {**events.TEXTS},
     Forecast: {**forecasts.TEXTS},
     Concern: {**concerns.TEXTS},
+    Clue: {**clues.TEXTS},
 }
 REMEDIES: Mapping[type[Kind], Mapping[Kind, Template]] = {
     Rule: {**guards.REMEDIES},

@@ -125,6 +125,8 @@ ROWS = (
     Row("traffic hello"),
     Row("analysis show hello"),
     Row("analysis replay hello 1 --pass 90", code=2),
+    Row("suspects hello"),
+    Row("suspects --region paris"),
     Row("gitops status"),
     Row("gitops plan repave.yaml", "hello"),
     Row("promotions list"),

@@ -12,6 +12,7 @@ import pytest
 import repave_controller
 from repave_cli.main import make_parser
 from repave_controller.core.domain.reasons import (
+    Clue,
     Concern,
     Forecast,
     Happening,
@@ -28,7 +29,7 @@ from repave_controller.wording.phrases import Template
 from repave_controller.wording.render import REMEDIES, TEXTS, command_of, remedy_of, text_of
 
 CONTROLLER = Path(repave_controller.__file__).parent
-KINDS: tuple[type[Kind], ...] = (Why, Rule, Refusal, Forecast, Happening, Concern)
+KINDS: tuple[type[Kind], ...] = (Why, Rule, Refusal, Forecast, Happening, Concern, Clue)
 NAMED = {f"{kind.__name__}.{each.name}": each for kind in KINDS for each in kind}
 
 

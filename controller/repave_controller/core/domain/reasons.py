@@ -407,6 +407,22 @@ class Concern(Kind):
     DATABASE_CHANGED = "database-changed"
 
 
+class Clue(Kind):
+    """What speaks for a release having brought errors, or against it."""
+
+    ROSE_AFTER = "rose-after"
+    ROSE_BEFORE = "rose-before"
+    ROSE_ELSEWHERE = "rose-elsewhere"
+    QUIET_THERE = "quiet-there"
+    IN_ITS_GROUP = "in-its-group"
+    IN_ALL_GROUPS = "in-all-groups"
+    ALL_ON_IT = "all-on-it"
+    NO_REQUESTS = "no-requests"
+    OTHER_APPLICATION = "other-application"
+    FELL_AFTER = "fell-after"
+    WENT_ON = "went-on"
+
+
 Fact = Union[str, int, float, None, tuple[str, ...], "Reason", tuple["Reason", ...]]
 Facts = tuple[tuple[str, Fact], ...]
 
@@ -415,7 +431,9 @@ Facts = tuple[tuple[str, Fact], ...]
 class Reason:
     """One reason; `reason_of` makes it. Facts have the names that the text of their kind uses."""
 
-    kind: Why | Rule | Refusal | Forecast | Happening | Concern  # stored as text: the first with it counts
+    kind: (
+        Why | Rule | Refusal | Forecast | Happening | Concern | Clue
+    )  # stored as text: the first with it counts
     facts: Facts = ()
     remedies: tuple[Remedy, ...] = ()
 
@@ -426,7 +444,7 @@ def in_words(text: str) -> Reason | None:
 
 
 def reason_of(
-    kind: Why | Rule | Refusal | Forecast | Happening | Concern, /, *remedies: Remedy, **facts: Fact
+    kind: Why | Rule | Refusal | Forecast | Happening | Concern | Clue, /, *remedies: Remedy, **facts: Fact
 ) -> Reason:
     return Reason(kind, tuple(facts.items()), remedies)
 
