@@ -109,6 +109,7 @@ def make_app(
     gitops: GitOps | None = None,
     promotions: Promotions | None = None,
     analyses: Analyses | None = None,
+    drafts: Drafts | None = None,
 ) -> web.Application:
     """The whole API as an aiohttp application. `agents`: of a controller that enrols them. `authority` gives
     the certificate, if any, that clients check this controller's with. `relay`: of one among several."""
@@ -134,6 +135,7 @@ def make_app(
         gitops,
         promotions,
         analyses,
+        drafts,
     )
     access = Access(guarded, clock, metrics.refused if metrics is not None else None)
     strangers = no_strangers if guarded is None else no_foreign_pages
@@ -246,6 +248,7 @@ class Api:
         gitops: GitOps | None = None,
         promotions: Promotions | None = None,
         analyses: Analyses | None = None,
+        drafts: Drafts | None = None,
     ) -> None:
         packages = packages if packages is not None else Packages(images, store, sessions)
         names, regional = Names(scheduler, sessions), Regional(sessions, images, packages)
@@ -254,7 +257,7 @@ class Api:
         logins = guarded.logins if guarded is not None else None
         self.streams = Streams(scheduler)
         priced = prices if prices is not None else PriceFile(None)
-        drafts = Drafts()
+        drafts = drafts if drafts is not None else Drafts()
         self._releases = Releases(
             scheduler,
             store,

@@ -5,7 +5,7 @@ is then not known, so a command carries a key by which its repeat is recognised.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Protocol
 
 import structlog
@@ -56,6 +56,21 @@ class Letters:
         if len(body) > BYTES_MAX:
             raise TooLong(f"a letter has at most {BYTES_MAX >> 20} MiB; this one has {len(body)} bytes")
         return await self._post.send(Letter(self._new_id(), recipient, kind, body), timeout_seconds)
+
+    async def ask_all(
+        self, recipients: Iterable[ControllerId], kind: str, body: bytes, timeout_seconds: float
+    ) -> list[bytes]:
+        """What those say that answer in time, but for this controller itself."""
+
+        async def ask(recipient: ControllerId) -> bytes | None:
+            try:
+                return await self.ask(recipient, kind, body, timeout_seconds)
+            except (TimeoutError, StoreError, TooLong) as error:
+                log.info("letter.without_answer", kind=kind, recipient=recipient, why=str(error))
+                return None
+
+        told = await asyncio.gather(*(ask(each) for each in recipients if each != self._me))
+        return [each for each in told if each is not None]
 
     async def run(self) -> None:
         """Until cancelled."""

@@ -296,6 +296,7 @@ async def _served(
         promotions=parts.promotions,
         analyses=parts.analyses,
         relay=sharing.relay if sharing is not None else None,
+        drafts=sharing.drafts() if sharing is not None else None,
         disk=Disk(settings.state, parts.store, parts.scheduler.all_applications, parts.retention),
     )
     shown = enrolment.authority.shown if enrolment is not None else None

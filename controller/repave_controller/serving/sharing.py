@@ -3,13 +3,14 @@ letters; put together, and run."""
 
 import asyncio
 import uuid
-from collections.abc import Collection, Coroutine, Mapping
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 
 from repave_controller.api.web.relay import COMMAND, Owners, Relay
 from repave_controller.core.ports import Loaded
 from repave_controller.fleet.afar import QUESTION, STAND_BY, Afar
 from repave_controller.fleet.holder_records import KIND, HolderRecords
 from repave_controller.fleet.sessions import Sessions
+from repave_controller.operations.drafts import LETTER, Drafts
 from repave_controller.peers.company import Company
 from repave_controller.peers.hinted import Hinted
 from repave_controller.peers.letters import Letters
@@ -32,6 +33,8 @@ HINT_SECONDS = 1.0
 CUT_OFF_SECONDS = 5.0
 """So long without a lease agents are kept: a database that is restarted is back by then."""
 LOOK_SECONDS = 0.5
+PLANS_SECONDS = 2.0
+"""So long others are asked for a plan that was not shown here."""
 
 
 class Sharing:
@@ -74,6 +77,16 @@ class Sharing:
             for kind in (enrolments.TOKEN, enrolments.MEMBER):
                 self.mirror.hear(kind, enrolment.take)
         self.mirror.hear(packages.KIND, provenance.take)
+
+    def drafts(self) -> Drafts:
+        """The plans that any of the controllers has shown. Before `work`."""
+
+        async def ask_others(letter: bytes) -> Sequence[bytes]:
+            return await self.letters.ask_all(list(self._live), LETTER, letter, PLANS_SECONDS)
+
+        drafts = Drafts(ask_others)
+        self.letters.answer_with(LETTER, drafts.answer)
+        return drafts
 
     def work(self) -> tuple[Coroutine[None, None, None], ...]:
         """To be run until the controller stops, after `join` of the membership."""

@@ -64,13 +64,13 @@ def _draft(spec: str) -> Draft:
     ("spec", "kept"),
     [("x", DRAFTS_MAX), ("x" * (SPEC_CHARACTERS_MAX // 4), 4), ("x" * SPEC_CHARACTERS_MAX, 1)],
 )
-def test_the_oldest_plans_are_forgotten_by_number_and_by_length(spec: str, kept: int) -> None:
+async def test_the_oldest_plans_are_forgotten_by_number_and_by_length(spec: str, kept: int) -> None:
     drafts = Drafts()
     names = [f"P{number}" for number in range(DRAFTS_MAX + 5)]
     for name in names:
         drafts.remember(name, _draft(spec))
         drafts.remember(name, _draft(spec))
-    assert [name for name in names if drafts.find(name)] == names[-kept:]
+    assert [name for name in names if await drafts.find(name)] == names[-kept:]
 
 
 # --------------------------------------------------------------------------------------------- rehearsals

@@ -190,3 +190,24 @@ async def test_what_is_for_several_applications_names_the_one_that_is_not_decide
         "ann decides for hello: ask for each application by itself, such as: repave regions leave REGION APP"
         in str(response.text)
     )
+
+
+async def test_a_plan_is_found_at_any_controller_while_the_one_that_has_shown_it_runs(tmp_path: Path) -> None:
+    async def got(peer: Peer, path: str) -> tuple[int, dict[str, Any]]:
+        async with peer.client.get(path) as response:
+            return response.status, await response.json()
+
+    async with peers(tmp_path, "ann", "ben") as (ann, ben):
+        await begun(ann, ben)
+        body = {"spec": SPEC, "digest": await push(ann), "version": "v1"}
+        status, plan = await post(ann, "plan", body)
+        assert status == 200, plan
+        status, draft = await got(ben, f"plans/{plan['id'].lower()}")
+        assert (status, draft["spec"], draft["version"]) == (200, SPEC, "v1")
+        for each in (ann, ben):
+            items = (await got(each, "plans"))[1]["items"]
+            assert [(item["id"], item["application"]) for item in items] == [(plan["id"], "hello")]
+        assert (await got(ben, "plans/p0"))[1]["rule"] == "unknown-plan"
+        ann.be_silent()
+        assert (await got(ben, f"plans/{plan['id']}"))[1]["rule"] == "unknown-plan"
+        assert (await got(ben, "plans"))[1]["items"] == []

@@ -19,6 +19,7 @@ from repave_controller.core.ports import Loaded
 from repave_controller.fleet.afar import QUESTION, STAND_BY, Afar
 from repave_controller.fleet.packages import ImageDirectory
 from repave_controller.fleet.sessions import Sessions
+from repave_controller.operations.drafts import LETTER, Drafts
 from repave_controller.peers.letters import Letters
 from repave_controller.peers.mirror import Mirror
 from repave_controller.peers.ports import ControllerId, Held, shard_of
@@ -41,7 +42,7 @@ class Peer:
     """One of them. `is_silent`: it answers no letters any more."""
 
     def __init__(self, name: ControllerId, shelf: SharedShelf, packages: Path, live: Collection[str]) -> None:
-        self.name, self.shelf = name, shelf
+        self.name, self.shelf, self._live = name, shelf, live
         self.store = SharedMemoryStore(shelf, name)
         self.clock = SteadyClock(Instant(0.0))
         self.sessions = Sessions(Welcome("0.1.0", "memory", "http://127.0.0.1:1/v1/images"), self.clock)
@@ -70,6 +71,8 @@ class Peer:
         numbers = itertools.count(1)
         self.relay = Relay(self.letters.ask, owners, lambda: f"{self.name}-{next(numbers)}")
         self.letters.answer_with(COMMAND, self.relay.answer)
+        drafts = Drafts(lambda letter: self.letters.ask_all(self._live, LETTER, letter, 1.0))
+        self.letters.answer_with(LETTER, drafts.answer)
         app = make_app(
             scheduler=self.scheduler,
             store=self.store,
@@ -78,6 +81,7 @@ class Peer:
             clock=self.clock,
             guarded=await self._guarded(loaded) if has_accounts else None,
             relay=self.relay,
+            drafts=drafts,
         )
         self.mirroring = asyncio.create_task(self.mirror.run())
         works = (

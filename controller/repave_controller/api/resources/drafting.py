@@ -166,8 +166,8 @@ class Drafting:
         )
 
     async def drafts(self, request: web.Request) -> web.Response:
-        """The plans that were shown by this controller since it started, newest first."""
-        asked, found = query_of(request, PageQuery), self._drafts.newest()
+        """The plans that were shown of late, newest first."""
+        asked, found = query_of(request, PageQuery), await self._drafts.newest()
         readable = set(may_read(request, {draft.application for _, draft in found}))
         shown, following = page(
             [each for each in found if each[1].application in readable],
@@ -179,10 +179,10 @@ class Drafting:
     async def draft(self, request: web.Request) -> web.Response:
         """What a plan was made of."""
         plan = request.match_info["plan"]
-        draft = self._drafts.find(plan)
+        draft = await self._drafts.find(plan)
         if draft is None or not may_read(request, [draft.application]):
             text = (
-                f"no plan {plan[:40]} was shown by this controller since it started; ask for the plan again"
+                f"no plan {plan[:40]} was shown of late, or its controller has ended; ask for the plan again"
             )
             raise Problem(404, "unknown-plan", text)
         return answer(

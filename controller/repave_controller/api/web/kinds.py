@@ -59,7 +59,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "unknown-artifact": Kind((404,), "Nothing of that id is being fetched."),
     "no-analysis": Kind((404,), "No analysis of that rollout is kept."),
     "unknown-spec": Kind((404,), "No spec of that group is kept."),
-    "unknown-plan": Kind((404,), "This controller has shown no such plan since it started."),
+    "unknown-plan": Kind((404,), "No controller that runs has shown such a plan of late."),
     "unknown-image": Kind((404, 422), "No package of that digest is stored here."),
     "unknown-region": Kind((404, 422), "No region is called so."),
     "method-not-allowed": Kind((405,), "The route knows other methods: see Allow."),
