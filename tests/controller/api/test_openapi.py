@@ -199,6 +199,7 @@ def test_lists_have_one_way_of_pages(described: dict[str, Any]) -> None:
         "queue",
         "freezes",
         "calendar",
+        "suspects",
         "traffic",
         "analyses",
         "roles",
