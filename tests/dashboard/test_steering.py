@@ -3,11 +3,20 @@ regions, which do at once what they are asked, so that a whole rollout takes mil
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Route, expect
 
+from repave_controller.api.answers.analyses import (
+    AnalysesAnswer,
+    LookItem,
+    MetricLookItem,
+    SeriesItem,
+    SideItem,
+)
+from repave_controller.api.answers.models import AnalysisItem
 from tests.controller.api.conftest import SPEC, Asked
 from tests.controller.api.test_accounts import UNBOUNDED
 from tests.dashboard.browser import PATIENCE_MILLISECONDS, PHONE, Watched, watched
@@ -24,6 +33,37 @@ SCREENS = (
     "/apps/no",
 )
 Open = Callable[..., Watched]
+ANALYSIS = AnalysisItem(
+    gate="step 1.3", region="", run=1, looks=2, judged=2, count=5, said=["pass", "fail"], ending="failed",
+    score=40.0, text="errors is critical and bad",
+)  # fmt: skip
+ERRORS = MetricLookItem(
+    name="errors", kind="rate", unit="", source="balancer", query="errors", total="", verdict="high",
+    rule="worse", text="errors: 10 % of 40 against 0 % of 400: clearly worse", trouble="", is_critical=True,
+    is_muted=False, effect=None, difference=0.1, interval=[], p=0.0004, threshold=0.025, step_seconds=5.0,
+    begins_at=0.0,
+    canary=SideItem(samples=4, mean=0.1, median=None, low=None, high=None, events=4.0, trials=40.0),
+    baseline=SideItem(samples=4, mean=0.0, median=None, low=None, high=None, events=0.0, trials=400.0),
+    canary_series=SeriesItem(values=[], events=[0.0, 1.0, None, 3.0], trials=[10.0, 10.0, None, 20.0]),
+    baseline_series=SeriesItem(values=[], events=[0.0] * 4, trials=[100.0] * 4),
+)  # fmt: skip
+LATENCY = ERRORS.model_copy(
+    update={"name": "latency", "kind": "value", "verdict": "", "text": "latency: Prometheus: 503",
+            "trouble": "Prometheus: 503", "canary": None, "baseline": None, "canary_series": None,
+            "baseline_series": None}
+)  # fmt: skip
+LOOKS = AnalysesAnswer(
+    application="hello",
+    rollout=1,
+    items=[
+        LookItem(
+            gate="step 1.3", region="", run=1, look=2, judged=2, count=5, at=datetime.now(UTC), since=0.0,
+            until=9.0, regions=[], judge="repave-v1", outcome="fail", score=40.0, pass_score=None,
+            marginal_score=None, is_final=True, text="fail: errors is critical and bad",
+            metrics=[ERRORS, LATENCY],
+        )
+    ],
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -92,6 +132,32 @@ def test_a_running_rollout_is_paused_resumed_and_turned_round(api: Asked, open_t
     dialog.get_by_role("textbox").fill("a wrong build")
     end.click()
     expect(page.locator(".rollout-lead .chip")).to_contain_text("aborted")
+
+
+def test_an_analysis_shows_each_metric_with_its_verdict_and_both_sides(api: Asked, open_tab: Open) -> None:
+    tab = open_tab()
+    page = tab.page
+
+    def history(route: Route) -> None:
+        answer = route.fetch()
+        whole = answer.json()
+        whole["items"][0]["analyses"] = [ANALYSIS.model_dump(mode="json")]
+        route.fulfill(response=answer, json=whole)
+
+    page.route("**/hello/history?*", history)
+    page.route("**/hello/analyses?*", lambda route: route.fulfill(json=LOOKS.model_dump(mode="json")))
+    page.goto("/apps/hello/rollouts/1")
+    shown = page.get_by_role("article", name="Analysis of step 1.3")
+    expect(shown).to_contain_text("2 of 5 looks")
+    expect(shown.locator(".looks li")).to_have_text(["\u2713pass", "\u00d7fail"])
+    errors, latency = shown.locator(".metric").nth(0), shown.locator(".metric").nth(1)
+    expect(errors).to_contain_text("10 % of 40 against 0 % of 400: clearly worse.")
+    expect(errors.locator(".sides")).to_have_text("new10 %old0 %")
+    expect(errors.get_by_role("img")).to_be_visible()
+    expect(latency).to_contain_text("not read")
+    assert tab.violations() == []
+    page.set_viewport_size(PHONE)
+    assert tab.overflow() == []
 
 
 def test_the_search_is_in_the_address_and_a_key_leads_to_it(api: Asked, open_tab: Open) -> None:

@@ -31,7 +31,7 @@ export function First({ fleet }) {
       : html`<p>An agent acts in each region. On this machine, <code>repave dev</code> starts a controller with two; on others, <a href="/access">make the line</a> with which a machine joins.</p><${Copy} text="repave dev" />`)}
     ${step(1, "A spec, and what it would do", done[1]
       ? html`<p>${app ? `${app.name} has one.` : html`Plan <a href=${`/plan?id=${plans[0]?.id}`}>${plans[0]?.id}</a> of ${plans[0]?.application} was shown.`}</p>`
-      : html`<p>In the folder of your application; without one, take the example: <code>cp -r deploy/examples/hello /tmp/hello</code>. The first line writes <code>repave.yaml</code>, the second shows the plan and changes nothing.</p><${Copy} text="repave init" /><${Copy} text="repave plan" />`)}
+      : html`<p>In the folder of your application; without one, take the example: <code>cp -r deploy/examples/hello /tmp/hello</code>. The first line writes <code>repave.yaml</code>, the second shows the plan and changes nothing. Without a terminal, <a href="/plan">the plan page</a> takes a spec and a package.</p><${Copy} text="repave init" /><${Copy} text="repave plan" />`)}
     ${step(2, "The first release", app
       ? html`<p>${is_over ? html`<a href=${`/apps/${app.name}`}>${app.name}</a> serves version ${app.version} on ${counted(app.hosts, "host")}.` : html`<a href=${`/apps/${app.name}/rollouts/${app.number}`}>${app.name} ${app.target}</a> is on its way${app.step ? `, in step ${app.step}` : ""}.`}</p>`
       : html`<p>It launches new hosts, proves that they are healthy, and gives them the traffic. Follow it here.</p><${Copy} text="repave release --version 1.0" />`)}

@@ -31,7 +31,7 @@ export default function Ages({ query }) {
     <${Table} label="Ages of hosts" rows=${shown} id=${(/** @type {Row} */ row) => `${row.application} ${row.region} ${row.group}`} initial="age" empty="No host is to be replaced." columns=${[
       { key: "name", title: "Application", primary: true, sort: (/** @type {Row} */ row) => `${row.application} ${row.region}`, cell: (/** @type {Row} */ row) => html`<a href=${`/apps/${part(row.application)}`}>${row.application}</a>` },
       { key: "region", title: "Region", sort: (/** @type {Row} */ row) => row.region, cell: (/** @type {Row} */ row) => html`<a href=${`/regions/${part(row.region)}?view=hosts`}>${row.region}</a>` },
-      { key: "group", title: "Group", sort: (/** @type {Row} */ row) => row.group, cell: (/** @type {Row} */ row) => html`${row.group} <${Chip} phase=${row.state} />` },
+      { key: "group", title: "Group", sort: (/** @type {Row} */ row) => row.group, cell: (/** @type {Row} */ row) => html`<span class="name">${row.group} <${Chip} phase=${row.state} /></span>` },
       { key: "hosts", title: "Hosts", align: "end", sort: (/** @type {Row} */ row) => -row.hosts, cell: (/** @type {Row} */ row) => number(row.hosts) },
       { key: "age", title: "Oldest", wide: true, sort: (/** @type {Row} */ row) => Date.parse(row.oldest_at ?? "2100-01-01"), cell: (/** @type {Row} */ row) => html`<${Age} row=${row} />` },
       { key: "worn", title: "To be replaced", sort: (/** @type {Row} */ row) => -worn(row), cell: (/** @type {Row} */ row) => html`<${Worn} row=${row} />` },

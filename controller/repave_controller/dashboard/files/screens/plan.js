@@ -1,7 +1,7 @@
 // @ts-check
 // What would a release do? A spec is pasted or opened by the id of a plan; who may, releases exactly that.
 
-import { Problem as ApiProblem, get, part, post } from "../api.js";
+import { Problem as ApiProblem, ask as send, get, part, post } from "../api.js";
 import { whyNot } from "../may.js";
 import { Ago, Button, Confirm, Copy, Loading, Page, Problem, Section, useLoaded } from "../parts.js";
 import { PlanView } from "../planview.js";
@@ -24,6 +24,7 @@ export default function Plan({ query }) {
   const [problem, setProblem] = useState(/** @type {unknown} */ (null));
   const [is_busy, setBusy] = useState(false);
   const [is_asking, setAsking] = useState(false);
+  const [is_storing, setStoring] = useState(false);
   const packages = useLoaded(() => get("images"), []);
   const shown = /** @type {Row[]} */ (useLoaded(() => get("plans"), []).data?.items ?? []);
   const stored = /** @type {Row[]} */ ((packages.data?.items ?? []).toSorted((/** @type {Row} */ one, /** @type {Row} */ other) => Date.parse(other.pushed_at) - Date.parse(one.pushed_at)));
@@ -49,6 +50,18 @@ export default function Plan({ query }) {
     }, setProblem);
   }, [query.id]);
 
+  const store = async (/** @type {any} */ event) => {
+    const file = /** @type {File | undefined} */ (event.target.files?.[0]);
+    event.target.value = "";
+    if (!file) return;
+    setStoring(true);
+    setProblem(null);
+    try {
+      const stored = await send("POST", "images", file, { "Content-Type": "application/gzip", "X-Repave-Name": file.name.replace(/\.(tar\.gz|tgz)$/, "") });
+      setDigest(stored.digest);
+      packages.again();
+    } catch (error) { setProblem(error); } finally { setStoring(false); }
+  };
   const wanted = { spec, digest: chosen, version, ...(draft && draft.spec === spec ? { filename: draft.filename, keep_sizes: draft.keep_sizes } : {}) };
   const show = async () => { const said = await ask(wanted); if (said) setQuery({ id: said.id }); };
   const places = problem instanceof ApiProblem && problem.rule === "spec" ? problem.problems : [];
@@ -61,7 +74,8 @@ export default function Plan({ query }) {
       <div class="page">
         <${Section} title="Package">
           ${packages.data || packages.problem ? null : html`<${Loading} />`}
-          ${stored.length ? html`<label class="field"><span>Stored here</span><select value=${chosen} onChange=${(/** @type {any} */ event) => setDigest(event.target.value)}>${stored.some((each) => each.digest === chosen) ? null : html`<option value=${chosen}>another one</option>`}${stored.map((each) => html`<option key=${each.digest} value=${each.digest}>${each.name || "package"}, ${bytes(each.size_bytes)}, ${each.digest.slice(0, 12)}</option>`)}</select></label>` : packages.data ? html`<p class="soft">No package is stored here yet. This stores one, and prints its SHA-256:</p><${Copy} text="repave image push ./app" />` : null}
+          ${stored.length ? html`<label class="field"><span>Stored here</span><select value=${chosen} onChange=${(/** @type {any} */ event) => setDigest(event.target.value)}>${stored.some((each) => each.digest === chosen) ? null : html`<option value=${chosen}>another one</option>`}${stored.map((each) => html`<option key=${each.digest} value=${each.digest}>${each.name || "package"}, ${bytes(each.size_bytes)}, ${each.digest.slice(0, 12)}</option>`)}</select></label>` : packages.data ? html`<p class="soft">No package is stored here yet. Store a <code>.tar.gz</code> of your application's folder, or:</p><${Copy} text="repave image push ./app" />` : null}
+          ${whyNot("release") ? null : html`<div class="actions"><label class="button file">${is_storing ? "Storing" : "Store a package"}<input type="file" class="sr" accept=".tar.gz,.tgz,application/gzip" disabled=${is_storing} onChange=${store} /></label></div>`}
           <label class="field"><span>SHA-256</span><input class="mono" value=${chosen} onInput=${(/** @type {any} */ event) => setDigest(event.target.value.trim().toLowerCase())} spellcheck=${false} autocomplete="off" /></label>
           <label class="field"><span>Version</span><input value=${version} placeholder="what people call it" onInput=${(/** @type {any} */ event) => setVersion(event.target.value)} autocomplete="off" /></label>
         <//>

@@ -27,7 +27,7 @@ export default function Rollout({ params }) {
   const is_current = app && !app.problem && app.current_rollout?.number === number;
   if (!app) return html`<${Page} title=${`Rollout ${number}`} crumbs=${crumbs}><${Loading} /><//>`;
   if (app.problem && app.problem.status !== 404) return html`<${Page} title=${`Rollout ${number}`} crumbs=${crumbs}><${Problem} problem=${app.problem} /><//>`;
-  return is_current ? html`<${Shown} app=${app} rollout=${app.current_rollout} crumbs=${crumbs} is_live=${isRunning(app)} />` : html`<${Past} app=${app.problem ? null : app} name=${name} number=${number} crumbs=${crumbs} />`;
+  return is_current ? html`<${Shown} app=${app} name=${name} rollout=${app.current_rollout} crumbs=${crumbs} is_live=${isRunning(app)} />` : html`<${Past} app=${app.problem ? null : app} name=${name} number=${number} crumbs=${crumbs} />`;
 }
 
 /** One that has ended, or of which another one has taken the place.
@@ -38,19 +38,20 @@ function Past({ app, name, number, crumbs }) {
   if (!data) return html`<${Page} title=${`Rollout ${number}`} crumbs=${crumbs}><${Loading} /><//>`;
   const found = data.items.find((/** @type {App} */ each) => each.number === number);
   if (!found) return html`<${Page} title=${`Rollout ${number}`} crumbs=${crumbs}><${Empty} title="It is not kept any more, or never was">The history of <a href=${`/apps/${part(name)}`}>${name}</a> has those that are.<//><//>`;
-  return html`<${Shown} app=${app} rollout=${found} crumbs=${crumbs} is_live=${false} />`;
+  return html`<${Shown} app=${app} name=${name} rollout=${found} crumbs=${crumbs} is_live=${false} />`;
 }
 
-/** @param {{app: App | null, rollout: App, crumbs: [string, string][], is_live: boolean}} props */
-function Shown({ app, rollout, crumbs, is_live }) {
+/** @param {{app: App | null, name: string, rollout: App, crumbs: [string, string][], is_live: boolean}} props */
+function Shown({ app, name, rollout, crumbs, is_live }) {
   const title = html`<span class="versions">${rollout.origin ? html`<code class="faint">${versionOf(app, rollout.origin)}</code><span aria-label="to" class="faint">→</span>` : null}<code>${rollout.version}</code></span>`;
   const lead = html`<span class="rollout-lead"><${Chip} phase=${rollout.phase} /><span>${rollout.kind} ${rollout.number}</span><span>started <${Ago} at=${rollout.started_at} />${rollout.started_by ? ` by ${rollout.started_by}` : ""}</span>${rollout.ended_at ? html`<span>took <span class="num">${duration((Date.parse(rollout.ended_at) - Date.parse(rollout.started_at)) / 1000)}</span></span>` : null}${rollout.reason ? html`<q>${rollout.reason}</q>` : null}</span>`;
   const charts = app && (is_live || isKept(rollout)) ? html`<${Charts} app=${app.name} rollout=${is_live ? null : rollout} />` : null;
   const charts_first = rollout.waves.flatMap((/** @type {App} */ wave) => wave.regions).length > REGIONS_ABOVE;
   return html`<${Page} title=${title} lead=${lead} crumbs=${crumbs} actions=${is_live && app ? html`<${RolloutActions} app=${app} />` : null}>
-    ${is_live && app ? html`<${Now} app=${app} />` : rollout.outcome ? html`<p class="outcome">${sentence(rollout.outcome)}</p>` : null}
+    ${is_live && app ? html`<${Now} app=${app} />` : rollout.outcome ? html`<p class="outcome">${rollout.outcome}</p>` : null}
     <div class="split">
       <div class="stack">
+        ${rollout.analyses?.length ? html`<${Compared} app=${name} rollout=${rollout} />` : null}
         ${charts_first ? charts : null}
         ${rollout.waves.map((/** @type {App} */ wave, /** @type {number} */ index) => html`<${Wave} key=${index} wave=${wave} index=${index} count=${rollout.waves.length} rollout=${rollout} app=${is_live ? app : null} />`)}
         ${charts_first ? null : charts}
@@ -118,6 +119,14 @@ function TrackRow({ track, rollout, column }) {
     ${is_open && groups.length ? html`<div class="region-groups">${groups.map((/** @type {App} */ group) => html`<${GroupLine} key=${group.name} group=${group} target=${track.group} place=${track.region} />`)}</div>` : null}
     ${track.reason ? html`<p class="trouble">${track.reason}</p>` : null}
   </li>`;
+}
+
+/** The same way: few rollouts have an analysis.
+ * @param {{app: string, rollout: App}} props */
+function Compared({ app, rollout }) {
+  const [module, setModule] = useState(/** @type {any} */ (null));
+  useEffect(() => { import("../analyses.js").then((found) => setModule(() => found), () => {}); }, []);
+  return module ? html`<${module.Analyses} app=${app} rollout=${rollout} />` : null;
 }
 
 /** @param {App} rollout */
