@@ -610,6 +610,7 @@ class GroupItem(TypedDict):
     machine_image: str
     machine_sizes: list[str]
     spot: bool
+    baseline_of: NotRequired[str]
 
 
 class GroupItems(TypedDict):
@@ -685,6 +686,7 @@ class HostItem(TypedDict):
     worn: str
     gone_at: str | None
     public_address: NotRequired[str]
+    baseline: NotRequired[bool]
     probes: NotRequired[list[ProbeItem]]
 
 
@@ -950,6 +952,7 @@ class PlanMoment(TypedDict):
     old_hosts: int
     weight_bp: int
     seconds: float
+    baseline_hosts: NotRequired[int]
 
 
 class PlanRegion(TypedDict):
@@ -1162,6 +1165,7 @@ class RegionGroupItem(TypedDict):
     destroyed_total: int
     trouble: str
     secrets: list[SecretItem]
+    baseline_of: NotRequired[str]
 
 
 class RegionItem(TypedDict):

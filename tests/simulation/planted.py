@@ -233,8 +233,8 @@ BUGS = (
     ),
     _bug(
         "the shares of a canary are swapped", 1, (3,),
-        TRAFFIC, "return Route(state.application, first.name, second.name, second.weight_bp)",
-        "return Route(state.application, first.name, second.name, first.weight_bp)",
+        TRAFFIC, "route = Route(state.application, first.name, second.name, second.weight_bp)",
+        "route = Route(state.application, first.name, second.name, first.weight_bp)",
     ),
     _bug(
         "testers reach a group before it is verified", 1, (2,),

@@ -197,7 +197,7 @@ def _columns(plan: dict[str, Any]) -> list[tuple[str, list[dict[str, Any]]]]:
     """(title, regions) of each column: regions of the same course share one."""
     kinds: dict[str, list[dict[str, Any]]] = {}
     for region in plan["regions"]:
-        course = repr([(each["new_hosts"], each["old_hosts"]) for each in region["moments"]])
+        course = repr([_hosts(each) for each in region["moments"]])
         kinds.setdefault(course, []).append(region)
     if len(kinds) > KINDS_SHOWN_MAX:
         return [("ALL REGIONS", plan["regions"])]
@@ -212,8 +212,14 @@ def _kind(regions: list[dict[str, Any]], kinds: int) -> str:
 
 def _cell(regions: list[dict[str, Any]], number: int) -> str:
     moments = [region["moments"][number] for region in regions]
-    new, old = (sum(each[name] for each in moments) for name in ("new_hosts", "old_hosts"))
-    return f"{new} new + {old} old" if old else f"{new} new"
+    new, old, baseline = (sum(each) for each in zip(*map(_hosts, moments), strict=True))
+    shown = f"{new} new + {old} old" if old else f"{new} new"
+    return f"{shown} + {baseline} baseline" if baseline else shown
+
+
+def _hosts(moment: dict[str, Any]) -> tuple[int, int, int]:
+    """New ones, old ones, those of a baseline."""
+    return moment["new_hosts"], moment["old_hosts"], moment.get("baseline_hosts", 0)
 
 
 def _regions(plan: dict[str, Any]) -> list[str]:
@@ -225,7 +231,9 @@ def _regions(plan: dict[str, Any]) -> list[str]:
         cost = "-" if region["cost"] is None else f"{region['cost']:.2f}"
         row = [region["name"], region["wave"], region["creates"], region["peak"], region["floor"]]
         row += [region["keeps_warm"], region["destroys"], f"{region['extra_host_hours']:.1f} h", cost]
-        row += [f"{each['new_hosts']}+{each['old_hosts']}" for each in region["moments"]]
+        row += [
+            "+".join(map(str, hosts if hosts[2] else hosts[:2])) for hosts in map(_hosts, region["moments"])
+        ]
         rows.append([str(cell) for cell in row])
     return [f"  {line}" for line in _aligned(rows)]
 

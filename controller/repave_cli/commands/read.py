@@ -13,7 +13,15 @@ from repave_cli.commands.follow import FAILED_PHASES
 from repave_cli.commands.freeze import tell_frozen
 from repave_cli.render import output
 from repave_cli.render.output import Column, ago, column, percent, show, show_line, show_pages, show_whole
-from repave_cli.render.progress import NOTE, RECOVER, awaited, person_awaited, status_lines, trouble
+from repave_cli.render.progress import (
+    NOTE,
+    RECOVER,
+    awaited,
+    person_awaited,
+    state_of,
+    status_lines,
+    trouble,
+)
 from repave_cli.render.remains import tell_failed_hosts
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DONE, ENDS, ERROR, TIMED_OUT, WAITS
@@ -39,7 +47,7 @@ APPS = (
 GROUPS = (
     column("NAME"),
     column("VERSION"),
-    column("STATE"),
+    Column("STATE", lambda item: state_of(item)),
     Column("HEALTHY", lambda item: f"{item['verified']}/{item['size']}"),
     Column("TRAFFIC", lambda item: _traffic(item["weight_bp"])),
     Column("AGE", lambda item: ago(item["created_at"])),
@@ -367,7 +375,8 @@ def _in_hand(region: dict[str, Any]) -> str:
 
 
 def _phase(host: dict[str, Any]) -> str:
-    return f"{host['phase']}, gone {ago(host['gone_at'])}" if host["gone_at"] else str(host["phase"])
+    phase = f"{host['phase']}, gone {ago(host['gone_at'])}" if host["gone_at"] else str(host["phase"])
+    return f"{phase}, baseline" if host.get("baseline") else phase
 
 
 def _agent(region: dict[str, Any]) -> str:

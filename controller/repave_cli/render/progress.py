@@ -123,7 +123,8 @@ def _on_trial(serving: str, status: dict[str, Any]) -> str:
     for where, groups in _shown(status):
         count += where.count
         for group in groups:
-            if group["weight_bp"] and group["name"] != status["serving"]:
+            is_new = group["name"] != status["serving"] and not group.get("baseline_of")
+            if group["weight_bp"] and is_new:
                 regions.setdefault((group["name"], group["version"]), Some()).add(where)
                 shares.add(group["weight_bp"])
     if len(regions) != 1:
@@ -353,6 +354,12 @@ def _steps(rollout: dict[str, Any]) -> str:
     return f"step {rollout['step'] + 1} of {len(steps)}: {steps[rollout['step']]['kind']}"
 
 
+def state_of(group: dict[str, Any]) -> str:
+    """What it is for; a baseline is new for all of its life."""
+    is_compared = group.get("baseline_of") and group["state"] == "new"
+    return "baseline" if is_compared else str(group["state"])
+
+
 def group_line(group: dict[str, Any]) -> str:
     """One line: hosts by phase, traffic, trouble."""
     phases = ("launching", "starting", "healthy", "verified", "unhealthy", "failed", "destroying")
@@ -360,7 +367,7 @@ def group_line(group: dict[str, Any]) -> str:
     traffic = percent(group["weight_bp"])
     if group["weight_bp"] != group["wanted_weight_bp"]:
         traffic += f" (wanted {percent(group['wanted_weight_bp'])})"
-    line = f"{group['name']:<20} {group['state']:<9} {counts} of {group['size']}  traffic {traffic}"
+    line = f"{group['name']:<20} {state_of(group):<9} {counts} of {group['size']}  traffic {traffic}"
     if group.get("in_flight") and not group["weight_bp"]:
         left = group["in_flight"]
         line += f", {left} connection{'s' if left > 1 else ''} left"

@@ -17,7 +17,7 @@ from repave_controller.core.analysis.values import (
     OutlierStrategy,
 )
 from repave_controller.core.domain.analyses import AnalysisPlan, Reading
-from repave_controller.spec.quantities import Duration, PositiveDuration, Rate, Share, later, wrong
+from repave_controller.spec.quantities import Duration, PositiveDuration, Rate, Share, wrong
 from repave_controller.spec.sections import Line, Section, as_written, contradiction
 
 LOOKS_MAX = 1000
@@ -231,8 +231,6 @@ class AnalyseSection(Section):
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
-        if self.baseline == "fresh":
-            raise later("compares with the hosts that serve; write baseline: current, or leave it out")
         names = [each.name for each in self.metrics or ()]
         twice = next((index for index, name in enumerate(names) if name in names[:index]), None)
         if twice is not None:

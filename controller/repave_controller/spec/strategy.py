@@ -296,6 +296,11 @@ class Strategy(Section):
     ) -> tuple[Step, ...]:
         """The steps of a region. `expires_seconds`: of approvals that do not say for how long; `general`:
         what analyses do not say."""
+        return presets.with_baselines(pace, self._compile(pace, expires_seconds, general))
+
+    def _compile(
+        self, pace: Pace, expires_seconds: float, general: AnalysisSection | None
+    ) -> tuple[Step, ...]:
         flip = self.blue_green or self.red_black
         if flip is not None:
             return presets.blue_green(

@@ -143,6 +143,11 @@ def _group_retires(group: str, regions: Sequence[str]) -> str:
     return f"{group} has been kept long enough: drained and destroyed{where}"
 
 
+def _baseline_ends(group: str, regions: Sequence[str]) -> str:
+    where = f" in {listed(regions)}" if regions else ""
+    return f"the comparison with the baseline {group} is over{where}: drained and destroyed"
+
+
 def _group_kept(group: str, regions: Sequence[str], seconds: float) -> str:
     return f"{group} is kept to be looked at in {listed(regions)} for {seconds:g} s, out of traffic"
 
@@ -244,6 +249,8 @@ TEXTS: Mapping[Kind, Template] = {
     Happening.SUCCEEDED: _succeeded,
     Happening.ENDED: "{group} {phase}: {reason}",
     Happening.GROUP_RETIRES: _group_retires,
+    Happening.BASELINE_BEGINS: "{group} is a baseline: fresh hosts of {version}, as {origin} has it",
+    Happening.BASELINE_ENDS: _baseline_ends,
     Happening.GROUP_RETIRED: _group_retired,
     Happening.GROUP_GIVES_WAY: "{group} gives way to {by} in {regions}: drained and destroyed",
     Happening.GROUP_KEPT: _group_kept,

@@ -100,6 +100,16 @@ def _only_switches(regions: Sequence[str], balancers: Sequence[str], weight_bp: 
     )
 
 
+def _no_baselines(regions: Sequence[str], balancers: Sequence[str]) -> str:
+    balancer = f"the balancer of {', '.join(regions)}"
+    balancer += f" ({' and '.join(balancers)})" if balancers else ""
+    return (
+        f"strategy: analyse: baseline: {balancer} splits the traffic in two, and a fresh baseline needs a "
+        "third share; use baseline: current, or repave's HAProxy; an agent from before there were baselines "
+        "is to be upgraded"
+    )
+
+
 _SIGN = (
     "sign it with minisign -Sm PACKAGE, or as an identity with cosign sign-blob --bundle "
     "PACKAGE.sigstore.json PACKAGE, and release it with that file beside it, or with --signature FILE"
@@ -308,6 +318,7 @@ TEXTS: Mapping[Kind, Template] = {
     Refusal.PLAN_CHANGED: _plan_changed,
     Refusal.MOVED: _moved,
     Refusal.NO_WAY_IN: "traffic.port: {regions}: {lack}",
+    Refusal.NO_BASELINES: _no_baselines,
     Refusal.ONLY_SWITCHES: _only_switches,
     Refusal.PORT_TAKEN: "traffic.port: {port} is taken by {other} in {regions}; choose another port",
     Refusal.PROMISE: lambda promises: "; ".join(promises),

@@ -210,6 +210,13 @@ TEXTS: Mapping[Kind, Template] = {
     Why.SCALE: _counted("scale", "hosts run"),
     Why.VERIFY: _counted("verify", "hosts verified and up behind the balancer"),
     Why.WEIGHT: _weight,
+    Why.BASELINE: lambda *_, group, origin, have, need, trouble: (
+        f"baseline: {have} of {need} hosts of {group}, fresh ones of {origin}'s version, verified and up"
+        + in_brackets(trouble)
+    ),
+    Why.BASELINE_SHARE: lambda *_, group, weight_bp, trouble: (
+        f"weight: the baseline {group} has not its {percent(weight_bp)} yet{in_brackets(trouble)}"
+    ),
     Why.SOAK: _soak,
     Why.SOAK_UNSEEN: "soak: stands still, {left:g} s of it are left: {absent}",
     Why.ANALYSIS: _analysis,
@@ -279,6 +286,12 @@ TEXTS: Mapping[Kind, Template] = {
     Why.ANALYSIS_UNDECIDED: _analysis_undecided,
     Why.ANALYSIS_UNJUDGED: _unjudged,
     Why.ANALYSIS_SILENT: _silent,
+    Why.NO_BASELINE: "the baseline {group} can't be had: {failure}",
+    Why.BASELINE_ILL: lambda region, group, have, need, trouble: (
+        f"{region}: {have} of {need} hosts of the baseline {group} are healthy{in_brackets(trouble)}: "
+        "the comparison would not be fair"
+    ),
+    Why.BASELINE_LOST: "{region}: the baseline has no equal share of the traffic to compare with",
     Why.NO_PROGRESS: "{step}: no progress for {seconds:g} s; {region}: {waiting}",
     Why.NOT_APPROVED: "{region}: no approval within {seconds:g} s",
     Why.WAVE_NOT_APPROVED: "no approval of wave {wave} within {seconds:g} s",
@@ -314,6 +327,8 @@ REMEDIES: Mapping[Kind, Template] = {
     Why.SCALE: _SHOWS_HOSTS,
     Why.VERIFY: _SHOWS_HOSTS,
     Why.WEIGHT: _SHOWS_HOSTS,
+    Why.BASELINE: "{0} shows each host",
+    Why.BASELINE_SHARE: "{0} shows each host",
     Why.SOAK: "{0} ends it",
     Why.SOAK_UNSEEN: "start or reconnect the agent of {region}; {0} ends the soak",
     Why.ANALYSIS: "{0} ends it",

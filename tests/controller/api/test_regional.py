@@ -284,6 +284,25 @@ def test_a_canary_where_a_balancer_only_switches_is_refused_at_plan_and_release(
     assert api.post("applications/hello/releases", {"spec": SPEC, "digest": digest}).status == 202
 
 
+def test_a_fresh_baseline_where_a_balancer_splits_in_two_is_refused_at_plan_and_release(
+    api: Asked, controller: ServedController
+) -> None:
+    for region in ("oslo", "paris"):
+        view = controller.sessions.known[RegionName(region)]
+        view.hello = replace(view.hello, capabilities=("weights", "baselines"))
+    steps = "{canary: {steps: [{traffic: 5%, hold: 10m, analyse: {baseline: fresh}}]}}"
+    fresh = SPEC.replace("{blue_green: {warm: 0s}}", steps)
+    digest = api.push()
+    foretold = api.post("plan", {"spec": fresh, "digest": digest}).json
+    assert foretold["problems"] == []
+    view = controller.sessions.known[RegionName("oslo")]
+    view.hello = replace(view.hello, balancer="octavia", capabilities=("weights",))
+    (problem,) = api.post("plan", {"spec": fresh, "digest": digest}).json["problems"]
+    assert "the balancer of oslo (octavia) splits the traffic in two" in problem
+    refused = api.post("applications/hello/releases", {"spec": fresh, "digest": digest})
+    assert (refused.status, refused.json["rule"]) == (409, "no-baselines")
+
+
 def test_a_region_that_can_not_say_where_clients_come_in_is_believed(
     api: Asked, controller: ServedController
 ) -> None:

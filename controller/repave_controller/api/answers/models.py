@@ -302,6 +302,11 @@ class RolloutItem(RolloutFields):
     waves: list[WaveItem] = Field(description="Empty in a brief history.")
 
 
+BASELINE_OF = (
+    "The group whose version it has, where it is fresh hosts to compare a new group with; else empty."
+)
+
+
 class RegionGroupItem(Answer):
     """A server group in one region, as its agent reported it last."""
 
@@ -324,6 +329,7 @@ class RegionGroupItem(Answer):
     destroyed_total: int
     trouble: str
     secrets: list[SecretItem]
+    baseline_of: str = Field("", description=BASELINE_OF)
 
 
 class DnsItem(Answer):
@@ -447,6 +453,7 @@ class GroupItem(Answer):
         description="As the spec names them, best first; empty: that of each region's settings."
     )
     spot: bool = Field(description="Its machines may be taken back by their cloud at any time.")
+    baseline_of: str = Field("", description=BASELINE_OF)
 
 
 class LogItem(Answer):
@@ -489,6 +496,7 @@ class HostItem(Answer):
     worn: str = Field(description="Why it is to be replaced; empty when it is not.")
     gone_at: datetime | None = Field(description="When it ended; null while it is there.")
     public_address: str = Field("", description="Where it is reached from outside; empty: not known.")
+    baseline: bool = Field(False, description="Of a group that a new one is compared with.")
     probes: list[ProbeItem] = Field(
         [],
         description="The newest first. Empty where not asked for, and where its balancer alone asks it.",

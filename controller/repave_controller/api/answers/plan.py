@@ -29,6 +29,9 @@ class PlanMoment(Answer):
     old_hosts: int
     weight_bp: int
     seconds: float
+    baseline_hosts: int = Field(
+        0, description="Fresh ones of the old version, which the new ones are compared with."
+    )
 
 
 class PlanWave(Answer):
@@ -199,6 +202,7 @@ def _plan_region(region: RegionPlan) -> PlanRegion:
             PlanMoment(
                 new_hosts=each.new_hosts,
                 old_hosts=each.old_hosts,
+                baseline_hosts=each.baseline_hosts,
                 weight_bp=each.weight_bp,
                 seconds=each.seconds,
             )

@@ -202,11 +202,18 @@ def _region_group(
         name=group.name,
         version=group.version,
         state=str(part.state if part is not None else group.state),
-        size=group.size(region),
+        size=part.count if part is not None and group.is_baseline else group.size(region),
+        baseline_of=_baseline_of(group, application),
         wanted_weight_bp=wanted.weight_bp if wanted else 0,
         secrets=secret_items(group.template.secrets),
         **{name: getattr(report, name) for name in _REPORTED},
     )
+
+
+def _baseline_of(group: ServerGroup, application: Application) -> str:
+    if group.baseline_of is None:
+        return ""
+    return format_group(application.cluster, group.baseline_of)
 
 
 _REPORTED = (
@@ -520,7 +527,7 @@ def group_item(group: ServerGroup, application: Application, observed: Observed)
         version=group.version,
         digest=group.digest,
         state=str(group.state),
-        size=sum(size for _, size in group.sizes),
+        size=sum(part.count if group.is_baseline else part.size for part in group.parts),
         verified=sum(report.verified for report in reports.values()),
         regions=[region for region, _ in group.sizes],
         weight_bp={region: report.weight_bp for region, report in reports.items()},
@@ -531,6 +538,7 @@ def group_item(group: ServerGroup, application: Application, observed: Observed)
         machine_image=group.template.machine_image,
         machine_sizes=list(group.template.machine_sizes),
         spot=group.template.is_spot,
+        baseline_of=_baseline_of(group, application),
     )
 
 
@@ -557,6 +565,7 @@ def host_item(host: HostDetail, region: RegionName, application: Application) ->
         worn=worn_text(host, region, application),
         gone_at=time_of(Instant(host.gone_at)) if host.gone_at else None,
         public_address=host.public_address,
+        baseline=any(each.is_baseline and each.name == host.group for each in application.groups),
         probes=[
             models.ProbeItem(
                 ago_seconds=round(each.ago_seconds, 1),

@@ -35,7 +35,7 @@ from repave_controller.core.planning.going_back import plan_rollback
 from repave_controller.core.planning.plan import never_released, plan_release
 from repave_controller.core.ports import Store
 from repave_controller.core.rollout.room import misfits_of
-from repave_controller.core.rules.guards import check_shares, precision, split, unheard
+from repave_controller.core.rules.guards import check_baselines, check_shares, precision, split, unheard
 from repave_controller.fleet.sessions import Sessions
 from repave_controller.operations.analysis.sources.balancer import NAME as BALANCER
 from repave_controller.operations.drafts import Draft, Drafts
@@ -50,7 +50,7 @@ from repave_controller.spec.agreement import disagreements
 from repave_controller.spec.loader import SpecError
 from repave_controller.spec.outline import outline
 from repave_controller.spec.spec import Spec, compile_order
-from repave_protos.protocol.capabilities import supports_sticky_split, traffic_precision_bp
+from repave_protos.protocol.capabilities import supports_sticky_split, takes_baselines, traffic_precision_bp
 from repave_protos.protocol.values import ApplicationName, Digest, RegionName, short_digest
 
 SPEC_REFUSES = (
@@ -82,6 +82,7 @@ RELEASE_REFUSES = (
     "no-such-host",
     "no-way-in",
     "only-switches",
+    "no-baselines",
     "undoing",
     "held",
 )
@@ -322,6 +323,8 @@ class Releases:
         said = {name: each.hello.capabilities for name, each in views.items()}
         kinds = {name: each.hello.balancer for name, each in views.items()}
         check_shares(order, _precisions(said), kinds)
+        lacking = [name for name, words in said.items() if not takes_baselines(words)]
+        check_baselines(order, lacking, kinds)
 
     def _steering(self, body: type[SteeringRequest]) -> Handler:
         """The handler of one of the commands of resources/steering.py."""

@@ -174,7 +174,7 @@ def _groups(
         found = {region: each for region, state in everywhere.items() if (each := state.group(name))}
         known = next((group for group in stored.groups if group.name == name), None)
         made = _group(name, found, known, now)
-        state = _state(found.values(), name == server)
+        state = _state(tuple(found.values()), name == server)
         is_unproven = known is None and made.number > number_of_server
         left = Instant(now - LESS_TRUSTED_SECONDS if is_unproven else now)
         parts = [_part(region, each, known, state, left) for region, each in found.items()]
@@ -213,6 +213,7 @@ def _group(
             replace=(),
             released_at=0.0,
             keeps_failed=False,
+            is_baseline=False,
         )
         for region, each in found.items()
     }
@@ -262,6 +263,8 @@ def _former_size(known: ServerGroup | None, region: RegionName) -> int:
 def _state(found: Iterable[DesiredGroup], is_server: bool) -> GroupState:
     if is_server:
         return GroupState.SERVING
+    if any(each.is_baseline for each in found):
+        return GroupState.RETIRING  # what it was compared with is not known any more
     ends = [each for each in found if each.count == 0]
     if not ends:
         return GroupState.WARM

@@ -58,7 +58,7 @@ class RetireGroup:
 
 
 def _group_called(application: Application, name: str) -> ServerGroup:
-    named = [group for group in application.groups if name in (group.name, group.version)]
+    named = [group for group in application.groups if name == group.name or _is_version(group, name)]
     named = [group for group in named if group.state is not GroupState.RETIRING] or named
     if not named:
         known = tuple(group.name for group in application.groups)
@@ -69,10 +69,16 @@ def _group_called(application: Application, name: str) -> ServerGroup:
     return named[0]
 
 
+def _is_version(group: ServerGroup, name: str) -> bool:
+    """A baseline shares its version with the group that is meant."""
+    return name == group.version and not group.is_baseline
+
+
 def _check_in_no_rollout(application: Application, group: ServerGroup) -> None:
     rollout = application.running
     used = {*rollout.targets, *(track.origin for track in rollout.tracks)} if rollout is not None else ()
-    if group.number in used:
+    is_compared = group.is_baseline and group.state is GroupState.NEW
+    if group.number in used or is_compared:
         abort = cli("abort", application.name)
         raise Refused(Refusal.GROUP_IN_ROLLOUT, abort, application=application.name, group=group.name)
 

@@ -10,6 +10,7 @@ from repave_controller.core.domain.application import (
     FULL_PERCENT,
     UNWANTED,
     Application,
+    GroupState,
     Instant,
     Observed,
     Outcome,
@@ -19,7 +20,7 @@ from repave_controller.core.domain.application import (
 from repave_controller.core.domain.bounds import excess
 from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.hosts import hosts_left
-from repave_controller.core.domain.place import put_part
+from repave_controller.core.domain.place import place_of, put_part
 from repave_controller.core.domain.reasons import (
     Happening,
     Refusal,
@@ -123,7 +124,7 @@ def request_retry(application: Application, by: str, reason: str, now: Instant) 
     if rollout.pause is None or not rollout.pause.is_hold:
         raise Refused(Refusal.NOT_HELD, cli("why", application.name), application=application.name)
     tracks = ByRegion(
-        track.entered(track.phase, now)
+        _begun_anew(application, rollout, track).entered(track.phase, now)
         if track.phase in (TrackPhase.RUNNING, TrackPhase.WAITING)
         else replace(track, ill_at=None)
         for track in rollout.tracks
@@ -132,10 +133,25 @@ def request_retry(application: Application, by: str, reason: str, now: Instant) 
         target = application.group(number)
         assert target is not None, "a running rollout has its targets"
         application = application.with_group(replace(target, attempt=target.attempt + 1))
+    for group in application.groups:
+        if group.is_baseline and group.state is GroupState.NEW:
+            application = application.with_group(replace(group, attempt=group.attempt + 1))
     again = tried_again(replace(rollout, tracks=tracks, pause=None, asked_at=None))
     retried = replace(application, rollout=again)
     what = reason_of(Happening.RETRIED, by=by, reason=reason)
     return retried, (event_of(retried, "rollout.retried", what, now, by),)
+
+
+def _begun_anew(application: Application, rollout: Rollout, track: Track) -> Track:
+    """In its step; where that needs a baseline that has lost its share, in the one that gives shares."""
+    place = place_of(application, rollout, track)
+    baseline = place.baseline if place is not None else None
+    if place is None or not rollout.step(track).needs_baseline or place.origin is None:
+        return track
+    if baseline is not None and baseline.part.weight_bp == place.target.part.weight_bp:
+        return track
+    shares = [index for index in range(track.cursor) if rollout.steps[index].share_bp is not None]
+    return replace(track, cursor=shares[-1]) if shares else track
 
 
 def _stopped(application: Application, rollout: Rollout, observed: Observed | None) -> Refused:

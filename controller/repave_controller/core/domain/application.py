@@ -145,6 +145,11 @@ class ServerGroup:
     upkeep: Upkeep = Upkeep()  # frozen
     generation: int = 0  # grows when all its hosts are to be renewed
     overlays: Overlays = NO_OVERLAYS  # sorted; what its hosts are made of where that is not `template`
+    baseline_of: GroupNumber | None = None  # it is fresh hosts of that group, to compare a new one with
+
+    @property
+    def is_baseline(self) -> bool:
+        return self.baseline_of is not None
 
     def part(self, region: RegionName) -> Part | None:
         return self.parts.find(region)

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 
 from repave_controller.core.domain.application import Application, GroupState, Part
 from repave_controller.core.domain.reasons import Reason, Rule, reason_of
-from repave_controller.core.domain.rollout import Track
+from repave_controller.core.domain.rollout import Phase, Track, TrackPhase
+from repave_controller.core.domain.steps import baseline_hosts
 from repave_protos.protocol.values import ApplicationName, RegionName
 
 
@@ -54,6 +55,7 @@ def load_of(applications: Iterable[Application]) -> Load:
     known = tuple(applications)
     begun = {each.name: tuple(_begun(each)) for each in known}
     fresh = sum(part.size for each in known for part in _fresh(each, begun[each.name]))
+    fresh += sum(_beside(each, track) for each in known for track in begun[each.name])
     leaving = sum(part.size for each in known for part in _parts(each, GroupState.RETIRING))
     others = sum(part.count for each in known for part in _parts(each, GroupState.SERVING, GroupState.WARM))
     failed = sum(part.has for each in known for part in _parts(each, GroupState.FAILED))
@@ -77,8 +79,11 @@ def wants_of(application: Application) -> Wants:
 
 def with_region(wants: Wants, application: Application, region: RegionName) -> Wants:
     """What it would have under way once its rollout has begun in this region too."""
-    parts = (group.part(region) for group in application.groups)
+    parts = (group.part(region) for group in application.groups if not group.is_baseline)
     fresh = sum(part.size for part in parts if part is not None and part.state is GroupState.NEW)
+    running = application.running
+    track = running.track(region) if running is not None else None
+    fresh += _beside(application, track) if track is not None else 0
     return replace(
         wants,
         regions=wants.regions | {region},
@@ -95,8 +100,20 @@ def _begun(application: Application) -> Iterable[Track]:
 
 
 def _fresh(application: Application, begun: Iterable[Track]) -> Iterable[Part]:
+    """Of baselines `_beside` speaks."""
     regions = {track.region for track in begun}
-    return (part for part in _parts(application, GroupState.NEW) if part.region in regions)
+    parts = (part for group in application.groups if not group.is_baseline for part in group.parts)
+    return (part for part in parts if part.state is GroupState.NEW and part.region in regions)
+
+
+def _beside(application: Application, track: Track) -> int:
+    """Hosts of the baseline that the region has, or will come to."""
+    rollout = application.running
+    group = application.group(rollout.target_of(track)) if rollout is not None else None
+    is_due = track.phase in (TrackPhase.WAITING, TrackPhase.RUNNING) and track.origin is not None
+    if rollout is None or group is None or not is_due or rollout.phase is not Phase.RUNNING:
+        return 0
+    return baseline_hosts(rollout.steps, group.size(track.region), track.cursor)
 
 
 def _parts(application: Application, *states: GroupState) -> Iterable[Part]:

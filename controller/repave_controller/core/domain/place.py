@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from repave_controller.core.domain.application import Application, Part, ServerGroup
+from repave_controller.core.domain.application import Application, GroupState, Part, ServerGroup
 from repave_controller.core.domain.rollout import Rollout, Track
 from repave_protos.protocol.values import RegionName
 
@@ -17,13 +17,15 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The region of `track`. `origin` is None where no group served before."""
+    """The region of `track`. `origin` is None where no group served before. `baseline`: fresh hosts of the
+    origin's version, while the target is compared with some."""
 
     application: Application
     rollout: Rollout
     track: Track
     target: Side
     origin: Side | None
+    baseline: Side | None = None
 
     @property
     def region(self) -> RegionName:
@@ -33,7 +35,9 @@ class Place:
 def place_of(application: Application, rollout: Rollout, track: Track) -> Place | None:
     """None where the target has no part, or no part any more, in the region."""
     target, origin = target_in(application, rollout, track), origin_in(application, track)
-    return Place(application, rollout, track, target, origin) if target is not None else None
+    if target is None:
+        return None
+    return Place(application, rollout, track, target, origin, baseline_in(application, track))
 
 
 def target_in(application: Application, rollout: Rollout, track: Track) -> Side | None:
@@ -44,6 +48,16 @@ def target_in(application: Application, rollout: Rollout, track: Track) -> Side 
 def origin_in(application: Application, track: Track) -> Side | None:
     """The side that served in the track's region before."""
     return _side(application.group(track.origin), track.region)
+
+
+def baseline_in(application: Application, track: Track) -> Side | None:
+    """The side that the target is compared with, where it is not the origin itself."""
+    for group in application.groups:
+        if group.baseline_of is not None and group.baseline_of == track.origin:
+            side = _side(group, track.region)
+            if side is not None and side.part.state is GroupState.NEW:
+                return side
+    return None
 
 
 def _side(group: ServerGroup | None, region: RegionName) -> Side | None:

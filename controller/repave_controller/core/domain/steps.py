@@ -1,6 +1,6 @@
 """What any part of repave may ask of any step. The kinds of steps are in `core/steps`, one file each."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import accumulate
@@ -43,6 +43,8 @@ class Step:
     """Fresh hosts are requested."""
     is_proof: ClassVar[bool] = False
     """Once it is done the fresh hosts are proven."""
+    is_baseline: ClassVar[bool] = False
+    """From here on there is a baseline, as far as a later step needs one; once it is done that is proven."""
 
     @property
     def share_bp(self) -> int | None:
@@ -74,6 +76,15 @@ class Step:
         """How the new group is compared with the old one meanwhile; None: it is not."""
         return None
 
+    @property
+    def needs_baseline(self) -> bool:
+        """Whether the target is compared with fresh hosts of the origin's version."""
+        return False
+
+    def hosts(self, size: int, before: int) -> int:
+        """The target's hosts in a region of this size, which had so many before the step."""
+        return before
+
     def advance(self, course: Course) -> Course:
         """Where the step leads a region that does it after `course`."""
         return course
@@ -100,3 +111,30 @@ def course_of(steps: Iterable[Step]) -> Course:
 def courses_of(steps: Iterable[Step]) -> tuple[Course, ...]:
     """Where they lead after none, one, two, ... of them."""
     return tuple(accumulate(steps, lambda course, step: step.advance(course), initial=Course()))
+
+
+# ----------------------------------------------------------------------------------------------- baselines
+
+
+def baseline_range(steps: Sequence[Step]) -> range:
+    """The places of the steps in which a region has a baseline: from the first that asks for one to the last
+    that needs it."""
+    first = next((index for index, step in enumerate(steps) if step.is_baseline), len(steps))
+    last = max((index for index, step in enumerate(steps) if step.needs_baseline), default=-1)
+    return range(first, last + 1)
+
+
+def is_baseline_proven(steps: Sequence[Step], cursor: int) -> bool:
+    """Whether a region in that step has waited for as many hosts of its baseline as its target has."""
+    changes = [step for step in steps[:cursor] if step.is_baseline or step.is_launch]
+    return bool(changes) and changes[-1].is_baseline and not steps[cursor].is_launch
+
+
+def baseline_hosts(steps: Sequence[Step], size: int, cursor: int = 0) -> int:
+    """The most hosts that the baseline of a region of this size has, from that step on."""
+    within, hosts, most = baseline_range(steps), 0, 0
+    for index, step in enumerate(steps[: within.stop]):
+        hosts = step.hosts(size, hosts)
+        if index in within and index >= cursor:
+            most = max(most, hosts)
+    return most

@@ -18,6 +18,7 @@ from repave_controller.core.domain.naming import format_group
 from repave_controller.core.domain.place import place_of
 from repave_controller.core.domain.reasons import Reason, Refused
 from repave_controller.core.domain.rollout import GroupNumber, Rollout, Step, Track, TrackPhase, Wave
+from repave_controller.core.domain.steps import baseline_range
 from repave_controller.core.planning.prices import NO_PRICES, Price, Prices, Rates, summed
 from repave_controller.core.rollout.conclusion import too_old
 from repave_controller.core.rollout.start import begin_release, hint_of_kept, start_release, with_kept_sizes
@@ -39,12 +40,18 @@ HOUR_SECONDS = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A region once a step is entered: hosts of both groups, the new one's share, and the step's length."""
+    """A region once a step is entered: hosts of both groups, the new one's share, and the step's length.
+    `baseline_hosts`: fresh ones of the old version, beside them."""
 
     new_hosts: int
     old_hosts: int
     weight_bp: int
     seconds: float
+    baseline_hosts: int = 0
+
+    @property
+    def hosts(self) -> int:
+        return self.new_hosts + self.old_hosts + self.baseline_hosts
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,8 +380,8 @@ def _region(
     parts = [(group, part) for group in application.groups if (part := group.part(region)) is not None]
     others = sum(part.has for group, part in parts if group.number != track.origin)
     now = serving.part(region) if serving is not None else None
-    peak = max((each.new_hosts + each.old_hosts for each in moments), default=size)
-    hours = sum(max(0, each.new_hosts + each.old_hosts - had) * each.seconds for each in moments)
+    peak = max((each.hosts for each in moments), default=size)
+    hours = sum(max(0, each.hosts - had) * each.seconds for each in moments)
     left = moments[-1].old_hosts if moments else 0
     kept = course.kept.get(serving.name, 0) if serving is not None else 0
     waits = left * waits_seconds + kept * order.policy.keep_seconds
@@ -418,7 +425,10 @@ def _rates(
     old = hourly.get(serving.name, 0.0) if serving is not None else 0.0
     had = serving.size(region) * old if serving is not None else 0.0
     others = sum(part.has * hourly[name] for name, (group, part) in parts.items() if group is not serving)
-    running = [each.new_hosts * fresh.hourly + each.old_hosts * old for each in course.moments]
+    running = [
+        each.new_hosts * fresh.hourly + (each.old_hosts + each.baseline_hosts) * old
+        for each in course.moments
+    ]
     over = sum(
         max(0.0, rate - had) * each.seconds for rate, each in zip(running, course.moments, strict=True)
     )
@@ -485,14 +495,17 @@ def _led(
     rollout = replace(rollout, target=alone.rollout.target)
     # Launches as they took of late.
     proof_seconds = max(order.template.min_healthy_seconds, application.launch_seconds)
-    moments = []
-    for step in rollout.steps:
+    moments, within = [], baseline_range(rollout.steps)
+    for index, step in enumerate(rollout.steps):
         alone = entered(alone, rollout, track, step)
         place = place_of(alone, rollout, track)
         assert place is not None, "a release has a part in each of its regions"
         old_hosts = place.origin.part.count if place.origin is not None else 0
         seconds = estimate_seconds(step, proof_seconds)
-        moments.append(Moment(place.target.part.count, old_hosts, place.target.part.weight_bp, seconds))
+        part, is_compared = place.target.part, index in within and place.origin is not None
+        moments.append(
+            Moment(part.count, old_hosts, part.weight_bp, seconds, part.count if is_compared else 0)
+        )
     return alone, tuple(moments)
 
 

@@ -124,7 +124,12 @@ def _make_group(
         replace=leaving,
         released_at=group.created_at,
         keeps_failed=part.state is GroupState.FAILED
-        or (part.state is GroupState.NEW and application.policy.keep_failed_seconds > 0),
+        or (
+            part.state is GroupState.NEW
+            and application.policy.keep_failed_seconds > 0
+            and not group.is_baseline
+        ),
+        is_baseline=group.is_baseline,
     )
 
 

@@ -34,7 +34,7 @@ from repave_controller.core.domain.rollout import (
     Track,
     TrackPhase,
 )
-from repave_controller.core.rollout import conclusion, drains, protection, queues, waves
+from repave_controller.core.rollout import baselines, conclusion, drains, protection, queues, waves
 from repave_controller.core.rollout.desired_state import publish
 from repave_controller.core.rollout.draft import Turn
 from repave_controller.core.rollout.failure import FailureKind
@@ -68,6 +68,7 @@ def step(
     for _ in range(_moves_max(application)):
         before = turn.application
         turn.begin_again()
+        baselines.settle(turn)
         _advance(turn)
         if turn.application == before:
             break
@@ -402,7 +403,8 @@ def _wait(turn: Turn, rollout: Rollout, track: Track, waiting: Waiting) -> None:
             region=track.region,
             waiting=waiting.because.reason,
         )
-        _fail(turn, rollout, track, Failed(reason, "deadline"))
+        is_beside = step.is_baseline and not waiting.is_unseen
+        _fail(turn, rollout, track, Failed(reason, "undecided" if is_beside else "deadline"))
         return
     turn.wakes.append(min(deadline, waiting.wake_at or deadline))
     turn.because.append(replace(waiting.because, until=deadline, expiry=Expiry.DEADLINE))

@@ -168,7 +168,7 @@ def _named(application: Application, to: str, asked: tuple[RegionName, ...]) -> 
     it never was, it is launched."""
     known: dict[int, ServerGroup] = {}
     for group in (*application.past, *application.groups):
-        is_gone = group.state in UNWANTED and group in application.groups
+        is_gone = group.is_baseline or (group.state in UNWANTED and group in application.groups)
         if to in (group.name, group.version) and not is_gone:
             known[group.number] = group
     if not known:

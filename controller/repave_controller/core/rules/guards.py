@@ -18,7 +18,7 @@ from repave_controller.core.domain.freezes import Freezes, held
 from repave_controller.core.domain.limits import Limits, Load, Wants, refusals, wants_of
 from repave_controller.core.domain.reasons import Reason, Refusal, Refused, Rule, Why, cli, reason_of
 from repave_controller.core.domain.rollout import Rollout, RolloutKind
-from repave_controller.core.domain.steps import Step
+from repave_controller.core.domain.steps import Step, baseline_range
 from repave_controller.core.rules.verdicts import current_report
 from repave_protos.protocol.capabilities import nearest_shares
 from repave_protos.protocol.values import FULL_WEIGHT_BP, RegionName
@@ -173,6 +173,17 @@ def check_shares(
     if between and regions:
         kinds = tuple(dict.fromkeys(balancers[name] for name in regions if name in balancers))
         raise Refused(Refusal.ONLY_SWITCHES, regions=regions, balancers=kinds, weight_bp=min(between))
+
+
+def check_baselines(
+    order: ReleaseOrder, lacking: Collection[RegionName], balancers: Mapping[RegionName, str]
+) -> None:
+    """A fresh baseline needs a third share of the traffic. `lacking`: where the balancer, or an older agent,
+    has none. Raises Refused."""
+    regions = tuple(name for name, _ in order.sizes if name in lacking)
+    if regions and baseline_range(order.steps):
+        kinds = tuple(dict.fromkeys(balancers[name] for name in regions if name in balancers))
+        raise Refused(Refusal.NO_BASELINES, regions=regions, balancers=kinds)
 
 
 def split(order: ReleaseOrder, told_apart: Mapping[RegionName, bool]) -> Iterator[Guard]:

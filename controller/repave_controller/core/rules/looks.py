@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from repave_controller.core.domain.analyses import TOGETHER, Analysis, AnalysisPlan, Finding
 from repave_controller.core.domain.application import Application, Instant
-from repave_controller.core.domain.place import origin_in, target_in
+from repave_controller.core.domain.place import baseline_in, origin_in, target_in
 from repave_controller.core.domain.rollout import Phase, Rollout, Track, TrackPhase
 from repave_controller.core.rules.verdicts import gate_of
 from repave_protos.protocol.values import GroupName, RegionName
@@ -89,7 +89,8 @@ def silent_after_seconds(plan: AnalysisPlan, analysis: Analysis) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One region of a look. `baseline_until`: until when the old group's numbers count; before now where it
+    """One region of a look. `origin`: who is compared with, also where that is a fresh baseline.
+    `baseline_until`: until when the old group's numbers count; before now where it
     has no traffic any more."""
 
     region: RegionName
@@ -172,6 +173,8 @@ def _compared(
     application: Application, rollout: Rollout, track: Track, analysis: Analysis, now: Instant
 ) -> Compared | None:
     target, origin = target_in(application, rollout, track), origin_in(application, track)
+    if rollout.step(track).needs_baseline:
+        origin = baseline_in(application, track)
     if target is None or origin is None:
         return None
     until = now if origin.part.weight_bp else min(now, analysis.moved_at)

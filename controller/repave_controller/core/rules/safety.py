@@ -16,7 +16,7 @@ from repave_controller.core.domain.application import (
     ServerGroup,
 )
 from repave_controller.core.domain.hosts import hosts_left
-from repave_controller.core.domain.place import origin_in
+from repave_controller.core.domain.place import origin_in, target_in
 from repave_controller.core.domain.rollout import TrackPhase
 from repave_controller.core.domain.steps import courses_of
 from repave_controller.core.rules.capacity import Serving, shortfalls
@@ -44,6 +44,7 @@ def check(before: Application, decision: Decision, observed: Observed) -> list[B
         if state is not former:  # else it was checked when it was decided
             broken += _check_state(after, region, former, state)
             broken += _check_weights(after, groups, region, former, state, observed)
+            broken += _check_baselines(after, groups, region, state)
     broken += _check_published(decision)
     broken += _check_way_back(after)
     broken += _check_owners(before, after, observed)
@@ -85,6 +86,23 @@ def _check_state(
     is_left = application.serving_in(region) is None
     if former.is_serving and not state.is_serving and (state.frontend_port or not is_left):
         yield Broken(7, f"{region}: no group would serve")
+
+
+def _check_baselines(
+    application: Application, groups: Groups, region: RegionName, state: DesiredState
+) -> Iterator[Broken]:
+    """Promise 2: a baseline has traffic only while its region is on its way, beside a target with as much."""
+    rollout = application.running
+    track = rollout.track(region) if rollout is not None else None
+    for desired in state.groups:
+        group = groups.get(desired.name)
+        if group is None or not group.is_baseline or not desired.weight_bp:
+            continue
+        target = target_in(application, rollout, track) if rollout is not None and track is not None else None
+        share_bp = target.part.weight_bp if target is not None else 0
+        is_running = track is not None and track.phase is TrackPhase.RUNNING
+        if not is_running or share_bp != desired.weight_bp:
+            yield Broken(2, f"{region}: {group.name}, a baseline, would have traffic with nothing to compare")
 
 
 def _check_published(decision: Decision) -> Iterator[Broken]:

@@ -2,6 +2,7 @@
 
 from repave_controller.core.steps.analyse import Analyse as Analyse
 from repave_controller.core.steps.approve import Approve as Approve
+from repave_controller.core.steps.baseline import Baseline as Baseline
 from repave_controller.core.steps.keep import Keep as Keep
 from repave_controller.core.steps.retire import Retire as Retire
 from repave_controller.core.steps.scale import Scale as Scale

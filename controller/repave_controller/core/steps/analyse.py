@@ -48,6 +48,10 @@ class Analyse(StepRules):
         return self.plan
 
     @property
+    def needs_baseline(self) -> bool:
+        return self.plan.baseline == "fresh"
+
+    @property
     def wait_seconds(self) -> float:
         return self.plan.seconds
 

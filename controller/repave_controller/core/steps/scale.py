@@ -29,11 +29,16 @@ class Scale(CountingStep):
 
     def enter(self, place: Place) -> Application:
         part = place.target.part
-        hosts = self.count or self.at_least
-        is_share = not self.count and hosts <= hosts_of(part.size, self.percent)
-        share = self.percent if is_share else min(FULL_PERCENT, FULL_PERCENT * hosts / max(1, part.size))
-        grown = replace(part, percent=max(share, part.percent))
+        grown = replace(part, percent=max(self._share(part.size), part.percent))
         return put_part(place.application, place.target.group, grown)
+
+    def hosts(self, size: int, before: int) -> int:
+        return max(before, hosts_of(size, self._share(size)))
+
+    def _share(self, size: int) -> float:
+        hosts = self.count or self.at_least
+        is_share = not self.count and hosts <= hosts_of(size, self.percent)
+        return self.percent if is_share else min(FULL_PERCENT, FULL_PERCENT * hosts / max(1, size))
 
     def measure(self, place: Place, report: GroupReport) -> tuple[int, int]:
         return report.starting + report.healthy + report.verified, place.target.part.count

@@ -8,13 +8,14 @@ from typing import ClassVar
 
 from repave_controller.core.domain.application import Application, Because, Instant, Observed
 from repave_controller.core.domain.limits import Wants
-from repave_controller.core.domain.place import Place, place_of
-from repave_controller.core.domain.reasons import Why, cli, reason_of
+from repave_controller.core.domain.place import Place, Side, place_of
+from repave_controller.core.domain.reasons import Reason, Why, cli, reason_of
 from repave_controller.core.domain.rollout import Rollout, Track
-from repave_controller.core.domain.steps import Step
+from repave_controller.core.domain.steps import Step, baseline_range, is_baseline_proven
 from repave_controller.core.rules.guards import Constraints, Guard, is_overridden, outside
 from repave_controller.core.rules.verdicts import (
     Done,
+    Failed,
     Verdict,
     Waiting,
     current_report,
@@ -111,7 +112,40 @@ def judge(
     illness = illness_during(step.kind, place, observed, now) if is_watched else None
     if isinstance(illness, Waiting) and may_pass(place):
         illness = None  # a person lets it go on as it is
-    return failure or illness or _rules(step).judge(place, observed, now)
+    lost = _lost_baseline(place, observed) if failure is None and illness is None else None
+    return failure or illness or lost or _rules(step).judge(place, observed, now)
+
+
+def _lost_baseline(place: Place, observed: Observed) -> Failed | None:
+    """What the target is compared with is no equal any more; by a report that counts. That says nothing of
+    the target."""
+    rollout, track, baseline = place.rollout, place.track, place.baseline
+    is_within = track.cursor in baseline_range(rollout.steps)
+    if not is_within or place.origin is None or may_pass(place) or is_endured(rollout, track):
+        return None
+    if not is_baseline_proven(rollout.steps, track.cursor):
+        return None
+    if baseline is not None and (ill := _illness_of_baseline(place, baseline, observed)) is not None:
+        return Failed(ill, "undecided")
+    shares = baseline is not None and baseline.part.weight_bp == place.target.part.weight_bp
+    if rollout.step(track).needs_baseline and not shares:
+        return Failed(reason_of(Why.BASELINE_LOST, region=track.region), "undecided")
+    return None
+
+
+def _illness_of_baseline(place: Place, baseline: Side, observed: Observed) -> Reason | None:
+    report, absent = current_report(place.application, baseline.group, place.region, observed)
+    need = baseline.part.judged
+    if absent is not None or report.verified >= place.application.policy.healing(need):
+        return None
+    return reason_of(
+        Why.BASELINE_ILL,
+        region=place.region,
+        group=baseline.group.name,
+        have=report.verified,
+        need=need,
+        trouble=report.trouble,
+    )
 
 
 def refusing(

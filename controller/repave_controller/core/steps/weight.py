@@ -3,14 +3,14 @@
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-from repave_controller.core.domain.application import Application, GroupState, Observed
+from repave_controller.core.domain.application import Application, Because, GroupState, Instant, Observed
 from repave_controller.core.domain.hosts import hosts_left
 from repave_controller.core.domain.place import Place, Side, put_part, put_sides
 from repave_controller.core.domain.reasons import Rule, Why, cli, reason_of
 from repave_controller.core.domain.rollout import RolloutKind
 from repave_controller.core.domain.steps import register
 from repave_controller.core.rules.guards import Guard, uncounted
-from repave_controller.core.rules.verdicts import current_report
+from repave_controller.core.rules.verdicts import Done, Verdict, Waiting, current_report
 from repave_controller.core.steps.step import CountingStep
 from repave_protos.protocol.values import FULL_WEIGHT_BP, GroupReport
 
@@ -60,6 +60,24 @@ class Weight(CountingStep):
 
     def measure(self, place: Place, report: GroupReport) -> tuple[int, int]:
         return int(report.weight_bp == place.target.part.weight_bp), 1
+
+    def judge(self, place: Place, observed: Observed, now: Instant) -> Verdict:
+        """A baseline has its share as well."""
+        verdict = CountingStep.judge(self, place, observed, now)
+        baseline, view = place.baseline, observed.get(place.region)
+        if not isinstance(verdict, Done) or baseline is None or view is None:
+            return verdict
+        has_bp, shall_bp = view.group(baseline.group.name).weight_bp, place.target.part.weight_bp
+        if has_bp == shall_bp == baseline.part.weight_bp:
+            return verdict
+        reason = reason_of(
+            Why.BASELINE_SHARE,
+            cli("hosts", place.application.name),
+            group=baseline.group.name,
+            weight_bp=shall_bp,
+            trouble=view.group(baseline.group.name).trouble,
+        )
+        return Waiting(Because(reason, place.region, since=place.track.entered_at))
 
     def guard(self, place: Place, observed: Observed) -> Guard | None:
         """The target is ready for its share at this moment, not only when it was verified, and by the size

@@ -19,7 +19,7 @@ from repave_controller.core.domain.application import (
 )
 from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.rollout import GroupNumber, Phase, Rollout, RolloutKind, Track, TrackPhase
-from repave_controller.core.domain.steps import Step
+from repave_controller.core.domain.steps import Step, baseline_range
 from repave_controller.core.rules.capacity import Serving, shortfalls
 from repave_controller.core.steps.step import entered
 from repave_protos.protocol.values import (
@@ -53,6 +53,8 @@ class Moment:
     region: RegionName
     old: Part
     new: Part
+    baseline: int = 0  # hosts of the old version that the new ones are compared with
+    is_compared: bool = False  # with such hosts, in this step
 
     @property
     def where(self) -> str:
@@ -61,7 +63,7 @@ class Moment:
 
     @property
     def hosts(self) -> int:
-        return self.old.count + self.new.count
+        return self.old.count + self.new.count + self.baseline
 
 
 def objection(
@@ -101,12 +103,14 @@ def moments(steps: Sequence[Step], region: RegionName, size: int, before: int) -
     track = Track(region, 0, OLD, TrackPhase.RUNNING)
     tracks = ByRegion((track,))
     rollout = Rollout(1, RolloutKind.RELEASE, NEW, tuple(steps), tracks, Phase.RUNNING, Instant(0), "")
+    within = baseline_range(steps)
     for index, step in enumerate(steps):
         application = entered(application, rollout, replace(track, cursor=index), step)
         parts = [group.part(region) for group in application.groups]
         assert parts[0] is not None, "it serves"
         assert parts[1] is not None, "it is brought up"
-        yield Moment(step, index + 1, region, parts[0], parts[1])
+        baseline = parts[1].count if index in within else 0
+        yield Moment(step, index + 1, region, parts[0], parts[1], baseline, step.needs_baseline)
 
 
 def _group(number: GroupNumber, part: Part) -> ServerGroup:
@@ -128,7 +132,22 @@ def _objection_at(moment: Moment, policy: Policy, max_surge_percent: float | Non
     if step.is_watched and new.count > 0 and new.proven == 0:
         text = f"{step.kind} watches hosts that are not verified yet: put verify: {{}} before"
         return Objection(f"step {moment.number}: {text}")
-    return _too_many(moment, max_surge_percent) or _too_few(moment, policy)
+    return _no_comparison(moment) or _too_many(moment, max_surge_percent) or _too_few(moment, policy)
+
+
+def _no_comparison(moment: Moment) -> Objection | None:
+    """A baseline has as much of the traffic as the new group, and something is left."""
+    share_bp = moment.new.weight_bp
+    if moment.is_compared and not moment.baseline:
+        return Objection(
+            f"step {moment.number}: no hosts are launched for a fresh baseline: put scale before"
+        )
+    if not (moment.is_compared or moment.baseline) or 2 * share_bp < FULL_WEIGHT_BP:
+        return None
+    return Objection(
+        f"{moment.where}: the new group has {_share(moment.new)} of the traffic, and a fresh baseline as "
+        "much: together they must leave some to the old group; use it below 50%, or baseline: current"
+    )
 
 
 def _too_many(moment: Moment, max_surge_percent: float | None) -> Objection | None:
@@ -139,6 +158,7 @@ def _too_many(moment: Moment, max_surge_percent: float | None) -> Objection | No
     if moment.hosts <= allowed:
         return None
     both = f"{moment.old.count} old and {moment.new.count} new hosts"
+    both += f" and {moment.baseline} of a baseline" if moment.baseline else ""
     return Objection(
         f"{moment.where}: {both} are {moment.hosts} at once, "
         f"max_surge {max_surge_percent:g}% allows {allowed}: rolling takes as many more as its largest step, "

@@ -10,7 +10,17 @@ from dataclasses import dataclass
 from repave_controller.core.domain.analyses import AnalysisPlan
 from repave_controller.core.domain.application import FULL_PERCENT
 from repave_controller.core.domain.steps import Step
-from repave_controller.core.steps import Analyse, Approve, Keep, Retire, Scale, Soak, Verify, Weight
+from repave_controller.core.steps import (
+    Analyse,
+    Approve,
+    Baseline,
+    Keep,
+    Retire,
+    Scale,
+    Soak,
+    Verify,
+    Weight,
+)
 from repave_protos.protocol.values import FULL_WEIGHT_BP, HostTemplate
 
 MARGIN_SECONDS = 30.0
@@ -127,6 +137,22 @@ def _gate(
     role: str | None, unless_objected_seconds: float, expires_seconds: float, takes_two: bool
 ) -> tuple[Step, ...]:
     return () if role is None else (approval(role, unless_objected_seconds, expires_seconds, takes_two),)
+
+
+def with_baselines(pace: Pace, steps: Sequence[Step]) -> tuple[Step, ...]:
+    """The same with a baseline behind each launch of new hosts, from those whose share is compared with one
+    first. Its hosts come up beside the new ones."""
+    first = next((index for index, step in enumerate(steps) if step.needs_baseline), None)
+    if first is None or any(step.is_baseline for step in steps):
+        return tuple(steps)
+    last = max(index for index, step in enumerate(steps) if step.needs_baseline)
+    begin = max((index for index in range(first) if steps[index].is_launch), default=first)
+    found: list[Step] = []
+    for index, step in enumerate(steps):
+        found.append(step)
+        if step.is_launch and begin <= index < last:
+            found.append(Baseline(pace.proven_seconds))
+    return tuple(found)
 
 
 # --------------------------------------------------------------------------------------- single steps
