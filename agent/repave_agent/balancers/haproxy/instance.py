@@ -8,6 +8,7 @@ import operator
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -29,7 +30,7 @@ from repave_agent.balancers.haproxy.fallback import Tally
 from repave_agent.balancers.haproxy.host import conditions, make_directory, read, write
 from repave_agent.balancers.haproxy.options import HaproxyOptions
 from repave_agent.balancers.haproxy.process import HaproxyProcess
-from repave_agent.balancers.haproxy.reading import Readings
+from repave_agent.balancers.haproxy.reading import Readings, is_of_known_kinds
 from repave_agent.balancers.haproxy.socket import ServerState, WorkerGoneError, Workers, WorkerState
 from repave_agent.balancers.haproxy.traffic import Traffic
 from repave_agent.balancers.haproxy.up import Key, placed, untouched, up, why_down, with_traffic
@@ -179,7 +180,9 @@ class HaproxyInstance:
         if state.fingerprint == fingerprint(structure, self._conditions):
             self._enable(structure, workers.newest, state)
         else:
-            workers = self._reload(structure, workers)
+            is_running = state.fingerprint == self._fingerprint
+            is_sure = is_running and is_of_known_kinds(self._structure, structure)
+            workers = self._reload(structure, workers, is_sure=is_sure)
         self._send_on_from_old(workers)
 
     def refuse_loss_of_routed(self, structure: Structure) -> None:
@@ -204,12 +207,15 @@ class HaproxyInstance:
         self._remember(structure)
         self.process.socket.command(worker, commands)
 
-    def _reload(self, structure: Structure, workers: Workers) -> Workers:
-        """A refused or failed configuration leaves the former one in force and on disk."""
+    def _reload(self, structure: Structure, workers: Workers, *, is_sure: bool = False) -> Workers:
+        """A refused or failed configuration leaves the former one in force and on disk. `is_sure`: the
+        program need not read it before."""
         path, former = self.process.configuration_path, read(self.process.configuration_path)
         candidate = path.with_suffix(".new")
         try:
-            self._readings.once(self.process.program, structure, lambda: self._check(structure, candidate))
+            if not is_sure or self._readings.is_in_doubt:
+                check = partial(self._check, structure, candidate)
+                self._readings.once(self.process.program, structure, check)
             write(candidate, render(structure, self._conditions))
             candidate.replace(path)
         finally:
@@ -219,7 +225,7 @@ class HaproxyInstance:
             after = self.process.reload(workers)
         except (BalancerError, OSError):
             write(path, former)
-            self._readings.forget()
+            self._readings.doubt()
             raise
         finally:
             write(self.process.states_path, NONE)

@@ -14,7 +14,7 @@ import pytest
 from repave_agent.balancers.haproxy.balancer import HaproxyBalancer
 from repave_agent.balancers.haproxy.process import HaproxyProcess
 from repave_agent.balancers.haproxy.socket import Workers
-from repave_agent.core.ports import BalancerError, Route, Structure
+from repave_agent.core.ports import Backend, BalancerError, Route, Structure
 from repave_protos.protocol.values import GroupName
 from tests.fakes.agent.haproxy_rig import (
     backend,
@@ -134,7 +134,7 @@ async def test_what_only_one_of_them_has_has_not_happened(site: Pair) -> None:
     """Its configuration is refused by one: the change fails, and what was shown is what both had."""
     second = site.balancer._sides[1].instance.process
     second.program = "/bin/false"
-    third = backend("shop-v003", free_port())
+    third = asked_at("/other", backend("shop-v003", free_port()))
     wanted = Structure(
         site.structure.frontends, (*site.structure.backends[1:], third, site.structure.backends[0])
     )
@@ -146,10 +146,14 @@ async def test_what_only_one_of_them_has_has_not_happened(site: Pair) -> None:
     assert (await site.balancer.observe()).structure == wanted
 
 
-async def test_one_of_them_lets_the_program_read_what_both_get(
+def asked_at(path: str, backend: Backend) -> Backend:
+    """With another check than the others."""
+    return replace(backend, probe=replace(backend.probe, path=path))
+
+
+async def test_the_program_reads_what_is_of_a_new_kind_and_once_for_both(
     site: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a reload that failed both have it read again: the words are the program's."""
     read: list[Path] = []
     real = HaproxyProcess.check
 
@@ -158,25 +162,37 @@ async def test_one_of_them_lets_the_program_read_what_both_get(
         real(self, configuration)
 
     monkeypatch.setattr(HaproxyProcess, "check", check)
-    third = backend("shop-v003", free_port())
-    wanted = Structure(site.structure.frontends, (*site.structure.backends, third))
-    await site.balancer.arrange(wanted)
-    assert (await site.balancer.observe()).structure == wanted
-    assert len(read) == 1
-    reload = HaproxyProcess.reload
+    same = Structure(site.structure.frontends, (*site.structure.backends, backend("shop-v003", free_port())))
+    other = replace(same, backends=(*same.backends, asked_at("/other", backend("shop-v004", free_port()))))
+    door = replace(other, frontends=(*other.frontends, frontend("blog", free_port())))
+    for wanted, times in ((same, 0), (site.structure, 0), (other, 1), (same, 0), (door, 1)):
+        read.clear()
+        await site.balancer.arrange(wanted)
+        assert (await site.balancer.observe()).structure == wanted
+        assert len(read) == times
+
+
+async def test_a_reload_that_failed_has_the_program_read_and_say_why(
+    site: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = Structure(
+        site.structure.frontends, (*site.structure.backends, backend("shop-v003", free_port()))
+    )
 
     def fail(self: HaproxyProcess, before: Workers) -> Workers:
         raise BalancerError("HAProxy could not reload")
 
-    monkeypatch.setattr(HaproxyProcess, "reload", fail)
-    for _ in range(2):
-        read.clear()
-        with pytest.raises(BalancerError, match="could not reload"):
-            await site.balancer.arrange(site.structure)
-        assert read
-    monkeypatch.setattr(HaproxyProcess, "reload", reload)
-    await site.balancer.arrange(site.structure)
-    assert (await site.balancer.observe()).structure == site.structure
+    def complain(self: HaproxyProcess, configuration: Path) -> None:
+        raise BalancerError("too many of them")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(HaproxyProcess, "reload", fail)
+        patch.setattr(HaproxyProcess, "check", complain)
+        for why in ("could not reload", "too many of them"):
+            with pytest.raises(BalancerError, match=why):
+                await site.balancer.arrange(wanted)
+    await site.balancer.arrange(wanted)
+    assert (await site.balancer.observe()).structure == wanted
 
 
 async def test_an_agent_that_died_between_the_two_is_made_up_for_by_the_next(site: Pair) -> None:
