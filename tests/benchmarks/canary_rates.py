@@ -201,9 +201,9 @@ def _markdown(table: Table) -> Iterator[str]:
 
 
 def _cell(found: Found) -> str:
-    text = f"{found.failed * 100:g} %"
+    text = f"{found.failed:.0%}".replace("%", " %")
     if found.held:
-        text += f" +{found.held * 100:g}"
+        text += f" +{found.held * 100:.0f}"
     return text + (f" ({found.minutes:g} min)" if found.minutes and found.failed >= 0.5 else "")
 
 

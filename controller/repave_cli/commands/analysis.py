@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from repave_cli.commands.traffic import BARS
+from repave_cli.commands.judging import register_judge
+from repave_cli.render.judgement import bars
 from repave_cli.render.output import ago, column, show, table
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DONE, USAGE
@@ -36,6 +37,7 @@ def register(commands: Any) -> None:
     again.add_argument("--judge", choices=("repave-v1", "kayenta-v1"), default="", help="another judge")
     again.add_argument("-f", "--file", metavar="FILE", help="a spec whose judge and metrics count instead")
     again.set_defaults(run=run_replay)
+    register_judge(verbs)
 
 
 def _add_rollout(command: Any) -> None:
@@ -117,7 +119,7 @@ def _charts(metric: dict[str, Any]) -> list[str]:
     most = max((each for each in (*old, *new) if each is not None), default=0.0)
     if not old and not new:
         return []
-    return [f"    old {_chart(old, most)}", f"    new {_chart(new, most)}"]
+    return [f"    {name} {bars(side, 0.0, most, CHART_WIDTH)}" for name, side in (("old", old), ("new", new))]
 
 
 def _numbers(series: dict[str, Any] | None, kind: str) -> list[float | None]:
@@ -130,21 +132,6 @@ def _numbers(series: dict[str, Any] | None, kind: str) -> list[float | None]:
         None if events is None or not total else events / total
         for events, total in zip(series["events"], trials, strict=False)
     ]
-
-
-def _chart(numbers: list[float | None], most: float) -> str:
-    """One character for so many steps, of their mean; a space where there is nothing."""
-    each = max(1, -(-len(numbers) // CHART_WIDTH))
-    slices = [numbers[begin : begin + each] for begin in range(0, len(numbers), each)]
-    return "".join(_bar(part, most) for part in slices)
-
-
-def _bar(part: list[float | None], most: float) -> str:
-    known = [number for number in part if number is not None]
-    if not known:
-        return " "
-    share = sum(known) / len(known) / most if most > 0 else 0.0
-    return BARS[max(0, min(len(BARS) - 1, int(share * len(BARS))))]
 
 
 def _name(look: dict[str, Any]) -> str:

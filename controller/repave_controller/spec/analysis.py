@@ -3,6 +3,7 @@ holds for all of its analyses, and `analyse`, which stands where one is made and
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -45,7 +46,7 @@ class JudgeSection(Section):
         None, description="A score below this fails; in between it is for a person to say."
     )
     false_alarms: Share = Field(
-        as_written("5%"),
+        as_written("1%"),
         description="repave-v1: how often at most a good version is called bad, over all looks and metrics.",
     )
     weights: dict[Line, Share] = Field(
@@ -76,7 +77,7 @@ class JudgeSection(Section):
                 f"the weights come to {sum(self.weights.values()):g}%: at most 100%", ("weights",)
             )
         if not 0 < self.false_alarms <= 50:
-            raise contradiction("false_alarms: more than 0% and at most 50%, such as 5%", ("false_alarms",))
+            raise contradiction("false_alarms: more than 0% and at most 50%, such as 1%", ("false_alarms",))
         return self
 
     @property
@@ -290,7 +291,7 @@ def plan_of(
     judge = asked("judge") or JudgeSection.model_validate({})
     metrics = asked("metrics") or tuple(MetricSection.model_validate(each) for each in USUAL)
     return AnalysisPlan(
-        judge=judge.config,
+        judge=replace(judge.config, is_sliding=asked("look_back") is not None),
         readings=tuple(each.reading for each in metrics),
         interval_seconds=interval,
         count=count,

@@ -142,7 +142,7 @@ def _too_few(v: MetricVerdict) -> str:
 
 def _one_sided(v: MetricVerdict) -> str:
     side = "the canary" if not v.canary.samples else "the baseline"
-    remedy = "; write nan: replace if none means 0" if v.kind is MetricKind.VALUE else ""
+    remedy = "; write missing: zero if none means 0" if v.kind is MetricKind.VALUE else ""
     return f"{side} has no samples, the other side has{remedy}"
 
 

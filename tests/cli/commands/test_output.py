@@ -51,6 +51,10 @@ class Stage:
         self.patch.setattr("sys.stdin", io.StringIO(f"{text}\n"))
 
 
+def _write(path: Path, text: str) -> None:
+    path.write_text(text)
+
+
 @dataclass(frozen=True)
 class Row:
     """A command, what its text and its document must tell, how it may end, and what is done before it."""
@@ -127,6 +131,11 @@ ROWS = (
     Row("analysis replay hello 1 --pass 90", code=2),
     Row("suspects hello"),
     Row("suspects --region paris"),
+    Row(
+        "analysis judge --baseline both.csv --canary both.csv",
+        "latency",
+        before=lambda stage: _write(stage.run.folder / "both.csv", "latency\n" + "100\n101\n" * 9),
+    ),
     Row("gitops status"),
     Row("gitops plan repave.yaml", "hello"),
     Row("promotions list"),

@@ -83,7 +83,7 @@ def values(*samples: float) -> SamplesByMetric:
             values(100.0),
             NONE,
             "inconclusive: latency can't be judged yet",
-            "latency: the canary has no samples, the other side has; write nan: replace if none means 0",
+            "latency: the canary has no samples, the other side has; write missing: zero if none means 0",
         ),
         (
             replace(LATENCY, must_have_data=True, is_muted=True),

@@ -202,6 +202,8 @@ def decided(oracle: Oracle, metric: Metric, x: Sequence[float], y: Sequence[floa
         low = estimate = high = a[0] - b[0]
     else:
         low, estimate, high = (_root(oracle, a, b, q) for q in (-QUANTILE, 0.0, QUANTILE))
+        if any(not deviations(oracle, a, b, estimate + e) for e in (-3e-4, 3e-4)):
+            return None  # many shifts show no difference: which one is found is the root finder's choice
     bound = 0.25 * abs(estimate)
     near = 2e-4 * 1.25
     if abs(low - bound) < near or abs(high + bound) < near:
