@@ -18,7 +18,9 @@ from tests.support.load import Load
 from tests.support.stage import Stage, staged
 
 REGIONS = ("frankfurt", "oslo", "virginia")
-HALF_WAY = "{canary: {steps: [{traffic: 10%, hold: 2s}, {traffic: 50%, hold: 30m}]}}"
+HALF_WAY = (
+    "{canary: {steps: [{traffic: 10%, hold: 2s}, {traffic: 50%, hold: 30m, analyse: {interval: 15s}}]}}"
+)
 FAST = {"min_healthy": "0s", "interval": "2s", "launch_deadline": "2m", "run": ("python3", "app.py")}
 PORTS = {"checkout": 8001, "search": 8002, "catalog": 8003, "mail": 8004}
 RATE = 9

@@ -14,6 +14,7 @@ from repave_controller.core.domain.instants import Instant
 from repave_controller.runtime.gaps import record_of_dropped
 from repave_protos import __version__
 from repave_protos.protocol.values import RegionName
+from tests.fakes.controller.api import fake_api
 from tests.fakes.controller.scheduler import ServedController
 from tests.support.cli_types import Run
 
@@ -71,6 +72,19 @@ def test_regions_say_what_they_are_about_and_when_they_reported(
     assert (paris["launching"], paris["destroying"]) == (3, 4)
     shown = " ".join(repave("regions", "-o", "wide").out.split())
     assert "+3 -4 3 h ago" in shown
+
+
+def test_the_status_names_promotions_that_wait_for_a_person(run: Run) -> None:
+    proposal = {"application": "web-prod", "source": "web-staging", "version": "7", "state": "proposed"}
+    said = "proposed: 7 of web-staging for web-prod; repave promotions approve web-prod"
+    with fake_api() as api:
+        api.answers["GET", "freezes"] = [{"everything": None, "items": []}]
+        for path in ("applications", "regions"):
+            api.answers["GET", path] = [{"items": []}]
+        api.answers["GET", "promotions"] = [{"items": [proposal, {**proposal, "state": "dismissed"}]}]
+        ran = run("status", "--url", api.url)
+    assert ran.err.count("proposed:") == 1
+    assert said in ran.err
 
 
 def test_status_of_an_application_shows_regions_groups_and_traffic(repave: Run) -> None:
