@@ -121,7 +121,17 @@ def unfold(page: Page) -> None:
     page.locator("details.operation").nth(2).locator("summary").click()
 
 
-PREPARE = {"simulate": simulate, "api": unfold}
+def drawn(page: Page) -> None:
+    page.wait_for_selector(".chart canvas", timeout=60_000)
+
+
+PREPARE = {
+    "simulate": simulate,
+    "api": unfold,
+    "application": drawn,
+    "rollout": drawn,
+    "rollout-approval": drawn,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

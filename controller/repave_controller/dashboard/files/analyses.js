@@ -9,7 +9,7 @@ import { counted, number, sentence } from "./words.js";
 /** @typedef {Record<string, any>} Row */
 
 const WIDTH = 168, HEIGHT = 36;
-const ENDINGS = /** @type {Record<string, [string, string]>} */ ({ passed: ["ok", "passed"], failed: ["fail", "failed"], undecided: ["held", "undecided"], unjudged: ["warn", "not judged"], "": ["running", "looks on"] });
+const ENDINGS = /** @type {Record<string, [string, string]>} */ ({ passed: ["ok", "passed"], failed: ["fail", "failed"], undecided: ["held", "undecided"], unjudged: ["warn", "not judged"], "": ["running", "going on"] });
 const OUTCOMES = /** @type {Record<string, [string, string]>} */ ({ pass: ["good", "✓"], marginal: ["warn", "~"], fail: ["bad", "×"], inconclusive: ["warn", "?"], error: ["warn", "!"] });
 const VERDICTS = /** @type {Record<string, [string, string]>} */ ({ pass: ["good", "as good"], high: ["bad", "higher"], low: ["bad", "lower"], suspect: ["warn", "suspect"], nodata: ["warn", "no data"], inconclusive: ["warn", "not clear"], error: ["warn", "error"] });
 
@@ -36,7 +36,7 @@ function Analysis({ analysis, looks }) {
       <span class="faint num">${analysis.judged} of ${counted(analysis.count, "look")}</span>
       <ol class="looks" aria-label="Looks">${/** @type {string[]} */ (analysis.said).map((outcome, index) => html`<li key=${index} class=${`look tone-${OUTCOMES[outcome]?.[0] ?? "calm"}`} title=${outcome}><span aria-hidden="true">${OUTCOMES[outcome]?.[1] ?? "·"}</span><span class="sr">${outcome}</span></li>`)}</ol>
       ${last ? html`<span class="faint"><${Ago} at=${last.at} /></span>` : null}</header>
-    <p class="soft">${said ? sentence(said) : "It has not looked yet."}</p>
+    ${said || !analysis.looks ? html`<p class="soft">${said ? sentence(said) : "It has not looked yet."}</p>` : null}
     ${last?.metrics.length ? html`<ul class="metrics">${last.metrics.map((/** @type {Row} */ each) => html`<${Metric} key=${each.name} metric=${each} />`)}</ul>` : null}
   </article>`;
 }
