@@ -16,7 +16,7 @@ from repave_controller.core.domain.reasons import Refusal, Refused
 from repave_controller.core.domain.rollout import Phase, RolloutKind
 from repave_controller.core.ports import Conflict, Record, Store, StoreError, Transaction
 from repave_controller.operations.releasing import Act, Failed, Release, Releasing, automatic
-from repave_controller.security.principals import Principal, Role
+from repave_controller.security.principals import Grant, Principal, Role
 from repave_controller.settings import PromotionSettings
 from repave_protos.protocol.values import ApplicationName
 
@@ -182,7 +182,9 @@ class Promotions:
         """What may pass is tried again at the next look, under the same key. Raises StoreError."""
         name, state, text = f"promotion/{proposal.promotion}", "approved", ""
         try:
-            await self._release(proposal, automatic(name, Role.DEPLOYER, proposal.application))
+            principal = automatic(name, Role.DEPLOYER, proposal.application)
+            of_source = Grant(Role.DEPLOYER, proposal.source)  # to have its package
+            await self._release(proposal, replace(principal, grants=(*principal.grants, of_source)))
         except Failed as error:
             if error.is_passing:
                 log.warning("promotion.waits", application=proposal.application, why=error.text)

@@ -29,9 +29,10 @@ class Acting:
         headers = {"Content-Type": "application/json", KEY: deed.key or str(uuid.uuid4())}
         body = json.dumps(deed.body).encode() if deed.body is not None else b""
         command = Command(method, f"/v1/{deed.path}", headers, deed.principal, "", body)
-        is_written = self._guarded is not None and method == "POST" and deed.application in deed.path
+        is_command = method == "POST" and deed.path.startswith(f"applications/{deed.application}/")
+        is_written = is_command and self._guarded is not None
         asked = await self._write(deed) if is_written else 0
-        owner_decides = is_written and not deed.path.endswith(STAYING)
+        owner_decides = is_command and not deed.path.endswith(STAYING)
         outcome = await self._relay.act(command, ApplicationName(deed.application) if owner_decides else None)
         reply = outcome.reply
         if is_written:
