@@ -8,8 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
+from repave_controller.core.analysis.values import Direction, JudgeConfig, Metric, MetricKind
+from repave_controller.core.domain.analyses import AnalysisPlan, Reading
 from repave_controller.core.domain.application import Policy, ReleaseOrder
-from repave_controller.core.steps import Scale, Soak, Verify, Weight
+from repave_controller.core.domain.steps import Step
+from repave_controller.core.steps import Analyse, Scale, Soak, Verify, Weight
 from repave_protos.protocol.values import ApplicationName, Digest, HostTemplate, Probe, RegionName
 from repave_simulation.kernel.story import Broken
 from repave_simulation.scenarios.scenario import Behaviour, Command, Scenario
@@ -19,6 +22,8 @@ from repave_simulation.world.world import FATES, OTHERS_CRASH
 SHOP = ApplicationName("shop")
 PLACES = (RegionName("paris"), RegionName("oslo"))
 OLD, NEW = Digest(f"{1:064x}"), Digest(f"{2:064x}")
+ERRORS = Reading(Metric("errors", MetricKind.RATE, Direction.INCREASE), "balancer", "errors")
+ANALYSIS = AnalysisPlan(JudgeConfig(), (ERRORS,), interval_seconds=1.0, count=2, source_deadline_seconds=30.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +38,7 @@ class SingleFault:
 
 
 def plain_scenario() -> Scenario:
-    """Two regions of two hosts: a release, another one in two shares, and back again."""
+    """Two regions of two hosts: a release, another one in two shares, judged in between, and back again."""
     commands = (
         Command(1.0, "release", SHOP, "first", _order("first", OLD, (Weight(10_000, 60.0),))),
         Command(
@@ -41,7 +46,7 @@ def plain_scenario() -> Scenario:
             "release",
             SHOP,
             "second",
-            _order("second", NEW, (Weight(2_500, 60.0), Weight(10_000, 60.0))),
+            _order("second", NEW, (Weight(2_500, 60.0), Analyse(ANALYSIS, 60.0), Weight(10_000, 60.0))),
         ),
         Command(50.0, "rollback", SHOP, "back"),
     )
@@ -49,7 +54,7 @@ def plain_scenario() -> Scenario:
     return Scenario(0, PLACES, images, commands, fates={}, unfair_seconds=70.0)
 
 
-def _order(key: str, digest: Digest, shares: tuple[Weight, ...]) -> ReleaseOrder:
+def _order(key: str, digest: Digest, shares: tuple[Step, ...]) -> ReleaseOrder:
     return ReleaseOrder(
         version=key,
         digest=digest,

@@ -65,7 +65,8 @@ class Course:
         """While a rollout is paused, or held, nothing of it moves but what people move, and the traffic of a
         side that can't serve."""
         for former, track in moved:
-            if _is_aborted(former, track) or track.refuge != former.refuge:
+            is_back = former.phase is TrackPhase.UNDOING  # a pause holds no region up that goes back
+            if _is_aborted(former, track) or track.refuge != former.refuge or is_back:
                 continue
             if (former.phase, former.cursor) != (track.phase, track.cursor):
                 text = f"{former.phase} {former.cursor} -> {track.phase} {track.cursor}"

@@ -7,6 +7,7 @@ from repave_agent.core.ports import HostSpec, Route, Structure
 from repave_controller.core.domain.application import Application, Event, GroupState
 from repave_protos.protocol.values import DesiredState, HostName, RegionName
 from repave_simulation.checks import promises
+from repave_simulation.checks.analyses import Analyses
 from repave_simulation.checks.course import Course
 from repave_simulation.checks.decisions import Decisions
 from repave_simulation.checks.plans import Plans
@@ -24,6 +25,7 @@ class Oracle:
         self._world = world
         self._course, self._returns, self._decisions = Course(world), Returns(world), Decisions(world)
         self._queues = Queues(world)
+        self._analyses = Analyses(world)
         world.judge = self
 
     def decides(self, before: Application | None, after: Application, events: Sequence[Event]) -> None:
@@ -32,6 +34,7 @@ class Oracle:
         self.plans.check(before, after)
         self._decisions.check(before, after)
         self._queues.check(before, after, events)
+        self._analyses.check(before, after)
 
     def makes(self, region: RegionName, spec: HostSpec, memory: int) -> None:
         promises.check_make(self._world.places[region], spec, memory)

@@ -166,7 +166,8 @@ class People:
     def _check_calm(self) -> None:
         for (application, number), rollout in self.world.ledger.ended.items():
             group = self.world.ledger.numbered(self.world.ledger.applications[application], rollout.target)
-            is_good = group is not None and self.world.behaviour(group.digest).is_good
+            made = self.world.behaviour(group.digest) if group is not None else None
+            is_good = made is not None and made.is_good and not made.is_worse
             reasons = (rollout.undo_reason, *(track.reason for track in rollout.tracks))
             by_people = any(map(is_by_people, reasons))
             if is_good and rollout.phase is not Phase.SUCCEEDED and not by_people:

@@ -106,7 +106,8 @@ class Returns:
         is_stopped = rollout.phase is Phase.UNDOING or (rollout.is_stopped and not was.is_stopped)
         if is_stopped and is_one and had < policy.failures_max:
             self._broken(after, f"it ends with failure {had + 1}; {policy.failures_max} may fail")
-        if rollout.is_stopped and not was.is_stopped and rollout.phase is not Phase.UNDOING:
+        is_held = rollout.pause is not None and rollout.pause.is_hold  # going back would harm the others
+        if rollout.is_stopped and not was.is_stopped and rollout.phase is not Phase.UNDOING and not is_held:
             self._check_stopped(
                 after, rollout, [each for each in failed if each.reason == rollout.undo_reason]
             )

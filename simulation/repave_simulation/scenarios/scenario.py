@@ -21,7 +21,7 @@ from repave_protos.protocol.values import (
     Split,
 )
 from repave_simulation.kernel.chance import Chance
-from repave_simulation.scenarios.variety import met_by, steered, varied
+from repave_simulation.scenarios.variety import analysed, judged, met_by, steered, varied
 
 APPLICATIONS = (ApplicationName("shop"), ApplicationName("till"))
 REGIONS = (RegionName("paris"), RegionName("oslo"), RegionName("rome"))
@@ -29,11 +29,14 @@ OURS = "ours"
 """The tag of hosts that belong to the simulated installation and region."""
 TESTERS = Split(tester_by="header", tester_name="x-tester", tester_value="yes")
 UNFAIR_SECONDS_MAX = 400.0
+JUDGED_MAX = 2
+IMAGES = 23 + JUDGED_MAX
+"""The last ones are those of releases that are judged."""
 BLIND_SECONDS = 15.0
 """Longer than any probe needs to find a host ill, by its thresholds, and the agent to look at it."""
 
 CommandKind = Literal["release", "queue", "latest", "replace", "rollback", "abort", "steer", "push", "wrong"]
-Trouble = Literal["fail", "slow", "ambiguous", "crash", "pause", "network"]
+Trouble = Literal["fail", "slow", "ambiguous", "crash", "pause", "network", "source", "lies"]
 
 RATES: dict[Trouble, tuple[float, ...]] = {
     "fail": (0.02, 0.1, 0.3),
@@ -42,6 +45,8 @@ RATES: dict[Trouble, tuple[float, ...]] = {
     "crash": (0.004, 0.015, 0.05),
     "pause": (0.004, 0.015, 0.05),
     "network": (0.01, 0.05, 0.2),
+    "source": (0.02, 0.1, 0.4),
+    "lies": (0.1, 0.5),
 }
 RELEASES: tuple[CommandKind, ...] = ("release", "queue", "latest", "replace")
 """Commands with an order."""
@@ -83,6 +88,7 @@ class Behaviour:
     kind: str = "serves"
     boot_seconds: float = 1.0
     after_seconds: float = 0.0
+    is_worse: bool = False  # its hosts are healthy, and many of their answers are errors
 
     @property
     def is_good(self) -> bool:
@@ -161,10 +167,11 @@ def draw(seed: int) -> Scenario:
     chance = Chance(f"{seed}/scenario")
     regions = REGIONS[: chance.number(1, 3, "regions")]
     applications = APPLICATIONS[: 1 + chance.happens(0.3, "applications")]
-    images = {_digest(number): _behaviour(chance, number) for number in range(1, 24)}
+    images = {_digest(number): _behaviour(chance, number) for number in range(1, IMAGES + 1)}
     commands, last = _commands(chance, regions, applications, images)
     commands += _meeting(chance, commands, regions)
     commands += tuple(_ending(chance, applications, last))
+    commands += tuple(_judged(chance, regions, applications, last))
     end = last + chance.between(40.0, 120.0, "end")
     if chance.happens(0.12, "calm"):
         return Scenario(seed, regions, images, commands, unfair_seconds=end)
@@ -181,8 +188,10 @@ def _digest(number: int) -> Digest:
 
 def _behaviour(chance: Chance, number: int) -> Behaviour:
     boot = chance.one_of((0.2, 1.0, 4.0), "boot", number)
-    if number == 1 or chance.happens(0.7, "good", number):
-        return Behaviour("serves", boot)
+    is_judged = number > IMAGES - JUDGED_MAX
+    if number == 1 or is_judged or chance.happens(0.7, "good", number):
+        is_worse = number > 1 and chance.happens(0.5 if is_judged else 0.2, "worse", number)
+        return Behaviour("serves", boot, is_worse=is_worse)
     kind = chance.one_of(("never-healthy", "exits", "falls-ill"), "bad", number)
     return Behaviour(kind, boot, chance.between(0.5, 15.0, "after", number))
 
@@ -216,7 +225,7 @@ def _commands(
         if kind in ("release", "queue") and chance.happens(0.35, *name, "busy"):
             kind = chance.one_of(("latest", "replace"), *name, "while busy")
         if kind in RELEASES:
-            image = min(image + 1, len(images))
+            image = min(image + 1, len(images) - JUDGED_MAX)
             is_first = is_first_release(commands, application)
             command = _release(
                 chance, kind, application, image, at, regions, is_first=is_first, number=number
@@ -269,6 +278,20 @@ def _ending(chance: Chance, applications: tuple[ApplicationName, ...], last: flo
         if chance.happens(0.15, "deletion", application):
             at = max(2.0, last + chance.one_of((-30.0, 1.0, 20.0), "deletion", application, "at"))
             yield Command(at, "steer", application, f"deletes-{application}", verb=Delete())
+
+
+def _judged(
+    chance: Chance, regions: tuple[RegionName, ...], applications: tuple[ApplicationName, ...], last: float
+) -> Iterator[Command]:
+    """Releases that are compared with what serves, after all others."""
+    for number in range(JUDGED_MAX if chance.happens(0.6, "judged") else 0):
+        at = last + (number + 1) * chance.one_of((2.0, 15.0), "judged", number, "at")
+        application, image = chance.one_of(applications, "judged", number), IMAGES - JUDGED_MAX + 1 + number
+        command = _release(
+            chance, "latest", application, image, at, regions, is_first=False, number=100 + number
+        )
+        assert command.order is not None, "it is a release"
+        yield replace(command, order=judged(chance, (application, image), command.order))
 
 
 def is_first_release(commands: list[Command], application: ApplicationName) -> bool:
@@ -328,7 +351,7 @@ def _release(
         by=key,
         key=key,
     )
-    return Command(at, kind, application, key, varied(chance, names, order))
+    return Command(at, kind, application, key, analysed(chance, names, varied(chance, names, order)))
 
 
 def _steps(

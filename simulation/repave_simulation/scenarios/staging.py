@@ -71,7 +71,7 @@ def order_of(stage: Stage) -> ReleaseOrder:
 
 def patience_of(order: ReleaseOrder) -> float:
     """Longer than the release can take when it makes no progress anywhere; seconds."""
-    soaks = sum(step.seconds for step in order.steps if isinstance(step, Soak))
+    soaks = sum(step.wait_seconds for step in order.steps)
     bakes = sum(wave.bake_seconds for wave in order.waves)
     once = sum(deadline_of(step) for step in order.steps) + soaks
     return once * max(1, len(order.waves)) + bakes + SLACK_SECONDS

@@ -2,8 +2,9 @@
 the verbs that steer a rollout. Half of the releases are plain blue/green."""
 
 from dataclasses import replace
-from typing import TypeVar
+from typing import Literal, TypeVar
 
+from repave_controller.core.analysis.values import Direction, JudgeConfig, Metric, MetricKind
 from repave_controller.core.commands.promotion import Object, Override, Promote
 from repave_controller.core.commands.rollback import Rollback
 from repave_controller.core.commands.steering import (
@@ -15,9 +16,10 @@ from repave_controller.core.commands.steering import (
     StepBack,
 )
 from repave_controller.core.commands.verb import Verb
+from repave_controller.core.domain.analyses import AnalysisPlan, Reading
 from repave_controller.core.domain.application import Policy, ReleaseOrder
 from repave_controller.core.domain.rollout import Step, Wave
-from repave_controller.core.steps import Approve
+from repave_controller.core.steps import Approve, Soak
 from repave_controller.core.strategies import presets
 from repave_controller.core.strategies.checks import objection
 from repave_controller.core.strategies.presets import Stage, pace_of
@@ -26,8 +28,11 @@ from repave_simulation.kernel.chance import Chance
 
 VARIED = 0.5
 """Share of the releases that are more than blue/green."""
+ANALYSED = 0.3
 HALF_BP, FULL_BP = 5_000, 10_000
 Gated = TypeVar("Gated", Step, Wave)
+ON_INCONCLUSIVE: tuple[Literal["hold", "rollback", "pass"], ...] = ("hold", "hold", "rollback", "pass")
+SCOPES: tuple[Literal["", "region"], ...] = ("", "region")
 
 
 def varied(chance: Chance, names: tuple[object, ...], order: ReleaseOrder) -> ReleaseOrder:
@@ -44,6 +49,43 @@ def varied(chance: Chance, names: tuple[object, ...], order: ReleaseOrder) -> Re
         steps = tuple(_opening(each, seconds) for each in steps)
         waves = tuple(_opening(each, seconds) for each in waves)
     return replace(order, steps=steps, waves=waves, policy=policy)
+
+
+def judged(chance: Chance, names: tuple[object, ...], order: ReleaseOrder) -> ReleaseOrder:
+    """The order by a canary, or all at once, with an analysis at each share of the traffic."""
+    analyse, pace = presets.analyse(_analysis(chance, names)), pace_of(order.template)
+    shares = (presets.weight(2_500), analyse) if chance.happens(0.7, *names, "canary") else ()
+    steps = (*presets.up(pace, 100.0), *shares, presets.weight(FULL_BP), analyse)
+    policy = replace(order.policy, scope="release", unreachable="fail", failures_max=0)
+    return replace(order, steps=steps, policy=policy)
+
+
+def _analysis(chance: Chance, names: tuple[object, ...]) -> AnalysisPlan:
+    """Of the errors that the balancer counts, with limits such as people choose."""
+    metric = Metric("errors", MetricKind.RATE, Direction.INCREASE, is_critical=True, must_have_data=True)
+    return AnalysisPlan(
+        judge=JudgeConfig(),
+        readings=(Reading(metric, "balancer", "errors"),),
+        interval_seconds=chance.one_of((1.0, 4.0), *names, "look every"),
+        count=chance.number(1, 3, *names, "looks"),
+        warm_up_seconds=chance.one_of((0.0, 0.0, 2.0), *names, "warm-up"),
+        failure_limit=chance.one_of((0, 0, 1), *names, "failure limit"),
+        inconclusive_limit=chance.one_of((None, None, 1), *names, "inconclusive limit"),
+        error_limit=chance.one_of((0, 2), *names, "error limit"),
+        source_deadline_seconds=chance.one_of((10.0, 40.0), *names, "source deadline"),
+        on_inconclusive=ON_INCONCLUSIVE[chance.number(0, 3, *names, "on inconclusive")],
+        may_end_early=chance.happens(0.5, *names, "ends early"),
+        scope=SCOPES[chance.number(0, 1, *names, "judged by")],
+    )
+
+
+def analysed(chance: Chance, names: tuple[object, ...], order: ReleaseOrder) -> ReleaseOrder:
+    """The order with analyses in the place of its soaks; or as it is."""
+    if not chance.happens(ANALYSED, *names, "analysed"):
+        return order
+    step = presets.analyse(_analysis(chance, names))
+    steps = tuple(step if isinstance(each, Soak) else each for each in order.steps)
+    return order if objection(steps, order.policy, order.sizes) else replace(order, steps=steps)
 
 
 def _opening(gated: Gated, seconds: float) -> Gated:
@@ -86,7 +128,7 @@ def _waves(chance: Chance, names: tuple[object, ...], regions: tuple[RegionName,
 
 
 def _policy(chance: Chance, names: tuple[object, ...], policy: Policy) -> Policy:
-    causes = ("deadline", "health")
+    causes = ("analysis", "deadline", "health")
     return replace(
         policy,
         keep_percent=chance.one_of((100.0, 100.0, 50.0), *names, "keep percent"),
@@ -132,6 +174,8 @@ def met_by(chance: Chance, names: tuple[object, ...], regions: tuple[RegionName,
         Resize(((region, chance.number(1, 5, *names, "met hosts")),)),
     )
     step = chance.one_of(("scale", "verify", "weight", "soak", "soak", "retire"), *names, "met step")
+    if chance.happens(0.2, *names, "met analysis"):
+        step = "analyse"
     if chance.happens(0.3, *names, "objects"):
         return Object(), chance.one_of(("approve", "approve", "soak"), *names, "objected step")
     return chance.one_of(options, *names, "met"), step

@@ -4,10 +4,11 @@ What the scheduler does with locks and tasks is one flag here: an application is
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from repave_controller.core.commands.judging import Judged
 from repave_controller.core.commands.release import (
     answer,
     check_regions,
@@ -35,6 +36,7 @@ from repave_protos.protocol.values import ApplicationName, ApplicationReport, De
 from repave_simulation.checks.people import Answer
 from repave_simulation.kernel.timeline import CONTROLLER, WALL, Life
 from repave_simulation.scenarios.scenario import Command
+from repave_simulation.tiers.looking import Looker
 from repave_simulation.world.world import World
 
 STORE_RETRY_SECONDS = 1.0
@@ -51,6 +53,7 @@ class _Owner:
     is_busy: bool = False
     wake_at: float = float("inf")
     commands: deque[Waiting] = field(default_factory=deque)
+    found: deque[Judged] = field(default_factory=deque)  # by looks, to be taken in
 
 
 class CoreController:
@@ -72,6 +75,10 @@ class CoreController:
         self._connected: set[RegionName] = set()
         for name in self._owners:
             self._decide(name)
+        Looker(world, life, self._clock, self._known, self._judged)
+
+    def _known(self) -> Iterable[Application]:
+        return [owner.application for owner in self._owners.values()]
 
     def _wall(self) -> float:
         return WALL + self.world.now - self.world.clock_set_back_seconds
@@ -169,6 +176,20 @@ class CoreController:
     def _keep(self, key: str, accepted: object) -> None:
         self.world.ledger.receipts[key] = accepted  # type: ignore[assignment]
 
+    # ---------------------------------------------------------------------------------------- looks
+
+    def _judged(self, name: ApplicationName, judged: Judged) -> None:
+        self._owners[name].found.append(judged)
+        self._decide(name)
+
+    def _take_in(self, name: ApplicationName, owner: _Owner) -> None:
+        judged, known = owner.found.popleft(), owner.application
+        changed, events = judged.apply(known, self._observed(name), "", "", self._clock())
+        if changed is known:
+            self._decide(name)
+            return
+        self._save(name, owner, Decision(changed, (), events, None, ()), lambda _: None, lambda: None)
+
     # ------------------------------------------------------------------------------------ decisions
 
     def _decide(self, name: ApplicationName) -> None:
@@ -177,6 +198,9 @@ class CoreController:
             return
         if owner.commands:
             self._command(name, owner)
+            return
+        if owner.found:
+            self._take_in(name, owner)
             return
         decision = step(owner.application, self._observed(name), self._clock(), self._tenure)
         if decision.application == owner.application and not decision.events:

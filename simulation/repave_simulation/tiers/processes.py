@@ -6,6 +6,7 @@ runs again, whatever it was waiting for.
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -15,12 +16,14 @@ from repave_agent.runtime.journal import Journal, JournalError
 from repave_agent.runtime.retry import Postponed
 from repave_agent.runtime.session import Session
 from repave_agent.runtime.worker import Worker
+from repave_controller.core.commands.judging import Judged
 from repave_controller.core.commands.release import Accepted
 from repave_controller.core.commands.rollback import Rollback
 from repave_controller.core.commands.steering import Abort
 from repave_controller.core.domain.reasons import Refused
 from repave_controller.core.ports import ImageStore, StoreError
 from repave_controller.fleet.sessions import Sessions
+from repave_controller.peers.ports import NotOwner
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
 from repave_protos.protocol.channel import Link
@@ -45,6 +48,7 @@ from repave_simulation.kernel.timeline import CONTROLLER, WALL, Life
 from repave_simulation.scenarios.scenario import Command, Scenario
 from repave_simulation.tiers.figures import LATENCY_SECONDS, LIMITS, RESTART_SECONDS
 from repave_simulation.tiers.living import live_through
+from repave_simulation.tiers.looking import Looker
 from repave_simulation.tiers.network import Network
 from repave_simulation.tiers.ports import (
     SimulatedBalancer,
@@ -216,7 +220,17 @@ class TierTwo:
     def _begin(self, name: str, life: Life) -> None:
         if name == CONTROLLER:
             self.controller = SimulatedController(self.world, life, self.shelf)
-            self.loop.spawn(life, self.controller.scheduler.run(), "scheduler")
+            scheduler = self.controller.scheduler
+            self.loop.spawn(life, scheduler.run(), "scheduler")
+            Looker(
+                self.world,
+                life,
+                scheduler.clock,
+                lambda: [each for each in scheduler.all_applications() if scheduler.decides_for(each.name)],
+                lambda application, judged: self.loop.spawn(
+                    life, taken_in(scheduler, application, judged), "look"
+                ),
+            )
             return
         agent = self.agents[RegionName(name)] = SimulatedAgent(
             self.world, life, RegionName(name), self.network
@@ -270,6 +284,12 @@ class TierTwo:
             self.world.kill(life.name)
         if not life.is_over:
             done(None if fate == "lost-answer" else accepted)
+
+
+async def taken_in(scheduler: Scheduler, application: ApplicationName, judged: Judged) -> None:
+    """What can't be saved is looked at again."""
+    with suppress(Refused, StoreError, NotOwner):
+        await scheduler.judged(application, judged)
 
 
 async def carried_out(scheduler: Scheduler, command: Command) -> Accepted:

@@ -2,10 +2,14 @@
 
 from dataclasses import dataclass, field
 
+from repave_controller.core.analysis.values import Outcome
 from repave_controller.core.commands.release import Accepted
 from repave_controller.core.domain.application import Application, GroupState, ServerGroup
 from repave_controller.core.domain.rollout import GroupNumber, Rollout
 from repave_protos.protocol.values import ApplicationName, DesiredState, Epoch, GroupName, RegionName
+
+LookKey = tuple[ApplicationName, int, str, RegionName, int, int]
+"""A look: of which rollout, gate, region and run, and its number."""
 
 
 @dataclass(slots=True)
@@ -20,6 +24,8 @@ class Ledger:
     receipts: dict[str, Accepted] = field(default_factory=dict)  # of the first tier
     terms: dict[ApplicationName, tuple[int, int]] = field(default_factory=dict)
     """Incarnation and term of the newest desired state."""
+    found: dict[LookKey, list[Outcome]] = field(default_factory=dict)
+    """What sources and judge came to, by the look: rightly or not."""
     lives: int = 0  # controllers that have opened the store
     last_at: float = 0.0
 

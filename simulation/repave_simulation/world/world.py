@@ -54,6 +54,16 @@ FATES: dict[str, tuple[tuple[Trouble, str], ...]] = {
     "desired": (("network", "repeated"), ("network", "late"), ("network", "cut"), *_PROCESS),
     "report": (("network", "repeated"), ("network", "late"), ("network", "cut"), *_PROCESS),
     "answer": (("ambiguous", "lost-answer"), *_PROCESS),
+    "look": (
+        ("source", "down"),
+        ("source", "empty"),
+        ("source", "no-numbers"),
+        ("source", "late"),
+        ("source", "lost-answer"),
+        ("source", "repeated"),
+        ("lies", "lies"),
+        *_PROCESS,
+    ),
 }
 """How an effect may go, by its kind, with the trouble whose rate decides."""
 

@@ -264,7 +264,7 @@ def gate_items(application: Application, now: Instant) -> tuple[list[models.Gate
 
 
 def _gate_item(application: Application, gate: Gate) -> models.GateItem:
-    remedy = cli("promote", application.name, skip=gate.kind == "time", role=gate.role)
+    remedy = cli("promote", application.name, skip=gate.kind in ("time", "analysis"), role=gate.role)
     return models.GateItem(
         gate=gate.name,
         kind=gate.kind,

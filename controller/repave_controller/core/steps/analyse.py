@@ -56,9 +56,9 @@ class Analyse(StepRules):
         return self.plan.seconds
 
     def enter(self, place: Place) -> Application:
-        rollout = place.application.rollout
-        if rollout is None:  # steps are being checked
-            return place.application
+        rollout, thought_of = place.application.rollout, place.rollout
+        if rollout is None or (rollout.number, rollout.waves) != (thought_of.number, thought_of.waves):
+            return place.application  # the plan, or a check, goes through the steps of another one
         return replace(place.application, rollout=begun_anew(rollout, place.track))
 
     def judge(self, place: Place, observed: Observed, now: Instant) -> Verdict:
