@@ -31,6 +31,10 @@ def _bug(name: str, tier: int, promises: tuple[int, ...], *changes: str) -> Bug:
     return Bug(name, tier, promises, tuple(Change(*three) for three in threes))
 
 
+ANALYSE = "controller/repave_controller/core/steps/analyse.py"
+ANALYSES = "controller/repave_controller/core/domain/analyses.py"
+JUDGING = "controller/repave_controller/core/commands/judging.py"
+LOOKS = "controller/repave_controller/core/rules/looks.py"
 APPROVE = "controller/repave_controller/core/steps/approve.py"
 LIFECYCLE = "controller/repave_controller/core/commands/lifecycle.py"
 RELEASE = "controller/repave_controller/core/commands/release.py"
@@ -63,6 +67,32 @@ ROSTER = "simulation/repave_simulation/tiers/shared_members.py"
 NO_SAFETY = (SAFETY, "    broken: list[Broken] = []\n", "    return []\n    broken: list[Broken] = []\n")
 
 BUGS = (
+    # -------------------------------------------------------------------------------------------- analyses
+    _bug(
+        "an error counts as a look that was judged", 1, (11,),
+        ANALYSES, "judged=self.judged + (not is_error),", "judged=self.judged + 1,",
+    ),
+    _bug(
+        "what could not be judged goes on", 1, (11,),
+        ANALYSE, "if analysis.ending is Ending.UNJUDGED:", "if analysis.ending is None:",
+    ),
+    _bug(
+        "a look that was made already counts again", 1, (11,),
+        JUDGING, "if each.key == wanted)", "if each.key[:-1] == wanted[:-1])",
+    ),
+    _bug("a look counts whenever it comes", 1, (11,), LOOKS, "_next_looks(application, now) if now >= at)", "_next_looks(application, now))"),
+    _bug(
+        "a version that is worse goes on", 1, (11,),
+        ANALYSES, "plan.failure_limit:\n        return Ending.FAILED", "plan.failure_limit:\n        return Ending.PASSED",
+    ),
+    _bug(
+        "one look that passes is enough", 2, (11,),
+        ANALYSES, "        analysis.judged >= plan.count or", "        analysis.judged >= 1 or",
+    ),
+    _bug(
+        "what can't be told goes on", 1, (11,),
+        ANALYSES, "return Ending.PASSED if is_limited and analysis.passed else Ending.UNDECIDED", "return Ending.PASSED",
+    ),
     # ------------------------------------------------------------------------------------------ worn hosts
     _bug(
         "a worn host goes before a fresh one is there", 1, (1, 4),

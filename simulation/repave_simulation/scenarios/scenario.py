@@ -45,7 +45,7 @@ RATES: dict[Trouble, tuple[float, ...]] = {
     "crash": (0.004, 0.015, 0.05),
     "pause": (0.004, 0.015, 0.05),
     "network": (0.01, 0.05, 0.2),
-    "source": (0.02, 0.1, 0.4),
+    "source": (0.05, 0.2, 0.5),
     "lies": (0.1, 0.5),
 }
 RELEASES: tuple[CommandKind, ...] = ("release", "queue", "latest", "replace")
@@ -171,15 +171,19 @@ def draw(seed: int) -> Scenario:
     commands, last = _commands(chance, regions, applications, images)
     commands += _meeting(chance, commands, regions)
     commands += tuple(_ending(chance, applications, last))
-    commands += tuple(_judged(chance, regions, applications, last))
+    judged_ones = tuple(_judged(chance, regions, applications, last))
+    commands += judged_ones
+    sources: dict[Trouble, float] = {}
+    if judged_ones and chance.happens(0.7, "bad source"):
+        sources = {"source": chance.one_of((0.1, 0.4, 0.7), "bad source", "rate")}
     end = last + chance.between(40.0, 120.0, "end")
     if chance.happens(0.12, "calm"):
         return Scenario(seed, regions, images, commands, unfair_seconds=end)
     away = tuple(_absences(chance, commands))
     if chance.happens(0.3, "mild"):  # so that releases get far, and people meet them there
-        return Scenario(seed, regions, images, commands, _numbered(away), unfair_seconds=end)
+        return Scenario(seed, regions, images, commands, _numbered(away), sources, None, end)
     strikes = _numbered((*_strikes(chance, regions, end), *away, *_last_moments(chance, commands)))
-    return Scenario(seed, regions, images, commands, strikes, _rates(chance), None, end)
+    return Scenario(seed, regions, images, commands, strikes, {**_rates(chance), **sources}, None, end)
 
 
 def _digest(number: int) -> Digest:
@@ -284,7 +288,7 @@ def _judged(
     chance: Chance, regions: tuple[RegionName, ...], applications: tuple[ApplicationName, ...], last: float
 ) -> Iterator[Command]:
     """Releases that are compared with what serves, after all others."""
-    for number in range(JUDGED_MAX if chance.happens(0.6, "judged") else 0):
+    for number in range(JUDGED_MAX if chance.happens(0.5, "is judged") else 0):
         at = last + (number + 1) * chance.one_of((2.0, 15.0), "judged", number, "at")
         application, image = chance.one_of(applications, "judged", number), IMAGES - JUDGED_MAX + 1 + number
         command = _release(

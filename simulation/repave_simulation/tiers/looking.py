@@ -19,7 +19,7 @@ from repave_simulation.tiers.figures import LATENCY_SECONDS
 from repave_simulation.world.ledger import LookKey
 from repave_simulation.world.world import FREEZE_SECONDS, World
 
-POLL_SECONDS = 0.5
+POLL_SECONDS = 2.0
 PATIENCE_SECONDS = 6.0
 """After so long without an answer a look is made again."""
 LATE_SECONDS = (1.0, 40.0)
