@@ -33,7 +33,6 @@ def _bug(name: str, tier: int, promises: tuple[int, ...], *changes: str) -> Bug:
 
 ANALYSE = "controller/repave_controller/core/steps/analyse.py"
 ANALYSES = "controller/repave_controller/core/domain/analyses.py"
-JUDGING = "controller/repave_controller/core/commands/judging.py"
 LOOKS = "controller/repave_controller/core/rules/looks.py"
 APPROVE = "controller/repave_controller/core/steps/approve.py"
 LIFECYCLE = "controller/repave_controller/core/commands/lifecycle.py"
@@ -69,16 +68,12 @@ NO_SAFETY = (SAFETY, "    broken: list[Broken] = []\n", "    return []\n    brok
 BUGS = (
     # -------------------------------------------------------------------------------------------- analyses
     _bug(
-        "an error counts as a look that was judged", 1, (11,),
-        ANALYSES, "judged=self.judged + (not is_error),", "judged=self.judged + 1,",
-    ),
-    _bug(
         "what could not be judged goes on", 1, (11,),
-        ANALYSE, "if analysis.ending is Ending.UNJUDGED:", "if analysis.ending is None:",
+        ANALYSES, "return Ending.UNJUDGED if analysis.errors > plan.error_limit else None", "return Ending.PASSED",
     ),
     _bug(
-        "a look that was made already counts again", 1, (11,),
-        JUDGING, "if each.key == wanted)", "if each.key[:-1] == wanted[:-1])",
+        "looks are made while nothing moves", 1, (11,),
+        LOOKS, "rollout.phase is not Phase.RUNNING or rollout.pause is not None:", "rollout.phase is not Phase.RUNNING:",
     ),
     _bug("a look counts whenever it comes", 1, (11,), LOOKS, "_next_looks(application, now) if now >= at)", "_next_looks(application, now))"),
     _bug(
