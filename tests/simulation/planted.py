@@ -71,10 +71,6 @@ BUGS = (
         "what could not be judged goes on", 1, (11,),
         ANALYSES, "return Ending.UNJUDGED if analysis.errors > plan.error_limit else None", "return Ending.PASSED",
     ),
-    _bug(
-        "looks are made while nothing moves", 1, (11,),
-        LOOKS, "rollout.phase is not Phase.RUNNING or rollout.pause is not None:", "rollout.phase is not Phase.RUNNING:",
-    ),
     _bug("a look counts whenever it comes", 1, (11,), LOOKS, "_next_looks(application, now) if now >= at)", "_next_looks(application, now))"),
     _bug(
         "a version that is worse goes on", 1, (11,),

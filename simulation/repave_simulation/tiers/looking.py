@@ -27,7 +27,7 @@ STEPS, REQUESTS = 5, 400.0
 USUAL, WORSE = 0.002, 0.3
 """Errors of a request."""
 
-Deliver = Callable[[ApplicationName, Judged], object]
+Deliver = Callable[[ApplicationName, Judged], None]
 
 
 class Looker:

@@ -20,6 +20,7 @@ from repave_controller.core.commands.judging import Judged
 from repave_controller.core.commands.release import Accepted
 from repave_controller.core.commands.rollback import Rollback
 from repave_controller.core.commands.steering import Abort
+from repave_controller.core.domain.application import Application
 from repave_controller.core.domain.reasons import Refused
 from repave_controller.core.ports import ImageStore, StoreError
 from repave_controller.fleet.sessions import Sessions
@@ -222,15 +223,14 @@ class TierTwo:
             self.controller = SimulatedController(self.world, life, self.shelf)
             scheduler = self.controller.scheduler
             self.loop.spawn(life, scheduler.run(), "scheduler")
-            Looker(
-                self.world,
-                life,
-                scheduler.clock,
-                lambda: [each for each in scheduler.all_applications() if scheduler.decides_for(each.name)],
-                lambda application, judged: self.loop.spawn(
-                    life, taken_in(scheduler, application, judged), "look"
-                ),
-            )
+
+            def deliver(application: ApplicationName, judged: Judged) -> None:
+                self.loop.spawn(life, taken_in(scheduler, application, judged), "look")
+
+            def known() -> list[Application]:
+                return [each for each in scheduler.all_applications() if scheduler.decides_for(each.name)]
+
+            Looker(self.world, life, scheduler.clock, known, deliver)
             return
         agent = self.agents[RegionName(name)] = SimulatedAgent(
             self.world, life, RegionName(name), self.network
