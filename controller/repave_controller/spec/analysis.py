@@ -156,6 +156,7 @@ class MetricSection(Section):
     @property
     def reading(self) -> Reading:
         asked = self.query or self.name
+        is_latency = (self.source, asked) == (BALANCER, "latency")
         kind = BALANCER_KINDS[asked] if self.source == BALANCER else MetricKind(self.kind or "value")
         metric = Metric(
             self.name,
@@ -169,11 +170,14 @@ class MetricSection(Section):
             outliers=OutlierStrategy(self.outliers),
             least_effect=self.least_effect / 100 if self.least_effect is not None else None,
             min_samples=self.min_samples,
+            least_difference=LATENCY_LEAST_SECONDS if is_latency else 0.0,
         )
         return Reading(metric, self.source, asked, self.total or "")
 
 
 BALANCER_KINDS = {"errors": MetricKind.RATE, "latency": MetricKind.VALUE, "requests": MetricKind.COUNT}
+LATENCY_LEAST_SECONDS = 0.0015
+"""Balancers tell whole milliseconds: a difference of one may be none."""
 
 USUAL: tuple[Mapping[str, Any], ...] = (
     {"name": "errors", "critical": True, "must_have_data": True},
@@ -310,7 +314,7 @@ def plan_of(
 
 
 def _within(analyse: AnalyseSection, seconds: float, warm_up: float, interval: float) -> tuple[float, int]:
-    """(interval, count) of the looks in a time that is given."""
+    """(interval, count) of the looks in a time that is given, up to its end."""
     if analyse.count is not None:
         raise contradiction(
             "how long it is watched says how many looks there are: leave out count, or that time",
@@ -329,4 +333,5 @@ def _within(analyse: AnalyseSection, seconds: float, warm_up: float, interval: f
                 ("analyse", "interval"),
             )
         interval = left
-    return interval, min(LOOKS_MAX, int(left / interval + 1e-9))
+    count = min(LOOKS_MAX, int(left / interval + 1e-9))
+    return left / count, count

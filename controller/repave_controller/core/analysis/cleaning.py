@@ -15,6 +15,9 @@ from repave_controller.core.analysis.values import (
     Trouble,
 )
 
+LARGEST = 1e150
+"""Numbers beyond it are wrong, and could not be added up or multiplied."""
+
 
 def series(metric: Metric, samples: Samples) -> tuple[float, ...]:
     """One number a step, NaN where there is none: events of one trial, events of one exposure, or the
@@ -39,6 +42,8 @@ def cleaned(metric: Metric, values: Sequence[float]) -> tuple[float, ...]:
         kept = tuple(v for v in values if not isnan(v))
     if not all(map(isfinite, kept)):
         raise Incomparable(Trouble.NOT_FINITE)
+    if any(abs(v) > LARGEST for v in kept):
+        raise Incomparable(Trouble.ARITHMETIC)
     return (
         without_outliers(kept, metric.outlier_factor) if metric.outliers is OutlierStrategy.REMOVE else kept
     )

@@ -6,10 +6,14 @@ the common rate is. So a baseline without any event is no trouble, and neither i
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from math import exp, lgamma, log, log1p, sqrt
+from math import erfc, exp, lgamma, log, log1p, sqrt
 
 RISKS = tuple(exp(k * 0.3) for k in range(1, 21))
 """The relative risks that are betted on, 1.35 to 403, each with the same part of the stake."""
+
+EXACT_MAX = 100_000_000
+"""Events; of more the normal distribution can't be told from the binomial."""
+NEGLIGIBLE = 1e-18
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,25 @@ def chance_above(events: int, of: int, share: float) -> float:
         return 1.0
     if not 0 < share < 1:
         return float(share >= 1)
-    return min(1.0, sum(exp(_log_chance(k, of, share)) for k in range(events, of + 1)))
+    if of > EXACT_MAX:
+        z = (events - 0.5 - of * share) / sqrt(of * share * (1 - share))
+        return erfc(z / sqrt(2)) / 2
+    if events > of * share:
+        return min(1.0, _tail(events, of, share))
+    return max(0.0, 1.0 - _tail(of - events + 1, of, 1 - share))
+
+
+def _tail(events: int, of: int, share: float) -> float:
+    """P(at least `events`), more than are to be expected: each term is smaller than the one before, and
+    where they don't count any more it ends."""
+    odds = share / (1 - share)
+    term = whole = exp(_log_chance(events, of, share)) if events <= of else 0.0
+    for k in range(events, of):
+        term *= (of - k) / (k + 1) * odds
+        if term <= whole * NEGLIGIBLE:
+            break
+        whole += term
+    return whole
 
 
 def chance_below(events: int, of: int, share: float) -> float:

@@ -23,6 +23,8 @@ STEPS_MAX = 720
 """Of a whole analysis: longer ones have longer steps."""
 READ_SECONDS_MAX = 150.0
 """Of one metric, all of it: a source bounds each answer by itself."""
+TROUBLE_MAX = 1000
+"""Characters of why there are no numbers."""
 FULL_BP = 10_000
 NOTHING = Samples()
 
@@ -88,13 +90,29 @@ class Reader:
             step = step_of(look.plan, source.step_seconds)
             turns = self._turns.setdefault(reading.source, asyncio.Semaphore(self.at_once))
             async with asyncio.timeout(READ_SECONDS_MAX), turns:
-                baseline = await _samples(source, reading, baseline_of(application, look, step))
-                canary = await _samples(source, reading, canary_of(application, look, step))
+                old, new = baseline_of(application, look, step), canary_of(application, look, step)
+                _check_versions(source, reading, old, new)
+                baseline, canary = await _samples(source, reading, old), await _samples(source, reading, new)
         except SourceError as error:
-            return Found(reading, trouble=str(error))
+            return Found(reading, trouble=_shown(str(error)))
         except TimeoutError:
             return Found(reading, trouble=f"no answer within {READ_SECONDS_MAX:g} s")
         return Found(reading, *_with_zeros(reading.metric, baseline, canary))
+
+
+def _check_versions(source: Source, reading: Reading, old: Sequence[Part], new: Sequence[Part]) -> None:
+    """Raises SourceError where both sides would have the same numbers."""
+    same = {each.side.version for each in old} & {each.side.version for each in new}
+    asked = [query for query in (reading.query, reading.total) if query]
+    if same and any(source.is_by_version(query) for query in asked):
+        raise SourceError(
+            f"both groups are of version {min(same)}, and the query has no {{group}} to tell them apart"
+        )
+
+
+def _shown(trouble: str) -> str:
+    """As it is kept and shown, whatever a source has put into it."""
+    return "".join(sign if sign.isprintable() else " " for sign in trouble[:TROUBLE_MAX])
 
 
 def step_of(plan: AnalysisPlan, least: int) -> int:
@@ -162,8 +180,9 @@ async def _of_part(source: Source, reading: Reading, part: Part) -> Samples:
     if kind is MetricKind.VALUE:
         return Samples(values=series.values, step_seconds=step, begins_at=begin)
     if kind is MetricKind.COUNT:
-        share = (part.share,) * len(series.values)
-        return Samples(events=series.values, trials=share, step_seconds=step, begins_at=begin)
+        # Older steps may be longer than those that were asked for, and have more events.
+        exposure = (part.share * step / part.window.step_seconds,) * len(series.values)
+        return Samples(events=series.values, trials=exposure, step_seconds=step, begins_at=begin)
     total = await source.read(reading.total or source.total_of(reading.query), part.side, part.window)
     if (total.step_seconds, total.begins_at) != (series.step_seconds, series.begins_at):
         raise SourceError("its events and its total come in different steps")

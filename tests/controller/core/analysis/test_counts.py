@@ -77,6 +77,16 @@ def test_the_exact_chance_of_a_share() -> None:
     assert hypergeometric_above(5, 10, 5, 20) == pytest.approx(comb(15, 5) / comb(20, 10))
 
 
+def test_the_exact_chance_takes_no_longer_for_more_events() -> None:
+    """By the normal distribution, whose skew counts for less and less."""
+    for of in (10**7, 10**12, 10**17):
+        middle, spread = of // 2, round(of**0.5 / 2)
+        assert chance_above(middle, of, 0.5) == pytest.approx(0.5, abs=1e-3)
+        assert chance_above(middle + 2 * spread, of, 0.5) == pytest.approx(0.02275, rel=0.01)
+        assert chance_above(middle - 2 * spread, of, 0.5) == pytest.approx(1 - 0.02275, rel=0.01)
+        assert chance_above(of, of, 0.5) == 0.0
+
+
 def test_bounds_that_last_hold_at_every_look() -> None:
     chance = random.Random(5)
     misses = 0

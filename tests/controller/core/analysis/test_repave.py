@@ -150,6 +150,15 @@ def test_what_cannot_be_judged_is_never_passed(
     assert (found.outcome, found.decisive, found.is_final) == (Outcome.INCONCLUSIVE, ("m",), False)
 
 
+@pytest.mark.parametrize("huge", [1e200, 1e308, -1e308])
+@pytest.mark.parametrize("judge_name", list(JudgeName))
+def test_numbers_too_large_to_reckon_with_pass_nothing(huge: float, judge_name: JudgeName) -> None:
+    found = one(LATENCY, Samples((1.0,) * 20), Samples((huge,) * 20), look=1, looks=9, name=judge_name)
+    assert found.verdicts[0].verdict is Verdict.ERROR
+    if judge_name is JudgeName.REPAVE:
+        assert found.outcome is Outcome.INCONCLUSIVE
+
+
 def test_a_metric_that_neither_side_has_is_left_out_unless_it_must_be_there() -> None:
     good = {"ok": Samples((1.0, 2.0) * 9)}
     for metric, outcome in (

@@ -184,6 +184,15 @@ def test_a_clearly_good_one_ends_early_only_where_the_spec_allows_it() -> None:
         assert in_analysis(world) is not is_early
 
 
+@pytest.mark.parametrize(("hold", "looks"), [("25s", 2), ("60s", 6), ("5s", 1), ("4h", 1000)])
+def test_a_stage_is_watched_for_as_long_as_it_holds(hold: str, looks: int) -> None:
+    """Also where that is no whole number of intervals, or more of them than there may be looks."""
+    world = analysed(hold=f"hold: {hold}, ")
+    plan = next(step.plan for step in world.rollout.steps if isinstance(step, Analyse))
+    assert plan.count == looks
+    assert plan.seconds == pytest.approx({"25s": 25, "60s": 60, "5s": 5, "4h": 14_400}[hold])
+
+
 # ------------------------------------------------------------------------------------------ which look counts
 
 

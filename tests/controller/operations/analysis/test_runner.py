@@ -5,7 +5,7 @@ import math
 import random
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -53,6 +53,9 @@ class Source:
 
     def objection(self, query: str) -> str:
         return ""
+
+    def is_by_version(self, query: str) -> bool:
+        return "{version}" in query
 
     async def read(self, query: str, side: Side, window: Window) -> Series:
         self.asked.append((query, side, window))
@@ -267,6 +270,57 @@ async def test_a_source_that_the_settings_do_not_have_or_forbid_is_an_error() ->
     await running.look()
     assert "let shop not use the source prom" in running.rows[1].metrics[0].trouble
     assert running.told == [Outcome.ERROR] * 2
+
+
+async def test_two_groups_of_one_version_are_not_told_apart_by_it() -> None:
+    world = analysed('metrics: [{name: queue, source: prom, query: "{version}"}]')
+    groups = world.application.groups
+    world.application = replace(
+        world.application, groups=tuple(replace(each, version="1.1") for each in groups)
+    )
+    running = Running(world, {"prom": Source(lambda _, __, window, ___: (1.0,) * window.slots, name="prom")})
+    world.run(30)
+    await running.look()
+    assert "both groups are of version 1.1" in running.rows[0].metrics[0].trouble
+    assert running.told == [Outcome.ERROR]
+
+
+async def test_what_a_source_says_is_kept_as_text_that_can_be_shown() -> None:
+    running = over(balancer(traffic(), traffic()))
+    running.sources["balancer"].trouble = "a\ud800b\n\x1b[31m" + "x" * 10_000
+    running.world.run(30)
+    await running.look()
+    found = running.rows[0].metrics[0].trouble
+    assert found.startswith("a b  [31mx")
+    assert len(found) == 1000
+
+
+async def test_events_of_longer_steps_are_no_more_of_them() -> None:
+    """The time before a switch is long ago, and balancers keep it in longer steps."""
+
+    class Coarse(Source):
+        async def read(self, query: str, side: Side, window: Window) -> Series:
+            step = window.step_seconds * (1 if side.group == NEW else 12)
+            return Series(window.since, step, (2.0 * step,) * 6)
+
+    running = Running(analysed("metrics: [{name: requests}]"), {"balancer": Coarse(lambda *_: ())})
+    running.world.run(30)
+    await running.look()
+    verdict = running.rows[0].metrics[0].verdict
+    assert verdict is not None
+    assert verdict.canary.mean == verdict.baseline.mean
+
+
+async def test_a_millisecond_more_is_no_worse_for_balancers_tell_no_less() -> None:
+    for new, outcome in ((0.001, Outcome.PASS), (0.002, Outcome.FAIL)):
+        world = analysed("metrics: [{name: latency}]")
+
+        def numbers(_: str, side: Side, window: Window, __: int, new: float = new) -> tuple[float, ...]:
+            return (new if side.group == NEW else 0.0001,) * window.slots
+
+        running = Running(world, {"balancer": Source(numbers)})
+        await running.until_over()
+        assert running.told[-1] is outcome
 
 
 async def test_numbers_that_are_none_pass_nothing() -> None:

@@ -47,6 +47,9 @@ class Balancer:
     def objection(self, query: str) -> str:
         return "" if query in QUERIES else f"the balancer has {', '.join(QUERIES)}, and not {query}"
 
+    def is_by_version(self, query: str) -> bool:
+        return False
+
     async def read(self, query: str, side: Side, window: Window) -> Series:
         if why := self.objection(query):
             raise SourceError(why)

@@ -40,6 +40,9 @@ class CsvFile:
     def objection(self, query: str) -> str:
         return f"it must name a column, and {query} says what a row is of" if query in (TIME, *OF) else ""
 
+    def is_by_version(self, query: str) -> bool:
+        return False  # which columns it has is seen when it is read
+
     async def read(self, query: str, side: Side, window: Window) -> Series:
         points = await asyncio.to_thread(self._points, query, side, window)
         return on_grid(points, window)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from repave_controller.operations.analysis.sources.asking import Asker, Request, place
+from repave_controller.operations.analysis.sources.placing import objection_to_same
 from repave_controller.operations.analysis.sources.ports import (
     Point,
     Series,
@@ -25,6 +26,10 @@ class Dialect(Protocol):
     @property
     def are_ends(self) -> bool: ...
 
+    @property
+    def url(self) -> str:
+        """Where it is; of some it has placeholders."""
+
     def objection(self, query: str) -> str: ...
 
     def window(self, window: Window) -> Window:
@@ -35,7 +40,7 @@ class Dialect(Protocol):
 
     def points(self, answer: Any, window: Window) -> list[Point]:
         """Raises SourceError, and what comes of an answer that has another form than it is known to have:
-        KeyError, TypeError, ValueError, IndexError, AttributeError."""
+        KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +62,10 @@ class HttpSource:
         raise SourceError("say what the events are counted out of: total: ...")
 
     def objection(self, query: str) -> str:
-        return self.dialect.objection(query)
+        return self.dialect.objection(query) or objection_to_same(self.dialect.url + query)
+
+    def is_by_version(self, query: str) -> bool:
+        return "{group}" not in self.dialect.url + query
 
     async def read(self, query: str, side: Side, window: Window) -> Series:
         within = self.dialect.window(window)
@@ -65,7 +73,7 @@ class HttpSource:
         answer = await self.asker.ask(request)
         try:
             points = self.dialect.points(answer, within)
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError):
             raise SourceError(
                 f"{place(request.url)} answered in a form that {self.kind} does not have"
             ) from None

@@ -41,6 +41,13 @@ def in_labels(query: str, side: Side, window: Window) -> str:
     return "".join(_labels(query, side, window))
 
 
+def objection_to_same(text: str) -> str:
+    """Why both sides would be asked the same; "": they would not."""
+    if "{group}" in text or "{version}" in text:
+        return ""
+    return "it must choose a side by {group} or {version}: as it is both have the same numbers"
+
+
 def objection_to_labels(query: str) -> str:
     """Why it is no such query; "": it is."""
     for text, quoted, _ in _parts(query):

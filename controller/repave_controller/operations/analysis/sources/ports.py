@@ -80,6 +80,9 @@ class Source(Protocol):
     def objection(self, query: str) -> str:
         """Why it can't be asked this, whichever side is meant; "": it can."""
 
+    def is_by_version(self, query: str) -> bool:
+        """Whether nothing but their versions tells two groups apart."""
+
     async def read(self, query: str, side: Side, window: Window) -> Series:
         """What the query comes to. The grid is that of the window, or a coarser one from where it begins.
         Bounded in time and size. Raises SourceError; what is not there is NaN, and no error."""
@@ -90,10 +93,12 @@ Sources = Mapping[str, Source]
 
 def on_grid(points: Iterable[Point], window: Window, *, are_ends: bool = False) -> Series:
     """Of several points in a slot their mean. `are_ends`: a point tells of the time before it, so that the
-    one at `until` belongs in. Others are left out. Infinite values are none."""
+    one at `until` belongs in. Others are left out. Infinite values are none, nor are such times."""
     step, slots = window.step_seconds, window.slots
     sums, counts = [0.0] * slots, [0] * slots
     for at, value in points:
+        if not math.isfinite(at):
+            continue
         place = (at - window.since) / step
         slot = math.ceil(place) - 1 if are_ends else math.floor(place)
         if 0 <= slot < slots and math.isfinite(value):

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,14 @@ from repave_controller.operations.analysis.sources.cloudwatch import CloudWatch,
 from repave_controller.operations.analysis.sources.credentials import none
 from repave_controller.operations.analysis.sources.csv_file import CsvFile
 from repave_controller.operations.analysis.sources.http_json import HttpJson, values_at
+from repave_controller.operations.analysis.sources.http_source import HttpSource
 from repave_controller.operations.analysis.sources.influxdb import InfluxDb
 from repave_controller.operations.analysis.sources.ports import SourceError, Window, on_grid
 from repave_controller.operations.traffic import Figures, GroupFigures
 from repave_controller.settings import AnalysisSettings, MetricsSource
 from repave_protos.daemon.settings import SettingsError, load_settings
 from repave_protos.protocol.values import GroupName
-from tests.contracts.metrics_worlds import BEGIN, NEW, OLD, PARIS, World, window, world_of
+from tests.contracts.metrics_worlds import ASKED, BEGIN, NEW, OLD, PARIS, World, window, world_of
 
 MINUTES = Window(BEGIN, BEGIN + 240, 60)
 
@@ -206,6 +208,36 @@ async def test_what_a_balancer_does_not_count_is_an_error_and_not_nothing() -> N
     with pytest.raises(SourceError, match="paris: its balancer, x, does not count"):
         await Balancer(Reader()).read("errors", NEW, MINUTES)
     assert "requests, errors, latency" in Balancer(Reader()).objection("memory")
+
+
+@pytest.mark.parametrize("at", [math.inf, -math.inf, math.nan, 1e308])
+def test_a_point_of_no_time_is_left_out(at: float) -> None:
+    assert on_grid([(at, 1.0), (BEGIN, 2.0)], MINUTES).values[0] == 2.0
+
+
+async def test_a_number_that_no_float_holds_is_an_answer_of_another_form(tmp_path: Path) -> None:
+    found = {"status": "ok", "series": [{"pointlist": [[10**400, 1]]}]}
+    async with world_of("datadog", tmp_path) as world:
+        world.answer = lambda _: web.json_response(found)
+        assert "answered in a form that datadog does not have" in await why_not(world)
+
+
+@pytest.mark.parametrize("kind", ASKED)
+async def test_a_query_that_is_the_same_for_both_sides_is_refused(kind: str, tmp_path: Path) -> None:
+    """It would find no difference, whatever the new version does."""
+    async with world_of(kind, tmp_path) as world:
+        assert not world.source.is_by_version(world.query)
+        assert isinstance(world.source, HttpSource)
+        assert not world.source.objection(world.query)
+        same = world.query.replace("{group}", "{region}")
+        by_version = world.query.replace("{group}", "{version}")
+        if kind == "http":  # its address may say it
+            assert not world.source.objection("errors")
+            plain = replace(world.source.dialect, url="https://m.example/{query}")  # type: ignore[type-var]
+            world.source, same, by_version = replace(world.source, dialect=plain), "a", "a/{version}"
+        assert "both have the same numbers" in world.source.objection(same)
+        assert not world.source.objection(by_version)
+        assert world.source.is_by_version(by_version)
 
 
 def test_a_point_belongs_to_one_step_whichever_time_it_tells_of() -> None:
