@@ -6,7 +6,7 @@ Checked on each decision when it has become durable, and in the end.
 from dataclasses import dataclass, field
 
 from repave_controller.core.commands.steering import Resize
-from repave_controller.core.domain.application import UNWANTED, Application, ReleaseOrder
+from repave_controller.core.domain.application import UNWANTED, Application, GroupState, ReleaseOrder
 from repave_controller.core.domain.rollout import GroupNumber, Phase, Rollout, RolloutKind, Track, TrackPhase
 from repave_controller.core.planning.plan import Moment, never_released, plan_release
 from repave_protos.protocol.values import ApplicationName, RegionName
@@ -125,7 +125,6 @@ class Plans:
 
     def _check_begin(self, after: Application, rollout: Rollout) -> None:
         if rollout.started_by != REPAVE:
-            self.owed = {key: number for key, number in self.owed.items() if key[0] != after.name}
             return
         for track in rollout.tracks:
             owed = self.owed.get((after.name, track.region))
@@ -135,14 +134,21 @@ class Plans:
                 self._broken(after.name, track.region, text)
 
     def _take_end(self, after: Application, rollout: Rollout) -> None:
-        for track in rollout.tracks:
-            place = (after.name, track.region)
-            is_owed = rollout.phase is Phase.SUCCEEDED or rollout.kind is RolloutKind.ROLLBACK
-            is_caught_up = not is_owed and place not in self.owed
-            if track.phase is not TrackPhase.SKIPPED or is_caught_up:
-                self.owed.pop(place, None)
-            else:
-                self.owed[place] = rollout.target_of(track)
+        """A region is owed what serves elsewhere, until it has that or something newer, or its catching up
+        was ended."""
+        for (name, region), number in list(self.owed.items()):
+            group, track = after.group(number), rollout.track(region)
+            is_over = rollout.started_by == REPAVE or (
+                track and track.phase in (TrackPhase.DONE, TrackPhase.HELD)
+            )
+            is_there = track is not None and is_over and track.phase is not TrackPhase.SKIPPED
+            serves = group is not None and group.state is GroupState.SERVING
+            if name == after.name and (is_there or not serves):
+                del self.owed[name, region]
+        if rollout.phase is Phase.SUCCEEDED or rollout.kind is RolloutKind.ROLLBACK:
+            for track in rollout.tracks:
+                if track.phase is TrackPhase.SKIPPED:
+                    self.owed[after.name, track.region] = rollout.target_of(track)
 
     def unfinished(self) -> str:
         """A region that a release had to leave out and that has not been caught up; "" when there is none."""

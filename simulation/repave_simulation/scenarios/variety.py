@@ -1,6 +1,7 @@
 """How the releases of a seed go, and what people ask of them on their way: strategies, waves, policies, and
 the verbs that steer a rollout. Half of the releases are plain blue/green."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Literal, TypeVar
 
@@ -53,10 +54,15 @@ def varied(chance: Chance, names: tuple[object, ...], order: ReleaseOrder) -> Re
 
 def judged(chance: Chance, names: tuple[object, ...], order: ReleaseOrder) -> ReleaseOrder:
     """The order by a canary, or all at once, with an analysis at each share of the traffic."""
-    analyse, pace = presets.analyse(_analysis(chance, names)), pace_of(order.template)
-    shares = (presets.weight(2_500), analyse) if chance.happens(0.7, *names, "canary") else ()
-    steps = (*presets.up(pace, 100.0), *shares, presets.weight(FULL_BP), analyse)
-    policy = replace(order.policy, scope="release", unreachable="fail", failures_max=0)
+    plan, pace = _analysis(chance, names), pace_of(order.template)
+    analyse = presets.analyse(plan)
+    is_fresh = chance.happens(0.5, *names, "fresh baseline")
+    first = presets.analyse(replace(plan, baseline="fresh" if is_fresh else "current"))
+    shares = (presets.weight(2_500), first) if chance.happens(0.7, *names, "canary") else ()
+    steps = presets.with_baselines(
+        pace, (*presets.up(pace, 100.0), *shares, presets.weight(FULL_BP), analyse)
+    )
+    policy = replace(order.policy, scope="release", failures_max=0)  # all regions fail at once
     return replace(order, steps=steps, policy=policy)
 
 
@@ -80,12 +86,24 @@ def _analysis(chance: Chance, names: tuple[object, ...]) -> AnalysisPlan:
 
 
 def analysed(chance: Chance, names: tuple[object, ...], order: ReleaseOrder) -> ReleaseOrder:
-    """The order with analyses in the place of its soaks; or as it is."""
+    """The order with analyses in the place of its soaks, some with fresh baselines; or as it is."""
     if not chance.happens(ANALYSED, *names, "analysed"):
         return order
-    step = presets.analyse(_analysis(chance, names))
-    steps = tuple(step if isinstance(each, Soak) else each for each in order.steps)
+    plan, is_fresh = _analysis(chance, names), chance.happens(0.5, *names, "fresh baselines")
+    steps = presets.with_baselines(pace_of(order.template), tuple(_compared(order.steps, plan, is_fresh)))
     return order if objection(steps, order.policy, order.sizes) else replace(order, steps=steps)
+
+
+def _compared(steps: Iterable[Step], plan: AnalysisPlan, is_fresh: bool) -> Iterator[Step]:
+    """A fresh baseline has as much of the traffic as the new group, so both have less than half of it."""
+    share = 0
+    for each in steps:
+        share = share if each.share_bp is None else each.share_bp
+        if isinstance(each, Soak):
+            fresh = is_fresh and 0 < share < FULL_BP / 2
+            yield presets.analyse(replace(plan, baseline="fresh" if fresh else "current"))
+        else:
+            yield each
 
 
 def _opening(gated: Gated, seconds: float) -> Gated:
