@@ -179,14 +179,12 @@ class Returns:
         for former, track in moved:
             if track.refuge is None or track.refuge == former.refuge:
                 continue
-            if track.phase in BACK and former.phase not in BACK and _asked(rollout, track):
-                continue  # people let it go back where that costs hosts: the old group grows first
             target = rollout.target_of(track)
             left = after.group(track.origin if track.refuge == target else target)
             part = left.part(track.region) if left is not None else None
             place, since = self.world.places[track.region], self.world.now - OF_LATE_SECONDS
-            if left is None or part is None:
-                continue
+            if left is None or part is None or part.weight_bp:
+                continue  # of one that still has its share no traffic has left: the other grows first
             machines = [each for each in place.ours() if each.host.group == left.name]
             well = sum(each.is_well and (each.well_since or since) < since for each in machines)
             if well * 2 > part.count:
@@ -209,10 +207,6 @@ class Returns:
 
     def _broken(self, application: Application, text: str) -> None:
         self.world.broken(5, f"{application.name}: {text}")
-
-
-def _asked(rollout: Rollout, track: Track) -> bool:
-    return is_by_people(track.reason) or is_by_people(rollout.undo_reason)
 
 
 def _part(application: Application, group: ServerGroup, region: RegionName) -> Part | None:
