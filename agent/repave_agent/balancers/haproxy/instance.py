@@ -180,7 +180,7 @@ class HaproxyInstance:
         if state.fingerprint == fingerprint(structure, self._conditions):
             self._enable(structure, workers.newest, state)
         else:
-            is_running = state.fingerprint == self._fingerprint
+            is_running = state.fingerprint == self._fingerprint and self.process.is_what_runs(workers.master)
             is_sure = is_running and is_of_known_kinds(self._structure, structure)
             workers = self._reload(structure, workers, is_sure=is_sure)
         self._send_on_from_old(workers)

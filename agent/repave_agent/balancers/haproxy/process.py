@@ -7,6 +7,7 @@ configuration file, so a reused process id is never mistaken for it.
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -115,6 +116,13 @@ class HaproxyProcess:
             oldest = ".".join(map(str, OLDEST))
             return f"{version[0]} is too old: repave needs {oldest} or newer (haproxy.program names it)"
         return ""
+
+    def is_what_runs(self, master: int) -> bool:
+        """Whether a reload would start the very file that runs: an update may have replaced it."""
+        try:
+            return os.path.samefile(f"/proc/{master}/exe", shutil.which(self.program) or "")
+        except OSError:
+            return False
 
     def reload(self, before: Workers) -> Workers:
         """Makes a new worker take over with the configuration on disk; returns when it serves.

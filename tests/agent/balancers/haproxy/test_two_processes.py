@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -193,6 +194,30 @@ async def test_a_reload_that_failed_has_the_program_read_and_say_why(
                 await site.balancer.arrange(wanted)
     await site.balancer.arrange(wanted)
     assert (await site.balancer.observe()).structure == wanted
+
+
+async def test_a_program_that_was_replaced_and_does_not_work_ends_nothing(tmp_path: Path) -> None:
+    """As by an update that was cut off: a reload would start it, and the master be gone, its workers too."""
+    program = tmp_path / "haproxy"
+    shutil.copy(shutil.which("haproxy") or "", program)
+    async with haproxy_rig() as rig:
+        balancer = rig.balancer(program=str(program))
+        await balancer.start()
+        port, blue = free_port(), await rig.web("blue")
+        structure = Structure((frontend("shop", port),), (backend(BLUE, blue.port),))
+        await balancer.arrange(structure)
+        site = Pair(rig, balancer, port, structure)
+        masters = [process.look_up() for process in site.processes]
+        more = replace(structure, backends=(*structure.backends, backend(GREEN, free_port())))
+        program.rename(program.with_suffix(".old"))
+        program.write_text("#!/bin/sh\nexit 127\n")
+        program.chmod(0o755)
+        with pytest.raises(BalancerError, match="is not HAProxy"):
+            await balancer.arrange(more)
+        assert [process.look_up() for process in site.processes] == masters
+        program.with_suffix(".old").replace(program)
+        await balancer.arrange(more)
+        assert (await balancer.observe()).structure == more
 
 
 async def test_an_agent_that_died_between_the_two_is_made_up_for_by_the_next(site: Pair) -> None:
