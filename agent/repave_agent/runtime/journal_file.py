@@ -28,14 +28,14 @@ HEAD = re.compile(rb'\{"saved":(\d+),"sum":"([0-9a-f]{64})","entries":')
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """The file as this process knows it. `safe`: the place of the newest content that is surely on the disk;
-    None: of none is that known."""
+    """The file as this process knows it. `safe`: the place of the newest content that is surely on the
+    disk."""
 
     identity: tuple[int, int, int]
     place_bytes: int
     saved: int  # grows with each content
     newest: int
-    safe: int | None
+    safe: int
 
     @property
     def free(self) -> int:
@@ -51,13 +51,17 @@ class FileDisk:
         self._layout: _Layout | None = None
 
     def read(self) -> bytes | None:
-        """Also of a file of former versions, which has nothing but its content. Raises ValueError when no
-        content in it is whole."""
+        """Also of a file of former versions, which has nothing but its content. What is read is on the disk
+        first, since it will be acted upon. Raises ValueError when no content in it is whole."""
         self._layout = None
         try:
-            written, identity = files.read_file(self._path), _identity(os.lstat(self._path))
+            target = files.open_file(self._path, os.O_RDONLY)
         except FileNotFoundError:
             return None
+        with open(target, "rb") as file:
+            written, identity = file.read(), _identity(os.fstat(target))
+            os.fdatasync(target)
+        files.sync_folder(self._path.parent)
         if not written.startswith(b"["):
             return written
         place_bytes, rest = divmod(len(written), PLACES)
@@ -70,7 +74,7 @@ class FileDisk:
         if not found:
             raise ValueError("none of its contents is whole")
         saved, content, newest = max(found)
-        self._layout = _Layout(identity, place_bytes, saved, newest, None)
+        self._layout = _Layout(identity, place_bytes, saved, newest, newest)
         return content
 
     def replace(self, content: bytes, *, durable: bool) -> None:
@@ -94,9 +98,6 @@ class FileDisk:
 
     def _write_over(self, target: int, layout: _Layout, record: bytes, *, durable: bool) -> None:
         """Not over the newest content, nor the newest safe one: process or machine may end now."""
-        if layout.safe is None:
-            self._sync(target)
-            layout = replace(layout, safe=layout.newest)
         place = layout.free
         piece = _piece(place, record, layout.place_bytes)
         if os.pwrite(target, piece, place * layout.place_bytes) < len(piece):
