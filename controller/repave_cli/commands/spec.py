@@ -20,9 +20,9 @@ def register(commands: Any) -> None:
 def run_spec(terminal: Terminal) -> int:
     arguments = terminal.arguments
     path = f"applications/{quoted(arguments.app)}/spec"
-    answer = terminal.client.get(path, release=arguments.release or None)
+    release = arguments.release or None
     if terminal.is_for_people:
-        terminal.out(answer["text"].rstrip("\n"))
+        terminal.out(terminal.client.get_lines(path, "text", release=release).rstrip("\n"))
     else:
-        show_whole(terminal, answer)
+        show_whole(terminal, terminal.client.get(path, release=release))
     return DONE

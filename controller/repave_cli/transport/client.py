@@ -11,7 +11,7 @@ from repave_cli.transport.errors import CliError, UnreachableError
 from repave_cli.transport.exit_codes import DENIED, ERROR, REFUSED, USAGE
 from repave_client.connection import TIMEOUT_SECONDS, Connection
 from repave_client.errors import NotAController
-from repave_client.places import Place
+from repave_client.places import Place, with_query
 from repave_protos.daemon.printable import printable
 
 OF_LINES = ("log_tail",)
@@ -51,6 +51,11 @@ class Client(Connection):
         except NotAController as error:
             raise CliError(str(error), USAGE) from error
         self._printed: Callable[[Any], Any] = _printable if is_for_people else lambda answer: answer
+
+    def get_lines(self, path: str, field: str, **query: Any) -> str:
+        """A text of many lines, to be shown: they stay lines."""
+        answer = self._ask("GET", with_query(path, query), is_exact=True)
+        return printable(answer[field], keeps="\n\t")
 
     def post(
         self,

@@ -56,6 +56,13 @@ def test_a_host_is_shown_with_its_last_probes_and_the_end_of_its_log(repave: Run
     assert "no region has a host hello-v009-1; repave hosts lists them" in ran.err
 
 
+def test_the_spec_that_runs_is_printed_line_by_line_and_can_be_saved(repave: Run) -> None:
+    repave("release", "--version", "1.0")
+    ran = repave("spec", "hello")
+    assert ran.out == json.loads(repave("spec", "hello", "-o", "json").out)["text"].rstrip("\n") + "\n"
+    assert len(ran.out.splitlines()) > 1
+
+
 def test_regions_say_what_they_are_about_and_when_they_reported(
     repave: Run, controller: ServedController
 ) -> None:

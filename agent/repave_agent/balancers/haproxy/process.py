@@ -120,7 +120,7 @@ class HaproxyProcess:
     def is_what_runs(self, master: int) -> bool:
         """Whether a reload would start the very file that runs: an update may have replaced it."""
         try:
-            return os.path.samefile(f"/proc/{master}/exe", shutil.which(self.program) or "")
+            return Path(f"/proc/{master}/exe").samefile(shutil.which(self.program) or "")
         except OSError:
             return False
 

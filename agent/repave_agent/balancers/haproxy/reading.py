@@ -1,7 +1,7 @@
 """When the HAProxy program has to read a configuration before a reload: where something in it is of a kind
-that does not run yet or the program was replaced, and once for two HAProxys. To start the program takes longer
-than to read, most of all on a busy machine. A reload that fails leaves what runs in force, if the program can
-be run at all."""
+that does not run yet or the program was replaced, and once for two HAProxys. To start the program takes
+longer than to read, most of all on a busy machine. A reload that fails leaves what runs in force, if the
+program can be run at all."""
 
 import threading
 from collections.abc import Callable
