@@ -84,7 +84,8 @@ class Record:
 @dataclass(frozen=True, slots=True)
 class Look:
     """What one look at a new group has found, beside what of it the rollout keeps. `id` tells looks of a
-    rollout apart, and orders them; `details` is JSON. One that is saved again replaces the former."""
+    rollout apart, and orders them; a store does not read `details`. One that is saved again replaces the
+    former."""
 
     application: ApplicationName
     rollout: int

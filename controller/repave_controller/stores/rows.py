@@ -1,7 +1,5 @@
 """A transaction as the rows that a store saves, whichever it is."""
 
-import base64
-import zlib
 from dataclasses import dataclass
 
 from repave_controller.core.domain.application import Event, Instant, Tenure
@@ -12,11 +10,6 @@ from repave_protos.protocol.values import ApplicationName
 
 Outcome = int | Exception
 """Of one transaction: the sequence number of its first event, or why it was not saved."""
-
-
-PACKED = "zlib:"
-PACKED_FROM = 1000
-"""Characters of details of a look; shorter ones stay as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +52,7 @@ def rows_of(transaction: Transaction) -> Rows:
         seen=transaction.seen,
         expected=tuple((each.kind, each.name, each.state) for each in transaction.expected),
         looks=tuple(
-            (each.application, each.rollout, each.id, each.at, each.outcome, packed(each.details))
+            (each.application, each.rollout, each.id, each.at, each.outcome, each.details)
             for each in transaction.looks
         ),
     )
@@ -71,20 +64,7 @@ def _event_row(event: Event) -> tuple[object, ...]:
 
 
 def look_of(application: str, rollout: int, name: str, at: float, outcome: str, details: str) -> Look:
-    return Look(ApplicationName(application), rollout, name, Instant(at), outcome, unpacked(details))
-
-
-def packed(text: str) -> str:
-    """Samples are long, and mostly alike."""
-    if len(text) < PACKED_FROM:
-        return text
-    return PACKED + base64.b85encode(zlib.compress(text.encode(), 6)).decode()
-
-
-def unpacked(text: str) -> str:
-    if not text.startswith(PACKED):
-        return text
-    return zlib.decompress(base64.b85decode(text.removeprefix(PACKED))).decode()
+    return Look(ApplicationName(application), rollout, name, Instant(at), outcome, details)
 
 
 def rows_of_image(image: Image) -> Rows:

@@ -1,7 +1,9 @@
 """What a look saw and found, as the store keeps it beside the rollout: enough to show it, and to judge it
 again with other thresholds."""
 
+import base64
 import json
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -72,6 +74,9 @@ class LookDetails:
 
 
 DETAILS = TypeAdapter(LookDetails)
+PACKED = "zlib:"
+PACKED_FROM = 1000
+"""Characters of details; shorter ones stay as they are."""
 
 
 def details_of(
@@ -109,14 +114,28 @@ def details_of(
 
 
 def row_of(application: ApplicationName, look: DueLook, details: LookDetails, at: Instant) -> Look:
+    """Takes a while, as does `of_row`: not for the event loop."""
     name = f"{look.gate}/{look.region}/{look.run:04d}/{look.look:06d}"
     return Look(application, look.rollout, name, at, str(details.outcome), row_text(details))
 
 
 def row_text(details: LookDetails) -> str:
     """As it is kept. NaN is written so, which only Python reads."""
-    return json.dumps(DETAILS.dump_python(details, mode="python"), ensure_ascii=False)
+    return packed(json.dumps(DETAILS.dump_python(details, mode="python"), ensure_ascii=False))
 
 
 def of_row(row: Look) -> LookDetails:
-    return DETAILS.validate_python(json.loads(row.details), strict=False)
+    return DETAILS.validate_python(json.loads(unpacked(row.details)), strict=False)
+
+
+def packed(text: str) -> str:
+    """Samples are long, and mostly alike."""
+    if len(text) < PACKED_FROM:
+        return text
+    return PACKED + base64.b85encode(zlib.compress(text.encode(), 6)).decode()
+
+
+def unpacked(text: str) -> str:
+    if not text.startswith(PACKED):
+        return text
+    return zlib.decompress(base64.b85decode(text.removeprefix(PACKED))).decode()

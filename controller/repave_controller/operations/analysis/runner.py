@@ -153,7 +153,7 @@ class Analyses:
         finding = finding_of(found, judgement, trouble)
         now = self._office.clock()
         details = details_of(look, found, finding.outcome, judgement, trouble)
-        row = row_of(application.name, look, details, now)
+        row = await asyncio.to_thread(row_of, application.name, look, details, now)
         extra = Transaction(looks=(row,))
         if await self._office.judged(application.name, Judged.of(look, finding), extra):
             self._tell(look, finding.outcome, now - begun)

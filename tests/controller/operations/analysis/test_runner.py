@@ -3,6 +3,7 @@
 import asyncio
 import math
 import random
+import threading
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,8 @@ from repave_controller.core.domain.reasons import Why
 from repave_controller.core.domain.rollout import Phase
 from repave_controller.core.ports import Look, StoreError, Transaction
 from repave_controller.core.steps import Analyse
-from repave_controller.operations.analysis.details import LookDetails, of_row
+from repave_controller.operations.analysis import details
+from repave_controller.operations.analysis.details import LookDetails, of_row, packed
 from repave_controller.operations.analysis.reading import Reader
 from repave_controller.operations.analysis.runner import Analyses
 from repave_controller.operations.analysis.sources.ports import Series, Side, SourceError, Window
@@ -321,6 +323,24 @@ async def test_a_millisecond_more_is_no_worse_for_balancers_tell_no_less() -> No
         running = Running(world, {"balancer": Source(numbers)})
         await running.until_over()
         assert running.told[-1] is outcome
+
+
+async def test_what_a_look_has_found_is_packed_beside_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """30 metrics of 720 steps take a fifth of a second."""
+    threads = []
+
+    def packing(text: str) -> str:
+        threads.append(threading.current_thread())
+        return packed(text)
+
+    monkeypatch.setattr(details, "packed", packing)
+    running = over(balancer(traffic(), traffic()))
+    running.world.run(30)
+    await running.look()
+    assert len(threads) == 1
+    assert threads[0] is not threading.main_thread()
+    assert running.office.rows[0].details.startswith(details.PACKED)
+    assert running.rows[0].metrics[0].canary.trials
 
 
 async def test_numbers_that_are_none_pass_nothing() -> None:
