@@ -77,7 +77,7 @@ BUGS = (
         ANALYSES, "plan.failure_limit:\n        return Ending.FAILED", "plan.failure_limit:\n        return Ending.PASSED",
     ),
     _bug(
-        "one look that passes is enough", 2, (11,),
+        "one look that passes is enough", 2, (0, 11),
         ANALYSES, "        analysis.judged >= plan.count or", "        analysis.judged >= 1 or",
     ),
     _bug(
