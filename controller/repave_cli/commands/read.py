@@ -181,14 +181,14 @@ def _status(terminal: Terminal, path: str) -> dict[str, Any]:
 
 
 def tell_proposals(terminal: Terminal, app: str = "") -> None:
-    """Promotions that wait for a person."""
+    """Promotions that wait for a person. While they can't be read, as without a store, all else is shown."""
     if not terminal.is_for_people:
         return
     try:
         items = terminal.client.get("promotions")["items"]
     except CliError as error:
         if not error.is_unknown_route:  # of a controller of an older version
-            raise
+            terminal.say(f"promotions that wait are not known: {error.text}")
         return
     for each in items:
         if each["state"] == "proposed" and app in ("", each["application"]):

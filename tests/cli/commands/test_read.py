@@ -94,6 +94,18 @@ def test_the_status_names_promotions_that_wait_for_a_person(run: Run) -> None:
     assert said in ran.err
 
 
+def test_the_status_is_shown_while_promotions_are_not_known(run: Run) -> None:
+    away = {"detail": "the store is away", "rule": "store-away", "problems": []}
+    with fake_api() as api:
+        api.answers["GET", "freezes"] = [{"everything": None, "items": []}]
+        for path in ("applications", "regions"):
+            api.answers["GET", path] = [{"items": []}]
+        api.answers["GET", "promotions"] = [(503, away)]
+        ran = run("status", "--url", api.url)
+    assert ran.code == 0
+    assert "promotions that wait are not known: the store is away" in ran.err
+
+
 def test_status_of_an_application_shows_regions_groups_and_traffic(repave: Run) -> None:
     repave("release", "--version", "1.0")
     ran = repave("status", "hello")
