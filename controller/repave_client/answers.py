@@ -933,6 +933,7 @@ class PlanAnswer(TypedDict):
     back: Literal["", "switch", "grow", "build"]
     problems: list[str]
     hint: str
+    warnings: list[str]
     drained: list[str]
     failed: list[str]
     keep_failed_seconds: float

@@ -20,6 +20,7 @@ NAMES_WIDTH = 40
 GUARDS_SHOWN_MAX = 8
 TITLE_WIDTH = 76
 UNPRICED_SHOWN_MAX = 4
+WARNINGS_SHOWN_MAX = 4
 
 
 def register(commands: Any) -> None:
@@ -86,6 +87,7 @@ def plan_lines(plan: dict[str, Any], *, is_wide: bool = False) -> list[str]:
         *_labelled("changes", plan["changes"]),
         *_labelled("secrets", list(map(_secret, plan["secrets"]))),
         *_labelled("hint", [plan["hint"]] if plan["hint"] else []),
+        *_labelled("warning", _warnings(plan)),
         *_labelled("cost", _costs(plan)),
         *_labelled("guards", _guards(plan["guards"], is_wide)),
         _sum(plan),
@@ -105,6 +107,7 @@ def plan_markdown(plan: dict[str, Any], command: str) -> list[str]:
         *(f"- **against it now:** {markdown.escaped(text)}" for text in plan["problems"]),
         *(f"- **against it now:** {markdown.escaped(_with_way(each))}" for each in against),
         *(f"- changes {markdown.escaped(text)}" for text in plan["changes"]),
+        *(f"- **warning:** {markdown.escaped(text)}" for text in _warnings(plan)),
         "",
         f"**{markdown.escaped(_sum(plan))}**",
         "",
@@ -265,6 +268,19 @@ def _floor(plan: dict[str, Any]) -> str:
         return f"never below {next(iter(floors))} hosts that serve, in each region"
     listed = "; ".join(f"{floor} in {_clipped(names)}" for floor, names in floors.items())
     return f"never below so many hosts that serve: {listed}"
+
+
+def _warnings(plan: dict[str, Any]) -> list[str]:
+    """What analyses will not see, and what to do about it."""
+    told: list[str] = plan.get("warnings", [])
+    if not told:
+        return []
+    more = [f"... and {len(told) - WARNINGS_SHOWN_MAX} more (-o json)"] * (len(told) > WARNINGS_SHOWN_MAX)
+    return [
+        *told[:WARNINGS_SHOWN_MAX],
+        *more,
+        "watch it for longer, or give the new group more traffic there",
+    ]
 
 
 def _guards(guards: list[dict[str, Any]], is_wide: bool) -> list[str]:

@@ -1,10 +1,10 @@
-"""What people read of that which follows a wait."""
+"""What people read of that which follows a wait, and of what an analysis will not see."""
 
 from collections.abc import Mapping, Sequence
 
 from repave_controller.core.domain.reasons import Forecast, Kind
 from repave_controller.core.rollout.failure import FailureKind
-from repave_controller.wording.phrases import Template, listed, percent
+from repave_controller.wording.phrases import Template, length, listed, percent
 
 FAILURES = {
     "health": "if it falls ill",
@@ -90,6 +90,44 @@ def _wave(
     return f"{then}; {FAILURES['approval']}: {_effect(FailureKind(effect), back, None, is_all)}"
 
 
+def _errors_unseen(
+    step: int,
+    region: str,
+    share_bp: int,
+    rate: float,
+    bad: float,
+    needed: float | None,
+    has: float,
+    sees: float | None,
+) -> str:
+    few = _too_slow(step, region, share_bp, rate, f"{bad * 100:g} % errors", needed, has)
+    return few if sees is None else f"{few}, which is enough for {sees * 100:.2g} %"
+
+
+def _slowness_unseen(
+    step: int,
+    region: str,
+    share_bp: int,
+    rate: float,
+    bad: float,
+    needed: float | None,
+    has: float,
+    **_: object,
+) -> str:
+    return _too_slow(step, region, share_bp, rate, f"answers that are {bad * 100:g} % slower", needed, has)
+
+
+def _too_slow(
+    step: int, region: str, share_bp: int, rate: float, bad: str, needed: float | None, has: float
+) -> str:
+    """`step 5: at 5 % of 20 requests a second you need 42 min to see 1 % errors; this analysis takes
+    10 min`"""
+    where = f" in {region}" if region else ""
+    time = "more than a year" if needed is None else length(needed)
+    traffic = f"at {percent(share_bp)} of {rate:.3g} requests a second{where}"
+    return f"step {step}: {traffic} you need {time} to see {bad}; this analysis takes {length(has)}"
+
+
 TEXTS: Mapping[Kind, Template] = {
     Forecast.STEP: _step,
     Forecast.REGION_SKIPPED: _skipped,
@@ -97,4 +135,6 @@ TEXTS: Mapping[Kind, Template] = {
     Forecast.WAVE: _wave,
     Forecast.SUCCESS: "then the rollout has succeeded",
     Forecast.END_WITHOUT_REGION: "if not by then, the rollout ends without it",
+    Forecast.ERRORS_UNSEEN: _errors_unseen,
+    Forecast.SLOWNESS_UNSEEN: _slowness_unseen,
 }

@@ -32,6 +32,14 @@ def percent(share_bp: int) -> str:
     return f"{share_bp / 100:g} %"
 
 
+def length(seconds: float) -> str:
+    """`50 s`, `7.3 min`, `2.5 h`, `3 d`"""
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.2g} {unit}"
+    return f"{seconds:.0f} s"
+
+
 OUTCOMES: Mapping[str, str] = {
     "pass": "passed",
     "marginal": "marginal",

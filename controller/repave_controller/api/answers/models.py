@@ -202,7 +202,8 @@ class GateItem(Answer):
 
     gate: str
     kind: str = Field(
-        description="approval; objection: it goes on by itself unless a person objects; time: a soak, a bake."
+        description="approval; objection: it goes on by itself unless a person objects; time: a soak, a "
+        "bake; analysis: looks at the new group."
     )
     regions: list[str] = Field(description="That are at it; empty where the whole rollout is.")
     role: str = Field(description="The role that may approve; empty: any operator.")

@@ -121,6 +121,9 @@ class PlanAnswer(Answer):
     )
     problems: list[str] = Field(description="Why it would be refused now; empty when it would not.")
     hint: str = Field(description="A shorter way; empty where there is none.")
+    warnings: list[str] = Field(
+        description="What its analyses will not see in their time, by the rate that the spec expects."
+    )
     drained: list[str] = Field(description="Its regions that stay out of DNS, as a person has asked.")
     failed: list[str] = Field(description="Failed groups whose hosts are kept to be looked at.")
     keep_failed_seconds: float = Field(
@@ -159,6 +162,7 @@ def plan_answer(plan: Plan, version: str, signer: str = "") -> PlanAnswer:
         back=plan.back,
         problems=[text_of(each) for each in plan.problems],
         hint=text_of(plan.hint),
+        warnings=[text_of(each) for each in plan.warnings],
         failed=list(plan.failed),
         keep_failed_seconds=plan.keep_failed_seconds,
     )

@@ -318,7 +318,7 @@ def cli(command: str, *arguments: str, **options: str | bool) -> Remedy:
 
 
 class Forecast(Kind):
-    """What follows when that which is waited for has come, or has not."""
+    """What follows when that which is waited for has come, or has not; what an analysis will not see."""
 
     STEP = "step"
     WAVE = "wave"
@@ -326,6 +326,8 @@ class Forecast(Kind):
     REGION_SKIPPED = "region-skipped"
     GONE_BACK = "gone-back"
     END_WITHOUT_REGION = "end-without-region"
+    ERRORS_UNSEEN = "errors-unseen"
+    SLOWNESS_UNSEEN = "slowness-unseen"
 
 
 class Happening(Kind):

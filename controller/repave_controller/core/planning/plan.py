@@ -20,6 +20,7 @@ from repave_controller.core.domain.reasons import Reason, Refused
 from repave_controller.core.domain.rollout import GroupNumber, Rollout, Step, Track, TrackPhase, Wave
 from repave_controller.core.domain.steps import baseline_range
 from repave_controller.core.planning.prices import NO_PRICES, Price, Prices, Rates, summed
+from repave_controller.core.planning.sight import unseen
 from repave_controller.core.rollout.conclusion import too_old
 from repave_controller.core.rollout.start import begin_release, hint_of_kept, start_release, with_kept_sizes
 from repave_controller.core.rollout.transitions import taken_over
@@ -105,6 +106,7 @@ class Plan:
     keep_failed_seconds: float = 0.0  # that the hosts of this one are kept, should it fail
     secrets: tuple[SecretReference, ...] = ()  # of its hosts: where they are kept
     drained: tuple[RegionName, ...] = ()  # of its regions: they stay out of DNS
+    warnings: tuple[Reason, ...] = ()  # what its analyses will not see in their time
 
 
 def plan_release(
@@ -150,6 +152,11 @@ def plan_release(
         keep_failed_seconds=order.policy.keep_failed_seconds,
         secrets=order.template.secrets,
         drained=tuple(region for region, _ in order.sizes if application.drained_in(region) is not None),
+        warnings=unseen(
+            rollout,
+            dict(order.sizes),
+            {each.name: tuple(moment.weight_bp for moment in each.moments) for each in regions},
+        ),
     )
 
 

@@ -24,6 +24,7 @@ export function PlanView({ plan }) {
       <div><dt>Going back</dt><dd>${({ switch: "one switch", grow: "hosts first, then a switch", build: "built again" })[/** @type {"switch"} */ (plan.back)] ?? "nothing to go back to"}</dd></div>
     </dl>
     ${plan.problems.length ? html`<div class="problem" role="alert"><p>It would be refused now:</p><ul>${plan.problems.map((/** @type {string} */ text) => html`<li key=${text}>${text}</li>`)}</ul></div>` : null}
+    ${plan.warnings?.length ? html`<ul class="soft">${plan.warnings.map((/** @type {string} */ text) => html`<li key=${text}>${text}</li>`)}</ul>` : null}
     ${plan.hint ? html`<p class="soft">${plan.hint}</p>` : null}
     <${Section} title="Steps" note=${waves(plan)}>
       <${Table} label="Steps" name="steps" rows=${rows} id=${(/** @type {Row} */ row) => String(row.index)} columns=${[

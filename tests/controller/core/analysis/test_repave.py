@@ -273,7 +273,7 @@ def test_a_window_that_slides_shares_the_chance_between_the_looks() -> None:
 
 
 def false_alarms(runs: int, seed: int) -> int:
-    """Of so many good releases, watched at 30 looks, how many were failed or held at any of them."""
+    """Of so many good releases, watched for 30 steps at ten looks, how many were failed at any of them."""
     chance, alarms = random.Random(seed), 0
     for _ in range(runs):
         base: list[float] = []
