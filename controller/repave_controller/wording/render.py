@@ -81,6 +81,6 @@ def _in_words(fact: Fact) -> str | float | tuple[str, ...] | None:
     """Reasons within by their texts."""
     if isinstance(fact, Reason):
         return text_of(fact)
-    if isinstance(fact, tuple) and any(isinstance(each, Reason) for each in fact):
+    if isinstance(fact, tuple) and fact and isinstance(fact[0], Reason):  # then all are
         return texts_of(each for each in fact if isinstance(each, Reason))
     return fact  # type: ignore[return-value]  # no reason is left

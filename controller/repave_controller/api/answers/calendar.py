@@ -85,7 +85,7 @@ def times_of(
         opens_at=views.time_of(closed.opens_at)
         if closed is not None and closed.opens_at is not None
         else None,
-        guards=[views.because_item(application, each, seen) for each in guards],
+        guards=views.because_items(application, guards, seen),
     )
 
 

@@ -323,8 +323,8 @@ def _oldest(application: Application, seen: Observed, region: RegionName | None 
     found = [
         report.oldest_at
         for group in application.groups
-        for part in group.parts
-        if (region is None or part.region == region) and part.region in seen
+        for part in (group.parts if region is None else filter(None, (group.part(region),)))
+        if part.region in seen
         if (report := seen[part.region].group(group.name)).oldest_at
     ]
     return views.time_of(min(found)) if found else None

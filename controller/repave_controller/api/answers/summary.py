@@ -12,6 +12,7 @@ from repave_controller.api.answers import models, views
 from repave_controller.api.answers.answer import Answer
 from repave_controller.core.domain.application import Application, Because, Instant, Observed
 from repave_controller.core.domain.rollout import Rollout, Track
+from repave_controller.core.planning.forecast import Outlook
 from repave_controller.core.rollout import drains
 from repave_controller.fleet.regions import KnownRegion
 from repave_controller.wording.render import text_of
@@ -102,7 +103,7 @@ def why_summary(
     return WhySummary(
         application=application.name,
         text=views.why_text(application, because),
-        because=[_because(application, each, observed) for each in kinds[:KINDS_MAX]],
+        because=_awaited(application, kinds, observed),
         waits_left=sum(map(len, kinds[KINDS_MAX:])),
         troubles=dict(islice(troubles.items(), KINDS_MAX)),
         troubles_left=max(0, len(troubles) - KINDS_MAX),
@@ -128,7 +129,7 @@ def summary(
         queue=_clipped_queue(views.queue_answer(application)),
         gates=[_clipped(each) for each in gates],
         waits=[_clipped(each) for each in waits],
-        because=[_because(application, each, observed) for each in awaited[:KINDS_MAX]],
+        because=_awaited(application, awaited, observed),
         region_items=[
             views.region_of(name, application, observed, regions.get(name))
             for name in application.regions
@@ -254,11 +255,18 @@ def because_alike(
     application: Application, because: Iterable[Because], observed: Observed
 ) -> list[BecauseAlike]:
     """What is waited for, of the first kinds: what follows each is foreseen once for all its regions."""
-    return [_because(application, each, observed) for each in _waits(because)[:KINDS_MAX]]
+    return _awaited(application, _waits(because), observed)
 
 
-def _because(application: Application, alike: list[Because], observed: Observed) -> BecauseAlike:
-    fields: dict[str, Any] = views.because_item(application, alike[0], observed).model_dump()
+def _awaited(
+    application: Application, kinds: Iterable[list[Because]], observed: Observed
+) -> list[BecauseAlike]:
+    outlook = Outlook(application, observed)
+    return [_because(each, outlook) for each in islice(kinds, KINDS_MAX)]
+
+
+def _because(alike: list[Because], outlook: Outlook) -> BecauseAlike:
+    fields: dict[str, Any] = views.because_item(alike[0], outlook).model_dump()
     begun = [each.since for each in alike if each.since is not None]
     ends = [each.until for each in alike if each.until is not None]
     fields["since"] = views.time_of(min(begun)) if begun else None

@@ -26,7 +26,7 @@ from repave_controller.core.domain.generations import generation_of
 from repave_controller.core.domain.naming import format_group
 from repave_controller.core.domain.reasons import Why, cli
 from repave_controller.core.domain.rollout import Pause, Phase, Rollout, Track, TrackPhase, Wave
-from repave_controller.core.planning.forecast import outlook
+from repave_controller.core.planning.forecast import Outlook
 from repave_controller.core.ports import Image
 from repave_controller.core.rollout import drains, queues
 from repave_controller.core.rollout.conclusion import failed_until
@@ -102,7 +102,7 @@ def application_status(
         queue=queue_answer(application),
         gates=approvals,
         waits=waits,
-        because=[because_item(application, each, observed) for each in because],
+        because=because_items(application, because, observed),
         region_items=[
             region_of(name, application, observed, regions.get(name)) for name in application.regions
         ],
@@ -275,7 +275,7 @@ def _gate_item(application: Application, gate: Gate) -> models.GateItem:
     )
 
 
-def because_item(application: Application, because: Because, observed: Observed) -> models.BecauseItem:
+def because_item(because: Because, outlook: Outlook) -> models.BecauseItem:
     return models.BecauseItem(
         kind=because.reason.kind.root,
         text=text_of(because.reason),
@@ -283,9 +283,16 @@ def because_item(application: Application, because: Because, observed: Observed)
         region=because.region,
         since=_time_or_none(because.since),
         until=_time_or_none(because.until),
-        then=text_of(outlook(application, because, observed)),
+        then=text_of(outlook.of(because)),
         remedy=remedy_item(because.reason),
     )
+
+
+def because_items(
+    application: Application, because: Iterable[Because], observed: Observed
+) -> list[models.BecauseItem]:
+    outlook = Outlook(application, observed)
+    return [because_item(each, outlook) for each in because]
 
 
 def why(
@@ -294,7 +301,6 @@ def why(
     because: tuple[Because, ...],
     regions: Mapping[RegionName, KnownRegion],
 ) -> models.WhyAnswer:
-    items = [because_item(application, each, observed) for each in because]
     secrets = {
         str(group.name): secret_items(group.template.secrets)
         for group in application.groups
@@ -303,7 +309,7 @@ def why(
     return models.WhyAnswer(
         application=application.name,
         text=why_text(application, because),
-        because=items,
+        because=because_items(application, because, observed),
         troubles=troubles_of(application, regions),
         secrets=secrets,
     )

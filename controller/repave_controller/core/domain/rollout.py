@@ -213,6 +213,10 @@ class Pause:
     region: RegionName | None = None  # which failed; of a hold
 
 
+def _newest_origin(tracks: ByRegion[Track]) -> GroupNumber | None:
+    return max((track.origin for track in tracks if track.origin is not None), default=None)
+
+
 @dataclass(frozen=True, slots=True)
 class Rollout:
     """One release or rollback: each region goes through the same steps on its own track, in waves."""
@@ -275,8 +279,7 @@ class Rollout:
     @property
     def origin(self) -> GroupNumber | None:
         """The group that served before; the newest of several where regions differed."""
-        origins = [track.origin for track in self.tracks if track.origin is not None]
-        return max(origins, default=None)
+        return self.tracks.once(_newest_origin)
 
     @property
     def cursor(self) -> int:

@@ -1,10 +1,12 @@
 """Decides what the failure of a region does to its rollout: `step` acts on it, `repave why` foretells it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 from repave_controller.core.domain.application import Policy
+from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.rollout import Rollout, RolloutKind, Track, TrackPhase
 from repave_controller.core.rules.verdicts import Cause
 from repave_protos.protocol.values import RegionName
@@ -34,7 +36,30 @@ class FailureEffect:
     back: tuple[RegionName, ...] = ()  # where others are kept: that goes back all the same
 
 
-def effect_of(policy: Policy, rollout: Rollout, track: Track, cause: Cause) -> FailureEffect:
+class Returns:
+    """The regions that go back with a wave or with the whole rollout, looked for once for all that ask."""
+
+    def __init__(self, rollout: Rollout) -> None:
+        self._rollout = rollout
+
+    @cached_property
+    def of_all(self) -> tuple[RegionName, ...]:
+        return _regions(self._rollout, self._rollout.tracks)
+
+    def of_wave(self, wave: int) -> tuple[RegionName, ...]:
+        return self._by_wave.get(wave, ())
+
+    @cached_property
+    def _by_wave(self) -> Mapping[int, tuple[RegionName, ...]]:
+        found: dict[int, list[RegionName]] = {}
+        for track in returning(self._rollout, self._rollout.tracks):
+            found.setdefault(track.wave, []).append(track.region)
+        return {wave: tuple(regions) for wave, regions in found.items()}
+
+
+def effect_of(
+    policy: Policy, rollout: Rollout, track: Track, cause: Cause, returns: Returns
+) -> FailureEffect:
     """What a failure of the track's region does now. A first release that has traffic, and a region that
     can't go back stay where they are: there is no group to go back to. A region in which a rollback fails
     concerns no other one: those go back all the same, and none that has gone back returns."""
@@ -48,27 +73,35 @@ def effect_of(policy: Policy, rollout: Rollout, track: Track, cause: Cause) -> F
         return FailureEffect(FailureKind.END)
     if cause not in policy.goes_back_on:
         return FailureEffect(FailureKind.PAUSE)
-    if sum(each.phase in BACKWARD for each in rollout.tracks) < policy.failures_max:
+    if rollout.tracks.once(_gone_back) < policy.failures_max:
         return FailureEffect(FailureKind.CONTINUE, (track.region,))
     match policy.scope:
         case "region":
             return FailureEffect(FailureKind.STOP, _regions(rollout, [track]))
         case "wave":
-            wave = [each for each in rollout.tracks if each.wave == track.wave]
-            return FailureEffect(FailureKind.STOP, _regions(rollout, wave), track.wave)
+            return FailureEffect(FailureKind.STOP, returns.of_wave(track.wave), track.wave)
         case "release":
-            return FailureEffect(FailureKind.UNDO, _regions(rollout, rollout.tracks))
+            return FailureEffect(FailureKind.UNDO, returns.of_all)
 
 
-def effect_of_wave(policy: Policy, rollout: Rollout) -> FailureEffect:
+def _gone_back(tracks: ByRegion[Track]) -> int:
+    return sum(track.phase in BACKWARD for track in tracks)
+
+
+def effect_of_wave(policy: Policy, rollout: Rollout, returns: Returns) -> FailureEffect:
     """What comes of a wave that was not approved in time: it has no region that failed, so no budget of
     failures counts, and only the scope `release` takes back those that have begun."""
     if "deadline" not in policy.goes_back_on:
         return FailureEffect(FailureKind.PAUSE)
-    back = _regions(rollout, rollout.tracks)
+    back = returns.of_all
     if policy.scope == "release" and (back or not rollout.has_given_traffic()):
         return FailureEffect(FailureKind.UNDO, back)
     return FailureEffect(FailureKind.STOP)
+
+
+def begun(tracks: ByRegion[Track]) -> int:
+    """How many have begun and not gone back."""
+    return sum(track.has_begun and track.phase not in BACKWARD for track in tracks)
 
 
 def _regions(rollout: Rollout, tracks: Iterable[Track]) -> tuple[RegionName, ...]:

@@ -58,8 +58,9 @@ def approvals_in(application: Application, rollout: Rollout, now: Instant) -> li
         for track in rollout.tracks
         if track.phase is TrackPhase.RUNNING and (role := rollout.step(track).approver) is not None
     ]
-    alone = [each for each in waiting if goes_on_alone(rollout, each[0])]
-    found = _at_steps(rollout, "approval", (each for each in waiting if each not in alone))
+    opens_alone = {track.region: goes_on_alone(rollout, track) for track, _ in waiting}
+    alone = [each for each in waiting if opens_alone[each[0].region]]
+    found = _at_steps(rollout, "approval", (each for each in waiting if not opens_alone[each[0].region]))
     still = (each for each in alone if now < _alone_at(rollout, each[0]))
     found += _at_steps(rollout, "objection", still)
     wave = waves.next_wave(rollout)

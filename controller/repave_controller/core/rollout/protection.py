@@ -19,7 +19,13 @@ from repave_controller.core.domain.place import Side, place_of, put_sides
 from repave_controller.core.domain.reasons import Happening, Reason, Why, reason_of
 from repave_controller.core.domain.rollout import Pause, Rollout, Track, TrackPhase
 from repave_controller.core.rollout.draft import Turn
-from repave_controller.core.rollout.failure import FailureEffect, FailureKind, effect_of, effect_of_wave
+from repave_controller.core.rollout.failure import (
+    FailureEffect,
+    FailureKind,
+    Returns,
+    effect_of,
+    effect_of_wave,
+)
 from repave_controller.core.rules.sides import Sides, Strength, sides_of
 from repave_controller.core.rules.verdicts import Cause, Failed
 from repave_protos.protocol.values import FULL_WEIGHT_BP, RegionName
@@ -105,24 +111,15 @@ def _protected(region: RegionName, sides: Sides, refuge: Strength) -> Reason:
 
 
 def unsafe_returns(
-    application: Application,
-    rollout: Rollout,
-    regions: Iterable[RegionName],
-    observed: Observed,
-    *,
-    supposed: RegionName | None = None,
+    application: Application, rollout: Rollout, regions: Iterable[RegionName], observed: Observed
 ) -> list[tuple[Track, Sides]]:
     """Those of the regions in which going back would not mend it, since neither group is whole, or would do
-    harm: what failed may be another region. `supposed`: one in which the new group is supposed to have
-    fallen ill in part, whatever is seen."""
+    harm: what failed may be another region."""
     found = []
     for region in regions:
         track = rollout.track(region)
         sides = watched_sides(application, rollout, track, observed) if track is not None else None
-        if track is None or sides is None:
-            continue
-        is_unsafe = sides.neither_is_whole or sides.is_loss
-        if is_unsafe or (region == supposed and sides.would_not_be_mended):
+        if track is not None and sides is not None and (sides.neither_is_whole or sides.is_loss):
             found.append((track, sides))
     return found
 
@@ -136,42 +133,48 @@ def losing_regions(application: Application, rollout: Rollout, observed: Observe
     )
 
 
-def effect_now(
-    application: Application,
-    rollout: Rollout,
-    track: Track,
-    cause: Cause,
-    observed: Observed,
-    *,
-    is_supposed: bool = False,
-) -> FailureEffect:
-    """What a failure of the track's region does, with the health of both groups of all regions that would go
-    back. `is_supposed`: it is ill in the case that is thought of, and not so far."""
-    effect = effect_of(application.policy, rollout, track, cause)
-    supposed = track.region if is_supposed else None
-    return _unless_unsafe(application, rollout, effect, observed, track.region, supposed)
+class Effects:
+    """What failures of a rollout do, with the health of both groups of all regions that would go back, as
+    things are observed now. Regions that go back together are looked at once for all that ask."""
 
+    def __init__(self, application: Application, rollout: Rollout, observed: Observed) -> None:
+        self._application, self._rollout, self._observed = application, rollout, observed
+        self._returns = Returns(rollout)
+        self._unsafe: dict[int | None, dict[RegionName, None]] = {}
 
-def effect_of_wave_now(application: Application, rollout: Rollout, observed: Observed) -> FailureEffect:
-    """The same of a wave that is not approved in time."""
-    return _unless_unsafe(application, rollout, effect_of_wave(application.policy, rollout), observed)
+    def of(self, track: Track, cause: Cause, *, is_supposed: bool = False) -> FailureEffect:
+        """Of the track's region, which goes back all the same where that does no harm to itself.
+        `is_supposed`: it is ill in part in the case that is thought of, and not so far."""
+        effect = effect_of(self._application.policy, self._rollout, track, cause, self._returns)
+        unsafe = self._unsafe_of(effect)
+        is_kept = track.region in unsafe
+        if is_supposed and effect.regions and not is_kept and self._would_not_be_mended(track):
+            return FailureEffect(FailureKind.KEEP, (track.region, *unsafe))
+        if not unsafe:
+            return effect
+        return FailureEffect(FailureKind.KEEP, tuple(unsafe), back=() if is_kept else (track.region,))
 
+    def of_wave(self) -> FailureEffect:
+        """Of a wave that is not approved in time."""
+        effect = effect_of_wave(self._application.policy, self._rollout, self._returns)
+        unsafe = self._unsafe_of(effect)
+        return FailureEffect(FailureKind.KEEP, tuple(unsafe)) if unsafe else effect
 
-def _unless_unsafe(
-    application: Application,
-    rollout: Rollout,
-    effect: FailureEffect,
-    observed: Observed,
-    failed: RegionName | None = None,
-    supposed: RegionName | None = None,
-) -> FailureEffect:
-    """The region that failed goes back all the same, where that does no harm to itself."""
-    unsafe = unsafe_returns(application, rollout, effect.regions, observed, supposed=supposed)
-    regions = tuple(track.region for track, _ in unsafe)
-    if not unsafe:
-        return effect
-    back = (failed,) if failed is not None and failed not in regions else ()
-    return FailureEffect(FailureKind.KEEP, regions, back=back)
+    def _unsafe_of(self, effect: FailureEffect) -> dict[RegionName, None]:
+        """In order. Known of a whole wave and of all; another effect is of one region at most."""
+        if effect.wave is None and effect.kind is not FailureKind.UNDO:
+            return self._look(effect.regions)
+        if effect.wave not in self._unsafe:
+            self._unsafe[effect.wave] = self._look(effect.regions)
+        return self._unsafe[effect.wave]
+
+    def _look(self, regions: Iterable[RegionName]) -> dict[RegionName, None]:
+        unsafe = unsafe_returns(self._application, self._rollout, regions, self._observed)
+        return {track.region: None for track, _ in unsafe}
+
+    def _would_not_be_mended(self, track: Track) -> bool:
+        sides = watched_sides(self._application, self._rollout, track, self._observed)
+        return sides is not None and sides.would_not_be_mended
 
 
 def keep_larger(turn: Turn, regions: Iterable[RegionName], reason: Reason) -> None:

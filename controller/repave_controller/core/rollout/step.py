@@ -285,7 +285,7 @@ def _ask_for_wave(turn: Turn, rollout: Rollout, wave: int, waiting: Waiting) -> 
 
 
 def _give_wave_up(turn: Turn, rollout: Rollout, reason: Reason) -> None:
-    effect = protection.effect_of_wave_now(turn.application, rollout, turn.observed)
+    effect = protection.Effects(turn.application, rollout, turn.observed).of_wave()
     turn.tell_of_steps()
     match effect.kind:
         case FailureKind.KEEP:
@@ -519,7 +519,7 @@ def _watch_finished(turn: Turn, region: RegionName) -> None:
 
 def _fail(turn: Turn, rollout: Rollout, track: Track, failed: Failed) -> None:
     name, reason = turn.target_name, failed.reason
-    effect = protection.effect_now(turn.application, rollout, track, failed.cause, turn.observed)
+    effect = protection.Effects(turn.application, rollout, turn.observed).of(track, failed.cause)
     turn.tell_of_steps()
     match effect.kind:
         case FailureKind.KEEP:

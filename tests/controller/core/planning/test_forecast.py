@@ -8,7 +8,7 @@ from repave_controller.core.domain.application import Application, Because, Expi
 from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.reasons import Reason, Why, reason_of
 from repave_controller.core.domain.rollout import Phase, Rollout, RolloutKind, Step, Track, TrackPhase, Wave
-from repave_controller.core.planning.forecast import outlook
+from repave_controller.core.planning.forecast import Outlook
 from repave_controller.core.planning.plan import never_released
 from repave_controller.core.steps import Approve, Soak, Verify, Weight
 from repave_controller.wording.render import text_of
@@ -54,30 +54,30 @@ def an_application(cursor: int, policy: Policy, *others: Track, origin: int | No
     ],
 )
 def test_a_deadline_that_passes_does_what_the_policy_says(policy: Policy, what: str) -> None:
-    said = text_of(outlook(an_application(0, policy), UNTIL, {}))
+    said = text_of(Outlook(an_application(0, policy), {}).of(UNTIL))
     assert said == f"then weight 5 %; without progress until then: {what}"
 
 
 def test_an_illness_in_the_soak_of_a_first_release_is_held() -> None:
-    said = text_of(outlook(an_application(2, Policy(), origin=None), waits(IT, "paris"), {}))
+    said = text_of(Outlook(an_application(2, Policy(), origin=None), {}).of(waits(IT, "paris")))
     assert said == "then approve; if it falls ill: it is held, for there is no older group to go back to"
 
 
 def test_the_last_step_is_followed_by_the_end() -> None:
-    assert text_of(outlook(an_application(3, Policy()), waits(IT, "paris"), {})) == "then it is done"
+    assert text_of(Outlook(an_application(3, Policy()), {}).of(waits(IT, "paris"))) == "then it is done"
 
 
 def test_a_bake_is_followed_by_the_next_wave_and_its_gate() -> None:
     application = an_application(3, Policy(), Track(OSLO, 1, None))
     assert (
-        text_of(outlook(application, waits(reason_of(Why.BAKE, wave=1, waves=2)), {}))
+        text_of(Outlook(application, {}).of(waits(reason_of(Why.BAKE, wave=1, waves=2))))
         == "then wave 2, once a person with the role sre has approved: oslo"
     )
     assert (
-        text_of(outlook(application, waits(reason_of(Why.APPROVE_WAVE, role="sre", wave=2, waves=2)), {}))
+        text_of(Outlook(application, {}).of(waits(reason_of(Why.APPROVE_WAVE, role="sre", wave=2, waves=2))))
         == "then wave 2: oslo"
     )
-    assert text_of(outlook(application, waits(IT, "oslo"), {})) == "then verify"
+    assert text_of(Outlook(application, {}).of(waits(IT, "oslo"))) == "then verify"
 
 
 def test_a_region_of_a_first_release_that_has_no_traffic_yet_goes_back_alone() -> None:
@@ -85,7 +85,7 @@ def test_a_region_of_a_first_release_that_has_no_traffic_yet_goes_back_alone() -
     done = Track(OSLO, 0, None, TrackPhase.DONE, len(STEPS) - 1)
     application = an_application(0, Policy(scope="region"), done, origin=None)
     assert (
-        text_of(outlook(application, UNTIL, {}))
+        text_of(Outlook(application, {}).of(UNTIL))
         == "then weight 5 %; without progress until then: paris goes back"
     )
 
@@ -112,7 +112,7 @@ def test_where_the_old_group_lacks_hosts_as_well_it_is_said_to_stay_with_the_lar
 
 def said(world: World) -> dict[str, str]:
     return {
-        each.region: text_of(outlook(world.application, each, world.observed))
+        each.region: text_of(Outlook(world.application, world.observed).of(each))
         for each in world.because
         if each.region
     }

@@ -26,9 +26,9 @@ from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.reasons import Fact, Forecast, Refused
 from repave_controller.core.domain.rollout import Phase, Rollout, Track, TrackPhase, Wave
 from repave_controller.core.domain.steps import Step
-from repave_controller.core.planning.forecast import outlook
+from repave_controller.core.planning.forecast import Outlook
 from repave_controller.core.rollout.failure import BACKWARD, FailureKind
-from repave_controller.core.rollout.protection import effect_now
+from repave_controller.core.rollout.protection import Effects
 from repave_controller.core.rollout.step import step
 from repave_controller.core.rollout.waves import gate_of_wave
 from repave_protos.protocol.values import GroupReport, RegionName
@@ -51,7 +51,7 @@ Facts = dict[str, Fact]
 
 
 def foretold(world: World, because: Because) -> tuple[Forecast | None, Facts]:
-    reason = outlook(world.application, because, world.views)
+    reason = Outlook(world.application, world.views).of(because)
     return (reason.kind, dict(reason.facts)) if reason is not None else (None, {})  # type: ignore[return-value]
 
 
@@ -117,7 +117,7 @@ def check_illness(world: World, track: Track) -> None:
     others = tuple(each for each in view.report.groups if each.group != target.name)
     report = replace(view.report, groups=(*others, failing))
     observed = {**world.views, track.region: replace(view, report=report)}
-    effect = effect_now(application, rollout, track, "health", observed)
+    effect = Effects(application, rollout, observed).of(track, "health")
     after = step(application, observed, world.now, TENURE).application
     back = effect.back if effect.kind is FailureKind.KEEP else effect.regions
     compare(rollout, after, effect.kind, back)
@@ -127,7 +127,7 @@ def check_end_of_wait(world: World, because: Because) -> None:
     """Nothing changes until its end, but for other regions, whose waits begin again then."""
     rollout, until = world.application.running, because.until
     if because.expiry is None:
-        assert outlook(world.application, because, world.views) is None
+        assert Outlook(world.application, world.views).of(because) is None
         return
     if rollout is None or until is None:
         return

@@ -11,7 +11,7 @@ from repave_controller.core.domain.application import Application, Because, Inst
 from repave_controller.core.domain.place import Place, put_part
 from repave_controller.core.domain.reasons import Why, reason_of
 from repave_controller.core.domain.rollout import Phase, Rollout
-from repave_controller.core.planning.forecast import outlook
+from repave_controller.core.planning.forecast import Outlook
 from repave_controller.core.planning.plan import plan_release
 from repave_controller.core.rules.verdicts import Done, Verdict, Waiting
 from repave_controller.core.steps.step import StepRules, describe
@@ -61,7 +61,7 @@ def test_it_is_entered_waited_for_and_done() -> None:
     world.settle()
     (oslo, paris) = sorted(each.region for each in world.because)
     assert [text_of(each.reason) for each in world.because] == ["settle: caches of hello-v002 fill"] * 2
-    assert text_of(outlook(world.application, replace(world.because[0], region=oslo), {})).startswith(
+    assert text_of(Outlook(world.application, {}).of(replace(world.because[0], region=oslo))).startswith(
         "then soak"
     )
     assert {part.proven for part in world.application.groups[-1].parts} == {1}, paris
