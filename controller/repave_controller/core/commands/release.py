@@ -170,7 +170,7 @@ def deleted_application(application: Application) -> Refused:
 
 def check_regions(sizes: tuple[tuple[RegionName, int], ...], known: tuple[RegionName, ...]) -> None:
     """Every region of a release must have had an agent."""
-    unknown = sorted(region for region, _ in sizes if region not in known)
+    unknown = sorted({region for region, _ in sizes} - set(known))
     if unknown:
         raise Refused(Refusal.UNKNOWN_REGION, regions=tuple(unknown), known=tuple(sorted(known)))
 
