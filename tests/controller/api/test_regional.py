@@ -289,14 +289,14 @@ def test_a_fresh_baseline_where_a_balancer_splits_in_two_is_refused_at_plan_and_
 ) -> None:
     for region in ("oslo", "paris"):
         view = controller.sessions.known[RegionName(region)]
-        view.hello = replace(view.hello, capabilities=("weights", "baselines"))
+        view.hello = replace(view.hello, capabilities=("weights", "baselines", "requests=counted"))
     steps = "{canary: {steps: [{traffic: 5%, hold: 10m, analyse: {baseline: fresh}}]}}"
     fresh = SPEC.replace("{blue_green: {warm: 0s}}", steps)
     digest = api.push()
     foretold = api.post("plan", {"spec": fresh, "digest": digest}).json
     assert foretold["problems"] == []
     view = controller.sessions.known[RegionName("oslo")]
-    view.hello = replace(view.hello, balancer="octavia", capabilities=("weights",))
+    view.hello = replace(view.hello, balancer="octavia", capabilities=("weights", "requests=counted"))
     (problem,) = api.post("plan", {"spec": fresh, "digest": digest}).json["problems"]
     assert "the balancer of oslo (octavia) splits the traffic in two" in problem
     refused = api.post("applications/hello/releases", {"spec": fresh, "digest": digest})

@@ -44,6 +44,8 @@ EMPTY = (
     "applications/{application}/queue",
     "applications/{application}/traffic",
     "applications/{application}/analyses",
+    "applications/{application}/suspects",
+    "regions/{region}/suspects",
     "calendar",
     "notices",
     "plans",
