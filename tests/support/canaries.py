@@ -67,7 +67,6 @@ async def canary(
         for load in loads:
             await load.start()
             running.push_async_callback(load.stop)
-        await asyncio.sleep(1.0)  # so that the old group has numbers
         rollout = await asyncio.to_thread(_released, stage, "v2", {**HEALTHY, **fault}, strategy, more)
         begun = time.monotonic()
         results = [await load.stop() for load in loads]
