@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from repave_cli.render.output import show_whole, tell
+from repave_cli.specs.arguments import add_files
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DONE, USAGE
 from repave_cli.transport.terminal import Terminal, whole
@@ -71,6 +72,7 @@ def register(commands: Any) -> None:
     validate.add_argument(
         "file", metavar="FILE", nargs="*", type=Path, help="later files overlay earlier ones"
     )
+    add_files(validate, "the same, as other commands take it")
     validate.set_defaults(run=run_validate)
     commands.add_parser("schema", help="Print the JSON Schema of the spec, for editors").set_defaults(
         run=run_schema
@@ -189,7 +191,8 @@ def spec_error(error: Any) -> CliError:
 
 
 def run_validate(terminal: Terminal) -> int:
-    spec, _, files = read_spec(terminal, terminal.arguments.file)
+    given = terminal.arguments
+    spec, _, files = read_spec(terminal, [*(given.files or ()), *given.file])
     names = ", ".join(map(str, files))
     if terminal.is_for_people:
         size = sum(region.size for region in spec.regions)

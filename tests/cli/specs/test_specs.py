@@ -23,6 +23,7 @@ def test_validate_names_file_line_column_field_and_fix(run: Run, app: Path) -> N
     ran = run("validate", "bad.yaml")
     assert ran.code == 2
     assert "bad.yaml:6:34: traffic.prot: unknown option; did you mean port?" in ran.err.splitlines()
+    assert run("validate", "-f", "bad.yaml").err == ran.err
     problems = json.loads(run("validate", "bad.yaml", "-o", "json").out)["problems"]
     assert {"file", "line", "column", "field", "message", "fix"} <= set(problems[0])
 
