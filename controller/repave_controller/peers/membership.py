@@ -33,7 +33,9 @@ BEAT_TIMEOUT_SECONDS = 1.0
 JOIN_SECONDS = 5.0
 """PostgreSQL needs three to notice that a machine is gone."""
 AGAIN_SECONDS = 0.02
-"""So soon it beats again when free shards were not to be had: a commit of their owner is just ending."""
+"""So soon it beats again when free shards were not to be had: a commit of their owner is just ending. Twice
+as long each further time, until that is no sooner than the next beat."""
+FELL_SHORT_MAX = 8
 RETURN_SECONDS = 0.5
 """So long after the store was away each controller leaves to the others what they had."""
 
@@ -75,6 +77,7 @@ class Membership:
         self._owners: Mapping[Shard, ControllerId] = {}
         self._news = asyncio.Event()
         self._hurry = asyncio.Event()  # to beat again
+        self._fell_short = 0  # times in a row that free shards were not to be had
         self._view: Standing | None = None  # the newest standing, until it was acted upon
         self._moves = 0  # taken and handed over so far
         self._turn = asyncio.Lock()
@@ -163,8 +166,9 @@ class Membership:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(due - self._now()):
                     await self._hurry.wait()
-                due = self._now() + AGAIN_SECONDS
-                await asyncio.sleep(AGAIN_SECONDS)
+                pause = AGAIN_SECONDS * 2 ** (self._fell_short - 1)
+                due = min(due, self._now() + pause)
+                await asyncio.sleep(max(0.0, due - self._now()))
             self._hurry.clear()
 
     async def _beat(self) -> None:
@@ -232,6 +236,7 @@ class Membership:
 
     async def _make(self, chosen: shards.Moves) -> None:
         if chosen == shards.Moves():
+            self._fell_short = 0
             return
         self._forget(chosen.hand_over)
         await self._tell_lost()
@@ -245,7 +250,10 @@ class Membership:
         except (StoreError, TimeoutError) as error:  # what was taken all the same is taken anew, later
             log.warning("shards.not_moved", error=str(error) or "no answer")
         else:
-            if not set(chosen.take) <= set(terms):
+            if set(chosen.take) <= set(terms):
+                self._fell_short = 0
+            else:
+                self._fell_short = min(self._fell_short + 1, FELL_SHORT_MAX)
                 self._hurry.set()
         finally:
             self._moves += 1

@@ -129,7 +129,7 @@ def _sharing(settings: ControllerSettings, opened: Opened, clock: SteadyClock) -
         return None
     from repave_controller.serving.sharing import Sharing  # asyncpg is there only where it is used
 
-    return Sharing(opened.shared, _member(settings, clock()))
+    return Sharing(opened.shared, _member(settings, clock(), opened.shared.store.writer_name))
 
 
 @asynccontextmanager
@@ -227,7 +227,9 @@ async def _put_together(
         lambda: expiries_of(settings, enrolment),
         enrolment.expiries if enrolment is not None else dict,
     )
-    company = sharing.company if sharing is not None else Company(_member(settings, clock()))
+    company = (
+        sharing.company if sharing is not None else Company(_member(settings, clock(), secrets.token_hex(8)))
+    )
     metrics.read_company(company)
     reach = Reach(scheduler.applications, provenance)
     retention = Retention(
@@ -263,9 +265,9 @@ async def _put_together(
     )
 
 
-def _member(settings: ControllerSettings, now: float) -> Member:
+def _member(settings: ControllerSettings, now: float, instance: str) -> Member:
     name, url = settings.name or socket.gethostname(), url_of(settings)
-    return Member(name, secrets.token_hex(8), url, settings.grpc.listen, __version__, now)
+    return Member(name, instance, url, settings.grpc.listen, __version__, now)
 
 
 @asynccontextmanager

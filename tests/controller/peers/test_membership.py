@@ -1,12 +1,21 @@
 """Controllers in virtual time over a store in memory: which one decides for which shard, whatever happens."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from itertools import pairwise
 
 import pytest
 
 from repave_controller.core.ports import StoreError
 from repave_controller.peers.membership import AGAIN_SECONDS, JOIN_SECONDS, Membership
-from repave_controller.peers.ports import LEASE_SECONDS, SHARDS, Member, Shard, Standing, shard_of
+from repave_controller.peers.ports import (
+    BEAT_SECONDS,
+    LEASE_SECONDS,
+    SHARDS,
+    Member,
+    Shard,
+    Standing,
+    shard_of,
+)
 from repave_protos.protocol.values import ApplicationName
 from repave_simulation.kernel.loop import SimulatedLoop
 from repave_simulation.kernel.timeline import Life
@@ -143,10 +152,30 @@ def test_shards_that_a_last_commit_holds_are_asked_for_again_before_the_next_bea
     b.roll.take = take_but_those  # type: ignore[method-assign]
     world.kill(a)
     world.seconds_until(lambda: len(b.decides_for()) == SHARDS - len(held))
-    assert world.seconds_until(lambda: len(b.decides_for()) == SHARDS) <= 3 * AGAIN_SECONDS
+    assert world.seconds_until(lambda: len(b.decides_for()) == SHARDS) <= 4 * AGAIN_SECONDS
     assert asked == 3
     world.after(1.0)
     assert asked == 3
+
+
+def test_shards_that_are_not_to_be_had_for_long_are_asked_for_with_each_beat(world: World) -> None:
+    a, b = world.start("a"), world.start("b")
+    world.seconds_until(lambda: are_balanced(a, b))
+    world.after(1.0)
+    asked: list[float] = []
+    take = b.roll.take
+
+    async def refuse(member: Member, shards: Collection[Shard]) -> Mapping[Shard, int]:
+        asked.append(world.loop.now)
+        return {}
+
+    b.roll.take = refuse  # type: ignore[method-assign]
+    world.kill(a)
+    world.after(5.0)
+    assert len(asked) <= 1.2 * 5.0 / BEAT_SECONDS
+    assert max(later - sooner for sooner, later in pairwise(asked)) <= 1.01 * BEAT_SECONDS
+    b.roll.take = take  # type: ignore[method-assign]
+    assert world.seconds_until(lambda: len(b.decides_for()) == SHARDS) <= 1.2 * BEAT_SECONDS
 
 
 def test_where_locks_do_not_tell_it_is_taken_when_the_lease_ends(world: World) -> None:

@@ -237,7 +237,7 @@ YOUNGER = "ON CONFLICT (digest) DO UPDATE SET pushed_at = greatest(images.pushed
 
 def _function(name: str, of: Columns, keys: Columns) -> str:
     looks = _replace("look", "analyses", ("application", "rollout", "id")) if "look" in of else ""
-    return f"""CREATE FUNCTION repave.{name}({_parameters(of)}) LANGUAGE plpgsql AS $save$
+    return f"""CREATE OR REPLACE FUNCTION repave.{name}({_parameters(of)}) LANGUAGE plpgsql AS $save$
 #variable_conflict use_column
 DECLARE
     st repave.store%ROWTYPE;
@@ -297,7 +297,8 @@ BEGIN
     UPDATE repave.writers SET number = p_number, first_event = st.next_event, outcomes = p_outcomes,
         details = p_details,
         change = CASE WHEN cardinality(application_n) + cardinality(freezes_n) > 0
-            THEN st.change ELSE change END
+            THEN st.change ELSE change END,
+        at = clock_timestamp()
     WHERE writer = p_writer;
     PERFORM pg_notify('{CHANNEL}', '');
 END

@@ -166,7 +166,6 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )""",
         "CREATE INDEX letters_of_recipient ON repave.letters (recipient) WHERE NOT is_taken",
         *PACKAGES,
-        SAVE_1,
     ),
     (
         """CREATE TABLE repave.analyses (
@@ -178,9 +177,14 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             details text NOT NULL,
             PRIMARY KEY (application, rollout, id)
         )""",
+    ),
+    (
+        "ALTER TABLE repave.writers ADD at timestamptz NOT NULL DEFAULT clock_timestamp()",
+        SAVE_1,
         SAVE_2,
     ),
 )
+"""The functions that save are made by the newest one that changes them, after all tables."""
 
 
 async def migrate(

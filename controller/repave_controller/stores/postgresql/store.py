@@ -63,6 +63,19 @@ FORGET = f"""
     UPDATE repave.store SET forgotten_change = greatest(forgotten_change, (SELECT coalesce(max(change), 0) FROM gone))
 """  # noqa: E501, S608  # our own text
 
+BEGIN_WRITING = """
+    INSERT INTO repave.writers (writer, number, change, first_event, outcomes, details)
+    VALUES ($1, 0, 0, 0, '{}', '{}')
+"""
+TRIM = """
+    DELETE FROM repave.writers w WHERE at < clock_timestamp() - interval '1 hour'
+        AND NOT EXISTS (SELECT FROM repave.controllers c WHERE c.instance = w.writer)
+        AND writer NOT IN (SELECT writer FROM repave.writers ORDER BY change DESC, at DESC LIMIT 2)
+"""
+"""Each start adds a row. Those of processes that may save still stay, and the two newest changes, for what
+others than a writer saved last is compared: of whichever writer, that is one of the two. A batch that arrives
+after its row is gone is refused."""
+
 
 def new_name() -> str:
     """For a store that is made, or a writer."""
@@ -78,6 +91,7 @@ class PostgresStore:
         self._hints = Hints()
         database.session.greeters.append(self._hints.greet)
         self._new_name = new_name
+        self.writer_name = ""  # once it is open; as the instance of a member it keeps the writer's row
         self._writer: Writer | None = None
         self._commits = GroupCommit(self._save, _together)
 
@@ -86,13 +100,13 @@ class PostgresStore:
         assert self._writer is None, "the store is open"
         await self.database.open()
         try:
-            name = secrets.token_hex(8)
-            tenure, installation = await self._begin_term(name)
+            self.writer_name = secrets.token_hex(8)
+            tenure, installation = await self._begin_term()
             loaded = await self._load(tenure, installation)
         except BaseException:
             await self.database.close()
             raise
-        self._writer = Writer(self.database, name)
+        self._writer = Writer(self.database, self.writer_name)
         return loaded
 
     async def begin_incarnation(self, above: int) -> Tenure:
@@ -204,7 +218,7 @@ class PostgresStore:
             raise StoreError(f"{self.database.place}: the store is closed.")
         return self._writer
 
-    async def _begin_term(self, writer: str) -> tuple[Tenure, str]:
+    async def _begin_term(self) -> tuple[Tenure, str]:
         async with self.database.transaction() as connection:
             await connection.execute(f"SET LOCAL lock_timeout = '{BEGIN_SECONDS}s'")
             if not await connection.fetchval("SELECT count(*) FROM repave.store"):
@@ -213,8 +227,9 @@ class PostgresStore:
             row = await connection.fetchrow(
                 "UPDATE repave.store SET term = term + 1 RETURNING incarnation, term, installation"
             )
-            await connection.execute("INSERT INTO repave.writers VALUES ($1, 0, 0, 0, '{}', '{}')", writer)
+            await connection.execute(BEGIN_WRITING, self.writer_name)
             await connection.execute(FORGET)
+            await connection.execute(TRIM)
         assert row is not None
         return Tenure(row["incarnation"], row["term"]), row["installation"]
 
