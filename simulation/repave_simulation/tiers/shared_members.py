@@ -39,7 +39,7 @@ class Roster:
 
     def has_lease(self, controller: ControllerId) -> bool:
         """One that ends too late is of before the clock was set back: it counts no more."""
-        return 0 < self.ends_at.get(controller, 0.0) - self.clock() <= LEASE_SECONDS
+        return self.clock() < self.ends_at.get(controller, 0.0) <= self.clock() + LEASE_SECONDS
 
     def may_commit(self, controller: ControllerId, shard: Shard, term: int) -> bool:
         """The fence: what each commit asks in the same moment."""
