@@ -1,6 +1,6 @@
-"""What every provider promises, run over the fake one, the local one with and without bubblewrap, a pool of
-real sshd machines, OpenStack's API as tests/fakes/clouds speaks it, and stand-ins for Google Cloud,
-Azure and AWS.
+"""What every provider promises, run over the fake one, the local one with and without bubblewrap and with
+networks of its hosts' own, a pool of real sshd machines, OpenStack's API as tests/fakes/clouds speaks it, and
+stand-ins for Google Cloud, Azure and AWS.
 
 Programs used: those that the fake knows too (`true`, `false`, `sleep`, `echo`).
 """
@@ -26,7 +26,7 @@ from repave_agent.core.ports import Host, HostSpec, OutOfCapacityError, Provider
 from repave_agent.packages.server import Depot
 from repave_agent.providers.command import Isolation, choose_sandbox
 from repave_agent.providers.listening import ListeningProvider
-from repave_agent.providers.local.provider import LocalProvider
+from repave_agent.providers.local.provider import ADDRESS_RANGE, LocalProvider
 from repave_agent.providers.openstack.options import OpenstackOptions
 from repave_agent.providers.openstack.provider import OpenstackProvider
 from repave_agent.providers.ssh_pool.inventory import Inventory
@@ -54,6 +54,7 @@ from tests.support.sshd_hosts import ROOT, Pool, pool, why_not
 
 PORT = 18_431
 OCTET = 252
+NETWORKS = "10.83.252.0/24"
 MOMENTS_MAX = 10
 """At so many of the moments at which a launch waits it is cancelled."""
 RUN_FOR_LONG = ("sleep", "600")
@@ -123,12 +124,18 @@ def fake_world(package: Path) -> World:
     )
 
 
-def local_world(package: Path, root: Path, isolation: str) -> World:
+def local_world(package: Path, root: Path, kind: str) -> World:
     def make(owner: str) -> LocalProvider:
-        chosen: Isolation = "bwrap" if isolation == "bwrap" else "none"
+        chosen: Isolation = "none" if kind == "none" else "bwrap"
         installation, _, region = owner.partition("/")
         return LocalProvider(
-            root, RegionName(region or "here"), lambda: installation, clock=SystemClock(), isolation=chosen
+            root,
+            RegionName(region or "here"),
+            lambda: installation,
+            clock=SystemClock(),
+            address_range=NETWORKS if kind == "networks" else ADDRESS_RANGE,
+            has_networks=kind == "networks",
+            isolation=chosen,
         )
 
     def tinker(host: HostName) -> None:
@@ -289,7 +296,16 @@ GROWN: dict[str, object] = {
     "hints": {"rack": "one"},
 }
 """Settings with which servers have parts of their own, all of which go with them."""
-KINDS = ["fake", "local-none", "local-bwrap", "ssh_pool", "openstack", "openstack-grown", *CLOUD_NAMES]
+KINDS = [
+    "fake",
+    "local-none",
+    "local-bwrap",
+    "local-networks",
+    "ssh_pool",
+    "openstack",
+    "openstack-grown",
+    *CLOUD_NAMES,
+]
 REAL_CLOUD = pytest.param("openstack-real", marks=[pytest.mark.rig, pytest.mark.timeout(400)])
 
 
@@ -297,8 +313,10 @@ REAL_CLOUD = pytest.param("openstack-real", marks=[pytest.mark.rig, pytest.mark.
 async def world(request: pytest.FixtureRequest, package: Path, tmp_path: Path) -> AsyncIterator[World]:
     undo = AsyncExitStack()
     kind = str(request.param).removeprefix("local-")
-    if kind == "bwrap" and choose_sandbox("auto", tmp_path) is None:
+    if kind in ("bwrap", "networks") and choose_sandbox("auto", tmp_path)[0] is None:
         pytest.skip("bubblewrap does not work on this machine")
+    if kind == "networks" and os.geteuid() != 0:
+        pytest.skip("only root can make networks")
     if kind == "openstack":
         cloud = await undo.enter_async_context(cloud_served(FakeOpenstack()))
         made = openstack_world(package, tmp_path / "agents", cloud.cloud(region_name="one"), cloud)

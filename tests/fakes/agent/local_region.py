@@ -14,7 +14,7 @@ from repave_agent.providers.command import Isolation, choose_sandbox
 from repave_agent.providers.local import processes
 from repave_agent.providers.local.host import Folder
 from repave_agent.providers.local.processes import Session
-from repave_agent.providers.local.provider import LocalProvider
+from repave_agent.providers.local.provider import ADDRESS_RANGE, LocalProvider
 from repave_protos.package.archive import pack
 from repave_protos.protocol.values import ApplicationName, Digest, GroupName, HostName, RegionName
 from tests.fakes.templates import a_template
@@ -64,8 +64,17 @@ class Region:
     names and its address.
     """
 
-    def __init__(self, root: Path, package: Path, isolation: Isolation, name: str = "here") -> None:
+    def __init__(
+        self,
+        root: Path,
+        package: Path,
+        isolation: Isolation,
+        name: str = "here",
+        addresses: str = ADDRESS_RANGE,
+        has_networks: bool = False,
+    ) -> None:
         self.root, self.package, self.isolation = root, package, isolation
+        self.addresses, self.has_networks = addresses, has_networks
         self.name = RegionName(name)
         self.hosts = root / "hosts"
         self.providers: list[LocalProvider] = []
@@ -77,6 +86,8 @@ class Region:
             self.name,
             lambda: "ours",
             clock=SystemClock(),
+            address_range=self.addresses,
+            has_networks=self.has_networks,
             isolation=self.isolation,
             stop_grace_seconds=0.3,
         )

@@ -17,8 +17,17 @@ def _loopback_range(text: str) -> str:
     return text
 
 
+def _private_range(text: str) -> str:
+    network = ipaddress.ip_network(text)
+    if network.is_loopback or not network.is_private or network.version != 4:
+        raise ValueError("write a private range that no other machine has, such as 10.83.0.0/16")
+    return text
+
+
 class LocalOptions(Settings):
     addresses: Annotated[str, AfterValidator(_loopback_range)] = "127.80.0.0/16"
+    network: Literal["machine", "own"] = "machine"
+    own_addresses: Annotated[str, AfterValidator(_private_range)] = "10.83.0.0/16"
     isolation: Literal["auto", "bwrap", "none"] = "auto"
     stop_grace_seconds: Annotated[float, Field(ge=0, le=3600)] = 2.0
 
@@ -31,7 +40,8 @@ def _build(options: LocalOptions, site: Site) -> OwnedProvider:
         region=site.region,
         installation=site.installation,
         clock=site.clock,
-        address_range=options.addresses,
+        address_range=options.addresses if options.network == "machine" else options.own_addresses,
+        has_networks=options.network == "own",
         isolation=options.isolation,
         stop_grace_seconds=options.stop_grace_seconds,
         private=(*site.settings.secrets.private, *site.settings.dns.private),

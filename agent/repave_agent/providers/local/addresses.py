@@ -1,4 +1,4 @@
-"""Gives every host of the local provider its own loopback address.
+"""Gives every host of the local provider its own address: of loopback, or in a network of its own.
 
 In sequence, with a cursor on disk, so that an address is not used again soon: a late packet, a balancer or a
 client that still knows an old host must not meet a new one.
@@ -8,12 +8,14 @@ import errno
 import ipaddress
 import os
 import socket
+import sys
 import threading
 from pathlib import Path
 
 from repave_agent.core.ports import OutOfCapacityError, RefusedError
 from repave_protos.daemon.files import read_file
 
+ROUTES = Path("/proc/self/net/route")
 RESERVED_AT_ONCE = 64
 """The cursor is written once for so many addresses; after a restart the rest of them is skipped."""
 ADDRESSES_TRIED_MAX = 100
@@ -23,10 +25,16 @@ ADDRESSES_TRIED_MAX = 100
 class AddressRange:
     """The addresses of one provider. Thread-safe."""
 
-    def __init__(self, network: str, cursor_file: Path) -> None:
+    def __init__(self, network: str, cursor_file: Path, *, has_networks: bool = False) -> None:
+        """`has_networks`: each address is that of a network of its own, where nothing else has the port."""
         self._network = ipaddress.IPv4Network(network)
+        self._has_networks = has_networks
         self._usable = self._network.num_addresses - 2  # neither the first nor the last one
-        if self._usable < 1 or not self._network.is_loopback:
+        if self._usable < 1 or self._network.is_loopback is has_networks:
+            if has_networks:
+                raise RefusedError(
+                    f"own_addresses {network} is no private range. Choose one such as 10.83.0.0/16"
+                )
             raise RefusedError(
                 f"address_range {network} is not a loopback range. Choose one such as 127.81.0.0/16"
             )
@@ -39,7 +47,7 @@ class AddressRange:
         """A free address on which `port` can be bound. Raises OutOfCapacityError, RefusedError, OSError."""
         for attempt in range(1, ADDRESSES_TRIED_MAX + 1):
             address = self._advance()
-            error = bind_error(address, port)
+            error = route_error(address) if self._has_networks else bind_error(address, port)
             if error is None:
                 return address
             self.release(address)
@@ -92,6 +100,15 @@ def bind_error(address: str, port: int) -> OSError | None:
             trial.bind((address, port))
         except OSError as error:
             return error
+    return None
+
+
+def route_error(address: str) -> OSError | None:
+    """Why a network could not have the address: another agent's host has it. None when it could."""
+    wanted = f"{int.from_bytes(ipaddress.IPv4Address(address).packed, sys.byteorder):08X}"
+    routes = (line.split() for line in ROUTES.read_text().splitlines())
+    if any(len(route) > 7 and (route[1], route[7]) == (wanted, "FFFFFFFF") for route in routes):
+        return OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
     return None
 
 

@@ -25,6 +25,7 @@ from repave_agent.core.ports import HostSpec, LogPiece, RefusedError
 from repave_agent.providers.command import Sandbox, environment_of, look_up, substitute
 from repave_agent.providers.host_specs import read_spec
 from repave_agent.providers.local import contents, logs, processes
+from repave_agent.providers.local.networks import Network
 from repave_agent.providers.local.processes import Identity, Session, Traces
 from repave_agent.providers.memory import Memory, make_memory
 from repave_protos.daemon.files import open_file, read_file
@@ -52,11 +53,15 @@ class Record:
     spec: HostSpec
     address: str
     launched_at: float
+    has_network: bool = False  # one of its own
 
     def environment(self, memory: Memory | None = None) -> dict[str, str]:
         """But for the secrets."""
         paths = memory.paths(self.spec.template.secrets) if memory is not None else {}
         return environment_of(self.spec, self.address, self.tags.region, paths)
+
+    def network(self, folder: "Folder") -> Network | None:
+        return Network(folder.path) if self.has_network else None
 
     def traces(self, folder: "Folder") -> Traces:
         """By which its processes are known wherever they went."""
@@ -166,6 +171,7 @@ class Folder:
         """Removes all, the tags last: what is left of an interrupted removal still has its owner, and when
         they go it has the name of something unfinished."""
         self.forget_secrets()
+        Network(self.path).remove()
         remove(self.application)
         for path in list(self.path.iterdir()) if self.path.exists() else []:
             if path.name != "host.json":
@@ -204,9 +210,19 @@ def start(
     unpack(package, folder.application, read_only=True, released_at=record.spec.released_at)
     contents.note(folder.application, folder.contents)
     argv = look_up(words, folder.application, environment)
+    network = record.network(folder)
+    if network is not None:
+        network.make(record.address)
     with logs.written(folder.path) as (output, writer):
         process, inner = _start(
-            argv, with_secrets(environment, memory), folder, record.spec.port, output, sandbox, memory
+            argv,
+            with_secrets(environment, memory),
+            folder,
+            record.spec.port,
+            output,
+            sandbox,
+            memory,
+            network,
         )
     leader = processes.identify(process.pid)
     assert leader is not None, "our own child, not waited for, is there"
@@ -234,15 +250,18 @@ def _start(
     output: int,
     sandbox: Sandbox | None,
     memory: Memory | None,
+    network: Network | None,
 ) -> tuple[subprocess.Popen[bytes], Identity | None]:
     application = folder.application
     if sandbox is None:
-        return _start_plain(argv, environment, application, output), None
+        within = argv if network is None else network.entered(argv)
+        return _start_plain(within, environment, application, output), None
     reader, writer = os.pipe()
     try:
         with sandbox.opened() as filter_fds:
             shown = memory.path if memory is not None else None
             wrapped = sandbox.wrap(argv, application, port, writer, filter_fds, shown)
+            wrapped = wrapped if network is None else network.entered(wrapped)
             process = processes.start(wrapped, environment, application, output, (writer, *filter_fds))
     except BaseException:
         os.close(reader)
@@ -278,6 +297,7 @@ def _record(raw: dict[str, Any]) -> Record:
         read_spec(raw["spec"]),
         str(raw["address"]),
         float(raw["launched_at"]),
+        bool(raw.get("has_network", False)),
     )
 
 

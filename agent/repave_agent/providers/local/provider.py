@@ -32,7 +32,7 @@ from repave_agent.providers.command import Isolation, Sandbox, choose_sandbox, e
 from repave_agent.providers.epitaph import epitaph
 from repave_agent.providers.host_specs import check_needs_no_machine
 from repave_agent.providers.listening import listeners_in
-from repave_agent.providers.local import host, processes
+from repave_agent.providers.local import host, networks, processes
 from repave_agent.providers.local.addresses import AddressRange
 from repave_agent.providers.local.host import UNFINISHED, Folder, Record, Tags, with_secrets
 from repave_agent.providers.local.processes import Session, Watch
@@ -99,11 +99,13 @@ class LocalProvider:
         *,
         clock: Clock,
         address_range: str = ADDRESS_RANGE,
+        has_networks: bool = False,
         isolation: Isolation = "auto",
         stop_grace_seconds: float = STOP_GRACE_SECONDS,
         private: tuple[Path, ...] = (),
     ) -> None:
-        """`private`: files and folders of the agent that no host may see."""
+        """`private`: files and folders of the agent that no host may see. `has_networks`: each host gets a
+        network of its own, with an address of `address_range`, which then is a private one."""
         self._root = root.absolute()
         self._hosts_folder = self._root / "hosts"
         self._region = region
@@ -112,13 +114,15 @@ class LocalProvider:
         self._stop_grace_seconds = stop_grace_seconds
         self._clock = clock
         make_folder(self._hosts_folder)
-        self._addresses = AddressRange(address_range, root / "next-address")
+        self._address_range, self._has_networks = address_range, has_networks
+        self._addresses = AddressRange(address_range, root / "next-address", has_networks=has_networks)
         self._kept: dict[HostName, _Kept] = {}
         self._launches, self._destructions = Work(), Work()
         self._slots = asyncio.Semaphore(BLOCKING_IN_FLIGHT_MAX)
         self._start_lock = asyncio.Lock()
         self._sandbox: Sandbox | None = None
         self._no_sandbox = ""  # why there is none, where one is wanted
+        self._no_way_out = ""  # why hosts with networks of their own reach nothing beyond this machine
         self._is_started = False
         self._endings: set[asyncio.Task[None]] = set()
         self._callbacks: list[Callable[[], None]] = []
@@ -126,13 +130,15 @@ class LocalProvider:
     async def start(self) -> str:
         """Chooses how hosts are isolated, by a trial run: "bwrap" or "none". Repeatable; launch does it too.
 
-        Raises RefusedError when `isolation` is "bwrap" and it does not work here.
+        Raises RefusedError when `isolation` is "bwrap" and it does not work here, or networks don't.
         """
         async with self._start_lock:
             if not self._is_started:
                 chosen = await asyncio.to_thread(choose_sandbox, self._isolation, self._root, self._private)
                 self._sandbox, self._no_sandbox = chosen
                 await self._adopt()  # so that the addresses of hosts that live are known
+                if self._has_networks:
+                    await asyncio.to_thread(self._prepare_networks)
                 self._is_started = True
         return "bwrap" if self._sandbox else "none"
 
@@ -141,8 +147,14 @@ class LocalProvider:
         return ""
 
     async def troubles(self) -> list[str]:
-        """That hosts are not kept apart from this machine, where that was left to what works."""
-        return [f"note: hosts have no sandbox: {self._no_sandbox}"] if self._no_sandbox else []
+        """That hosts are not kept apart from this machine, where that was left to what works; that they reach
+        nothing but this machine."""
+        found = {"hosts have no sandbox": self._no_sandbox, "hosts reach only this machine": self._no_way_out}
+        return [f"note: {what}: {why}" for what, why in found.items() if why]
+
+    def _prepare_networks(self) -> None:
+        networks.check(self._root / "trial")
+        self._no_way_out = networks.let_out(self._root, self._address_range)
 
     def on_change(self, callback: Callable[[], None]) -> None:
         self._callbacks.append(callback)
@@ -196,7 +208,7 @@ class LocalProvider:
             address = self._addresses.take(spec.port)
         except OSError as error:
             raise _provider_error(error, "give the host an address", self._hosts_folder) from error
-        record = Record(tags, spec, address, self._clock.wall())
+        record = Record(tags, spec, address, self._clock.wall(), self._has_networks)
         try:
             folder.create(record)
             session, process = host.start(folder, record, package, self._sandbox, secrets)
@@ -338,14 +350,17 @@ class LocalProvider:
         argv = look_up(words, kept.folder.application, environment)
         inner = None if kept.session is None else kept.session.inner
         folder, sandbox = kept.folder.application, self._sandbox
+        network = kept.record.network(kept.folder)
         try:
             given = with_secrets(environment, memory)
             if inner is None or sandbox is None:
+                argv = argv if network is None else network.entered(argv)
                 return await processes.run_command(argv, given, folder, timeout_seconds)
             await processes.wait_has_child(inner, timeout_seconds)  # before that its files are not all there
             with sandbox.opened() as fds:
                 shown = memory.path if memory is not None else None
                 argv = enter(sandbox, inner.pid, argv, folder, os.geteuid() == 0, fds, shown)
+                argv = argv if network is None else network.entered(argv)
                 return await processes.run_command(
                     argv, given, folder, timeout_seconds, is_entering=True, pass_fds=fds
                 )
@@ -388,16 +403,19 @@ class LocalProvider:
 
 def _listeners(session: Session) -> tuple[str, ...]:
     lines: list[str] = []
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+    for table in ("tcp", "tcp6"):
         with contextlib.suppress(OSError):
-            lines += Path(table).read_text().splitlines()
+            lines += Path(f"/proc/{session.leader.pid}/net/{table}").read_text().splitlines()
     return listeners_in(lines, processes.sockets_of(session))
 
 
 def _epitaph(how: str, after_seconds: float | None, log_tail: str) -> str:
     text = epitaph(how, after_seconds, log_tail)
     if "address already in use" in log_tail.lower():
-        text += " (every host has its own address here: let the application listen on $HOST, not on 0.0.0.0)"
+        text += (
+            " (every host has its own address here: let the application listen on $HOST, not on 0.0.0.0; or "
+            "give each host a network of its own by local.network)"
+        )
     return text
 
 
