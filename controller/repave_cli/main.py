@@ -69,6 +69,9 @@ class UsageError(CliError):
 class Parser(argparse.ArgumentParser):
     """Suggests what a wrong word may have meant. What a command does not know it refuses itself."""
 
+    default_verb = ""
+    """Is meant where the first word is no verb: `repave analysis APP`."""
+
     def error(self, message: str) -> NoReturn:
         if message.startswith(("argument COMMAND: invalid choice: ", "argument VERB: invalid choice: ")):
             wrong = message.split("invalid choice: ")[1].split("'")[1]
@@ -78,6 +81,8 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(self.prog, message)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        if self.default_verb and args and not args[0].startswith("-") and args[0] not in self._known():
+            args = [self.default_verb, *args]
         known, unknown = super().parse_known_args(args, namespace)
         if unknown:
             self.error(f"unknown argument {unknown[0]}{self._option_like(unknown[0])}")

@@ -1,7 +1,8 @@
 """`make demo`: what immutable infrastructure looks like, on this machine, in about a minute.
 
 Starts a controller, two regions and their HAProxies; releases v1, releases v2 under load, rolls back,
-releases a v3 whose health fails; prints what was measured; leaves nothing running. All of it is real.
+releases a v3 whose health fails and a v4 that is healthy and answers with errors; prints what was measured;
+leaves nothing running. All of it is real.
 """
 
 import asyncio
@@ -20,7 +21,9 @@ from tests.support.load_result import LoadResult
 from tests.support.stage import Stage
 
 HOSTS = 5
+ERROR = 500
 RATE = 400  # requests a second over both regions
+CANARY = "{canary: {steps: [{traffic: 5%, hold: 1m, analyse: {interval: 5s}}, {traffic: 100%}]}}"
 BOLD, DIM, GREEN, RED, PLAIN = "\033[1m", "\033[2m", "\033[32m", "\033[31m", "\033[0m"
 
 
@@ -36,6 +39,8 @@ class Measured:
     flip_ms: float = 0.0
     rollback_ms: float = 0.0
     stopped_after_seconds: float = 0.0
+    found_after_seconds: float = 0.0
+    canary: float = 0.0  # when it had its first requests
     results: dict[str, LoadResult] = field(default_factory=dict)
     flipped_at: float = 0.0
     returned_at: float = 0.0
@@ -76,6 +81,17 @@ async def show(stage: Stage) -> Measured:
     measured.stopped_after_seconds = time.monotonic() - begun
     assert rollout["phase"] == "rolled-back", rollout
 
+    tell("\n5. A version that is healthy, and wrong", BOLD)
+    tell(
+        "   v4 passes every health check, but one of ten of its answers is an error. As a canary it gets 5 %"
+    )
+    tell("   of the requests, and what the balancers count of it is compared with what they count of v1.")
+    rollout = await released(
+        stage, "v4", environment={"ERROR_EVERY": "10"}, strategy=CANARY, on_moved=lambda: began(measured)
+    )
+    measured.found_after_seconds = time.monotonic() - measured.canary
+    assert rollout["phase"] == "rolled-back", rollout
+
     for region, load in loads.items():
         measured.results[region] = await load.stop()
     for event in await history(stage):
@@ -86,6 +102,10 @@ async def show(stage: Stage) -> Measured:
 
 def mark(measured: Measured) -> None:
     measured.flipped_at = time.monotonic()
+
+
+def began(measured: Measured) -> None:
+    measured.canary = measured.canary or time.monotonic()
 
 
 async def clients(stage: Stage) -> dict[str, Load]:
@@ -164,7 +184,9 @@ def took_ms(events: list[dict[str, Any]], begin: str, end: str, word: str = "") 
 def report(measured: Measured) -> bool:
     """Prints what was measured; whether it is as promised."""
     requests = sum(len(result.requests) for result in measured.results.values())
-    failures = sum(len(result.failures) for result in measured.results.values())
+    wrong = [each for result in measured.results.values() for each in result.failures]
+    hurt = sum(each.status == ERROR and each.begun > measured.canary - 1.0 for each in wrong)
+    failures = len(wrong) - hurt
     late = sum(
         result.answered_by("v1", after=measured.flipped_at, before=measured.returned_at - 1.0)
         + result.answered_by("v2", after=measured.returned_at)
@@ -174,11 +196,13 @@ def report(measured: Measured) -> bool:
     tell("\nMeasured", BOLD)
     for name, value in (
         ("requests", f"{requests:,}"),
-        ("failed", f"{failures}"),
+        ("failed, but for what v4 answered", f"{failures}"),
         ("answered by the old side after a switch", f"{late}"),
         ("answered by the bad version", f"{bad}"),
         ("switch to v2, both regions", f"{measured.flip_ms:.0f} ms"),
         ("rollback to v1, both regions", f"{measured.rollback_ms:.0f} ms"),
+        ("requests that v4 answered with an error", f"{hurt} ({hurt / requests:.2%})"),
+        ("v4 found and back after", f"{measured.found_after_seconds:.1f} s"),
         ("bad release stopped and cleaned up after", f"{measured.stopped_after_seconds:.1f} s"),
         ("hosts created / destroyed so far", f"{measured.launched} / {measured.destroyed}"),
     ):

@@ -25,6 +25,7 @@ CHART_WIDTH = 32
 
 def register(commands: Any) -> None:
     analysis = commands.add_parser("analysis", help="How new groups compare with the old ones, look by look")
+    analysis.default_verb = "show"
     verbs = analysis.add_subparsers(dest="verb", metavar="VERB", required=True)
     shown = verbs.add_parser("show", help="What the looks at a rollout found, with a chart of each metric")
     _add_rollout(shown)
@@ -116,9 +117,10 @@ def analysis_lines(answer: dict[str, Any]) -> list[str]:
 def _charts(metric: dict[str, Any]) -> list[str]:
     """Both sides, as high as their own values are, on one scale."""
     old, new = (_numbers(metric[f"{side}_series"], metric["kind"]) for side in ("baseline", "canary"))
-    most = max((each for each in (*old, *new) if each is not None), default=0.0)
-    if not old and not new:
+    known = [each for each in (*old, *new) if each is not None]
+    if not known:
         return []
+    most = max(known)
     return [f"    {name} {bars(side, 0.0, most, CHART_WIDTH)}" for name, side in (("old", old), ("new", new))]
 
 

@@ -129,6 +129,7 @@ def _asked(terminal: Terminal, kinds: dict[str, str]) -> "tuple[JudgeConfig, tup
     """Judge and metrics: as the spec says, then as the options say."""
     from dataclasses import replace
 
+    from repave_controller.core.analysis.judge import scores_objection
     from repave_controller.core.analysis.values import (
         Direction,
         JudgeConfig,
@@ -159,12 +160,15 @@ def _asked(terminal: Terminal, kinds: dict[str, str]) -> "tuple[JudgeConfig, tup
             )
         metrics.append(replace(metric, is_critical=metric.is_critical or name in arguments.critical))
     name = JudgeName(arguments.judge) if arguments.judge else config.name
+    if name != config.name:
+        config = replace(config, pass_score=None, marginal_score=None)
     pass_score = config.pass_score if arguments.pass_score is None else arguments.pass_score
     marginal = config.marginal_score if arguments.marginal is None else arguments.marginal
     alpha = config.alpha if arguments.false_alarms is None else arguments.false_alarms
-    return replace(config, name=name, pass_score=pass_score, marginal_score=marginal, alpha=alpha), tuple(
-        metrics
-    )
+    config = replace(config, name=name, pass_score=pass_score, marginal_score=marginal, alpha=alpha)
+    if why := scores_objection(config):
+        raise CliError(f"--pass, --marginal: {why}", USAGE)
+    return config, tuple(metrics)
 
 
 def _of_spec(terminal: Terminal) -> "tuple[JudgeConfig, dict[str, Metric]]":

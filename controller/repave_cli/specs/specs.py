@@ -44,7 +44,11 @@ regions:
 {regions}
 
 strategy:
-  blue_green: {{warm: 1m}}                 # watched for so long after the switch; any failure switches back
+  blue_green:
+    warm: 1m                             # watched for so long after the switch; any failure switches back
+    analyse:                             # so do errors and latency that are worse than the old hosts' were
+      interval: 10s
+      on_inconclusive: pass              # too few requests to tell: go on, by health; hold asks a person
 
 rollback:
   keep: {{for: 24h, groups: 1}}            # the old hosts stay warm: going back is one switch

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from repave_controller.core.analysis.judge import scores_objection
 from repave_controller.core.analysis.values import (
     Direction,
     JudgeConfig,
@@ -61,23 +62,14 @@ class JudgeSection(Section):
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
-        if (
-            self.pass_score is not None
-            and self.marginal_score is not None
-            and self.marginal_score > self.pass_score
-        ):
-            raise contradiction(
-                f"marginal_score {self.marginal_score} is above pass_score {self.pass_score}: less than the "
-                "first fails, the second or more passes",
-                ("pass_score",),
-                ("marginal_score",),
-            )
+        if why := scores_objection(self.config):
+            raise contradiction(why, ("pass_score",), ("marginal_score",))
         if sum(self.weights.values()) > 100:
             raise contradiction(
                 f"the weights come to {sum(self.weights.values()):g}%: at most 100%", ("weights",)
             )
         if not 0 < self.false_alarms <= 50:
-            raise contradiction("false_alarms: more than 0% and at most 50%, such as 1%", ("false_alarms",))
+            raise contradiction("more than 0% and at most 50%, such as 1%", ("false_alarms",))
         return self
 
     @property
@@ -121,6 +113,9 @@ class MetricSection(Section):
     least_effect: Share | None = Field(
         None, description="Changes by less than this share of the old group's number do not matter."
     )
+    least_difference: Annotated[float, Field(ge=0)] | None = Field(
+        None, description="Nor do smaller differences, in the metric's unit; of a rate in parts of one."
+    )
     min_samples: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
         None, description="With fewer requests or values nothing is decided."
     )
@@ -157,6 +152,7 @@ class MetricSection(Section):
     def reading(self) -> Reading:
         asked = self.query or self.name
         is_latency = (self.source, asked) == (BALANCER, "latency")
+        least = LATENCY_LEAST_SECONDS if is_latency else 0.0
         kind = BALANCER_KINDS[asked] if self.source == BALANCER else MetricKind(self.kind or "value")
         metric = Metric(
             self.name,
@@ -170,7 +166,8 @@ class MetricSection(Section):
             outliers=OutlierStrategy(self.outliers),
             least_effect=self.least_effect / 100 if self.least_effect is not None else None,
             min_samples=self.min_samples,
-            least_difference=LATENCY_LEAST_SECONDS if is_latency else 0.0,
+            least_difference=least if self.least_difference is None else self.least_difference,
+            unit="s" if is_latency else "",
         )
         return Reading(metric, self.source, asked, self.total or "")
 
@@ -208,7 +205,9 @@ class AnalyseSection(Section):
         None, description="So long without a look that could be judged, then the release is held."
     )
     on_inconclusive: Literal["hold", "rollback", "pass"] | None = Field(
-        None, description="What becomes of a release that can't be told from the old one surely enough."
+        None,
+        description="What becomes of a release that can't be told from the old one surely enough; a marginal "
+        "one never passes.",
     )
     ends_early: bool | None = Field(
         None, description="Whether it goes on as soon as the new group is clearly as good."

@@ -331,7 +331,7 @@ REMEDIES: Mapping[Kind, Template] = {
     Why.BASELINE_SHARE: "{0} shows each host",
     Why.SOAK: "{0} ends it",
     Why.SOAK_UNSEEN: "start or reconnect the agent of {region}; {0} ends the soak",
-    Why.ANALYSIS: "{0} ends it",
+    Why.ANALYSIS: "{0} shows it; {1} ends it",
     Why.ANALYSIS_UNSEEN: "start or reconnect the agent of {region}; {0} ends the analysis",
     Why.HEALS: "{0} shows each host",
     Why.GROWS_BACK: lambda *commands, **_: f"{commands[0]} does not wait" if commands else "",

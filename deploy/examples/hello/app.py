@@ -3,7 +3,7 @@
 The version is in version.txt beside this file. HOST and PORT say where to listen. The other variables make
 it misbehave on purpose: HEALTH is what /health answers, FLAPS lets it fail every other time, ILL_AFTER lets
 it fail once so many requests were answered, DELAY_SECONDS is how late it starts, ANSWER_SECONDS how long it
-takes to answer.
+takes to answer, of ERROR_EVERY answers one is an error.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ HEALTH = os.environ.get("HEALTH", "200 OK")
 DELAY_SECONDS = float(os.environ.get("DELAY_SECONDS", "0"))
 ANSWER_SECONDS = float(os.environ.get("ANSWER_SECONDS", "0"))
 FLAPS = "FLAPS" in os.environ
+ERROR_EVERY = int(os.environ.get("ERROR_EVERY", "0"))
 ILL_AFTER = int(os.environ.get("ILL_AFTER", "-1"))
 ILL = "503 Service Unavailable"
 
@@ -38,8 +39,8 @@ class Application(asyncio.Protocol):
 
     def answer(self, head: bytes) -> None:
         is_health = head.split(b" ", 2)[1] == b"/health"
-        status, body = (self.health(), "health\n") if is_health else ("200 OK", VERSION)
         Application.answered += not is_health
+        status, body = (self.health(), "health\n") if is_health else (self.status(), VERSION)
         closes = b"connection: close" in head.lower()
         connection = "close" if closes else "keep-alive"
         lines = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: {connection}\r\n\r\n{body}"
@@ -47,6 +48,10 @@ class Application(asyncio.Protocol):
             asyncio.get_running_loop().call_later(ANSWER_SECONDS, self.send, lines.encode(), closes)
         else:
             self.send(lines.encode(), closes)
+
+    def status(self) -> str:
+        is_error = ERROR_EVERY and Application.answered % ERROR_EVERY == 0
+        return "500 Internal Server Error" if is_error else "200 OK"
 
     def health(self) -> str:
         Application.looked_at += 1

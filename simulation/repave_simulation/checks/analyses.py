@@ -129,8 +129,9 @@ def _may_go_on(plan: AnalysisPlan, run: _Run) -> bool:
     if not judged or judged.count(Outcome.FAIL) > plan.failure_limit:
         return False
     is_unsure = plan.inconclusive_limit is not None and unsure > plan.inconclusive_limit
-    if plan.on_inconclusive == "pass" and (is_unsure or len(judged) >= plan.count):
-        return judged[-1] is not Outcome.FAIL or Outcome.PASS in judged
+    is_over = is_unsure or len(judged) >= plan.count
+    if plan.on_inconclusive == "pass" and is_over and judged[-1] is Outcome.INCONCLUSIVE:
+        return True
     if is_unsure or Outcome.PASS not in judged:
         return False
     if judged[-1] is Outcome.PASS and run.is_final and plan.may_end_early:

@@ -1,6 +1,9 @@
 """What looks found as a table, with both sides of each metric as a line of bars."""
 
-from repave_cli.commands.analysis import analysis_lines
+import pytest
+
+from repave_cli.commands.analysis import analysis_lines, run_replay, run_show
+from repave_cli.main import make_parser
 
 ERRORS = {
     "name": "errors",
@@ -58,3 +61,24 @@ def test_each_look_is_a_line_and_the_last_has_its_metrics() -> None:
 
 def test_without_a_look_there_is_nothing() -> None:
     assert analysis_lines({"application": "shop", "rollout": 0, "items": []}) == []
+
+
+def test_without_a_number_there_is_no_chart() -> None:
+    silent = {"values": [], "events": [0.0, None], "trials": [0.0, None]}
+    metric = {**ERRORS, "baseline_series": silent, "canary_series": silent}
+    items = [a_look(1, "inconclusive", metrics=[metric])]
+    assert analysis_lines({"application": "shop", "rollout": 7, "items": items})[-1] == f"  {ERRORS['text']}"
+
+
+@pytest.mark.parametrize(
+    ("words", "verb"),
+    [
+        (["shop"], run_show),
+        (["shop", "7"], run_show),
+        (["show", "shop"], run_show),
+        (["replay", "shop", "--pass", "90"], run_replay),
+    ],
+)
+def test_an_application_alone_is_shown(words: list[str], verb: object) -> None:
+    arguments = make_parser(["analysis"]).parse_args(["analysis", *words])
+    assert (arguments.run, arguments.app) == (verb, "shop")

@@ -129,4 +129,6 @@ def test_a_file_that_is_not_there_and_words_that_mean_nothing(judge: CommandLine
     assert "gone.csv: No such file" in judge(*asked(canary="gone.csv")).err
     assert judge(*asked("--pass", "101")).code == 2
     assert judge(*asked("--false-alarms", "5")).code == 2
+    ran = judge(*asked("--pass", "50", "--marginal", "80"))
+    assert (ran.code, "marginal_score 80 is above pass_score 50" in ran.err) == (2, True)
     assert "no file has the metric load" in judge(*asked("--critical", "load")).err

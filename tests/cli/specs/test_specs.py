@@ -3,7 +3,18 @@
 import json
 from pathlib import Path
 
+from repave_controller.core.domain.analyses import AnalysisPlan
+from repave_controller.spec.loader import load
+from repave_controller.spec.spec import Spec, compile_order
+from repave_protos.protocol.values import Digest
 from tests.support.cli_types import Run
+
+
+def compiled(spec: Spec) -> AnalysisPlan:
+    """The one analysis of its releases."""
+    steps = compile_order(spec, Digest("0" * 64), "1").steps
+    (plan,) = (each.analysis for each in steps if each.analysis is not None)
+    return plan
 
 
 def test_init_writes_a_spec_that_is_valid_at_once_and_never_overwrites(run: Run, app: Path) -> None:
@@ -12,6 +23,10 @@ def test_init_writes_a_spec_that_is_valid_at_once_and_never_overwrites(run: Run,
     assert run("init", "--region", "paris").code == 0
     assert "python3 app.py" in (app / "repave.yaml").read_text()
     assert "in 1 region\n" in run("validate").out
+    plan = compiled(load((app / "repave.yaml").read_text(), "repave.yaml")[0])
+    assert [each.metric.name for each in plan.readings] == ["errors", "latency"]
+    assert {each.source for each in plan.readings} == {"balancer"}
+    assert plan.on_inconclusive == "pass", "an application without traffic is held by nothing"
     ran = run("init")
     assert ran.code == 2
     assert "is there already" in ran.err

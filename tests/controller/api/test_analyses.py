@@ -98,6 +98,8 @@ def test_old_looks_are_judged_again_and_nothing_is_changed(kept: Asked) -> None:
         ({"rollout": 6}, 404, "no-analysis"),
         ({"pass_score": 101}, 400, "bad-request"),
         ({"judge": "me"}, 400, "bad-request"),
+        ({"pass_score": 50, "marginal_score": 80}, 400, "bad-request"),
+        ({"pass_score": 50}, 400, "bad-request"),
         ({"spec": SPEC}, 422, "spec"),
         ({"spec": "repave: 2"}, 422, "spec"),
     ],

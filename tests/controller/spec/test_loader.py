@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from repave_controller.spec.loader import SPEC_BYTES_MAX, SpecError, find_spec, load, load_files
 from repave_controller.spec.yaml_text import tab_reader
+from tests.controller.spec import wrong_analyses
 from tests.controller.spec.wrong_specs import BAD, GOOD
 from tests.fakes.controller.specs import EVERY_OPTION, SMALLEST
 
@@ -24,6 +25,13 @@ def test_a_good_spec_comes_back_with_its_exact_text() -> None:
     for text in (GOOD, SMALLEST, EVERY_OPTION, GOOD.replace("\n", "\r\n"), "\ufeff" + GOOD):
         assert load(text, "repave.yaml")[1] == text
     assert load(GOOD.encode(), "repave.yaml")[1] == GOOD
+
+
+@pytest.mark.parametrize("name", wrong_analyses.BAD)
+def test_each_problem_of_an_analysis_has_its_place_its_field_and_a_way_out(name: str) -> None:
+    options, column, said = wrong_analyses.BAD[name]
+    problems = refusal(wrong_analyses.GOOD.replace("OPTIONS", options))
+    assert problems == [f"repave.yaml:{wrong_analyses.LINE}:{column}: {wrong_analyses.FIELD}{said}"]
 
 
 @pytest.mark.parametrize("name", BAD)

@@ -16,6 +16,7 @@ from repave_controller.api.web.openapi import Repeats, Route
 from repave_controller.api.web.problems import Problem
 from repave_controller.api.web.requests import body_of, query_of
 from repave_controller.api.web.responses import answer
+from repave_controller.core.analysis.judge import scores_objection
 from repave_controller.core.analysis.values import JudgeConfig, Judgement, JudgeName
 from repave_controller.core.domain.analyses import AnalysisPlan
 from repave_controller.core.ports import Look, Store
@@ -61,6 +62,7 @@ class Thresholds:
         return own or next((each for each in self.plans if each is not None), None)
 
     def judge(self, gate: str, was: JudgeConfig) -> JudgeConfig:
+        """Raises Problem where what is asked for contradicts itself."""
         plan, asked = self.plan(gate), self.asked
         config = plan.judge if plan is not None else was
         if asked.judge and asked.judge != config.name:
@@ -69,8 +71,11 @@ class Thresholds:
             config = replace(config, pass_score=asked.pass_score)
         if asked.marginal_score is not None:
             config = replace(config, marginal_score=asked.marginal_score)
-        alpha = asked.false_alarms_percent
-        return config if alpha is None else replace(config, alpha=alpha / 100)
+        if asked.false_alarms_percent is not None:
+            config = replace(config, alpha=asked.false_alarms_percent / 100)
+        if why := scores_objection(config):
+            raise Problem(400, "bad-request", why)
+        return config
 
 
 class AnalysisRoutes:

@@ -16,6 +16,28 @@ Judge = Callable[[JudgeConfig, Sequence[Metric], SamplesByMetric, SamplesByMetri
 JUDGES: dict[JudgeName, Judge] = {JudgeName.REPAVE: repave.judge, JudgeName.KAYENTA: kayenta.judge}
 
 
+SCORES = {
+    JudgeName.REPAVE: (repave.PASS_SCORE, repave.MARGINAL_SCORE),
+    JudgeName.KAYENTA: (kayenta.PASS_SCORE, kayenta.MARGINAL_SCORE),
+}
+"""Of a judge that is told no others."""
+
+
+def scores_objection(config: JudgeConfig) -> str:
+    """Why its scores contradict each other; "": they don't."""
+    own_pass, own_marginal = SCORES[config.name]
+    least = own_pass if config.pass_score is None else config.pass_score
+    marginal = own_marginal if config.marginal_score is None else config.marginal_score
+    if marginal <= least:
+        return ""
+    own = f" (of {config.name})"
+    return (
+        f"marginal_score {marginal:g}{own if config.marginal_score is None else ''} is above pass_score "
+        f"{least:g}{own if config.pass_score is None else ''}: less than the first fails, the second or "
+        "more passes"
+    )
+
+
 def judge(
     config: JudgeConfig,
     metrics: Sequence[Metric],

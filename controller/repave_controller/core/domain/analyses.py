@@ -130,6 +130,11 @@ class Analysis:
     last: Finding | None = None
     ending: Ending | None = None
 
+    @property
+    def is_suspected(self) -> bool:
+        """Its last look has seen something that looks bad, and may be chance: a person has to say."""
+        return self.last is not None and self.last.outcome is Outcome.MARGINAL
+
     def with_finding(self, plan: AnalysisPlan, finding: Finding, after_seconds: float) -> "Analysis":
         """After one more look."""
         outcome, is_error = finding.outcome, finding.outcome is Outcome.ERROR

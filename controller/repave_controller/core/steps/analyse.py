@@ -85,12 +85,13 @@ class Analyse(StepRules):
 
     def _ended(self, place: Place, analysis: Analysis) -> Failed | Done | None:
         plan, undecided = self.plan, analysis.ending is Ending.UNDECIDED
+        is_let = plan.on_inconclusive == "pass" and not analysis.is_suspected
         if analysis.ending is Ending.FAILED or (undecided and plan.on_inconclusive == "rollback"):
             kind = Why.ANALYSIS_UNDECIDED if undecided else Why.ANALYSIS_FAILED
             return Failed(self._reason(kind, place, analysis), "analysis")
         if analysis.ending is Ending.UNJUDGED:
             return Failed(self._reason(Why.ANALYSIS_UNJUDGED, place, analysis), "undecided")
-        if undecided and plan.on_inconclusive == "hold":
+        if undecided and not is_let:
             return Failed(self._reason(Why.ANALYSIS_UNDECIDED, place, analysis), "undecided")
         return None
 
@@ -118,10 +119,10 @@ class Analyse(StepRules):
         return Waiting(because, analysis.judged, until, has_deadline=False)
 
     def _waits(self, place: Place, analysis: Analysis) -> Reason:
-        skip = cli("promote", place.application.name, skip=True)
         return reason_of(
             Why.ANALYSIS,
-            skip,
+            cli("analysis show", place.application.name),
+            cli("promote", place.application.name, skip=True),
             gate=gate_of(place.track),
             group=place.target.group.name,
             look=min(analysis.judged + 1, self.plan.count),

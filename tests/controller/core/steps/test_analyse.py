@@ -137,7 +137,14 @@ def test_limits_mean_what_they_mean_elsewhere(options: str, outcomes: list[Outco
 
 
 @pytest.mark.parametrize(
-    ("options", "outcome"), [("", UNSURE), ("", MARGINAL), ("", ERROR), ("on_inconclusive: pass", ERROR)]
+    ("options", "outcome"),
+    [
+        ("", UNSURE),
+        ("", MARGINAL),
+        ("", ERROR),
+        ("on_inconclusive: pass", ERROR),
+        ("on_inconclusive: pass", MARGINAL),
+    ],
 )
 def test_what_can_not_be_told_is_held_for_a_person(options: str, outcome: Outcome) -> None:
     world = analysed(options)
@@ -353,7 +360,9 @@ def test_why_says_which_look_it_waits_for_and_what_they_said() -> None:
     assert text_of(because.reason) == (
         "analyse: shop-v002 is compared with the old group, look 3 of 5; so far 1 passed, 1 inconclusive"
     )
-    assert remedy_of(because.reason) == "repave promote shop --skip ends it"
+    assert remedy_of(because.reason) == (
+        "repave analysis show shop shows it; repave promote shop --skip ends it"
+    )
     (gate,) = gates(world.application, Instant(world.now))
     assert (gate.name, gate.kind, gate.regions) == ("step 1.4", "analysis", (PARIS, OSLO))
 
