@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TypeVar
 
 from repave_agent.core.health_request import request_fault
@@ -15,6 +15,15 @@ from repave_agent.core.ports import (
     Structure,
     UnfitError,
 )
+from repave_protos.protocol.fronts import (
+    PortConflict,
+    TrafficFront,
+    ability_in_words,
+    conflict,
+    front_faults,
+    needs,
+    ports_of,
+)
 from repave_protos.protocol.values import FULL_WEIGHT_BP, ApplicationName, Probe, split_contradictions
 
 Part = TypeVar("Part")
@@ -22,12 +31,14 @@ Part = TypeVar("Part")
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,127}")
 
 
-def check_structure(structure: Structure) -> None:
-    """Raises UnfitError for what must not reach a configuration: nothing in it may be read as syntax."""
+def check_structure(structure: Structure, takes: Collection[str] = ()) -> None:
+    """Raises UnfitError for what must not reach a configuration: nothing in it may be read as syntax.
+    `takes`: the abilities of the balancer that fronts may need."""
     _check_unique("application", [frontend.application for frontend in structure.frontends])
     _check_unique("server group", [backend.group for backend in structure.backends])
     frontends = {each.application: _fault(_check_frontend, each) for each in structure.frontends}
     frontends |= _late_for_their_port(structure.frontends)
+    frontends |= {each.application: fault for each in structure.frontends if (fault := _lack(each, takes))}
     backends = {each.group: _fault(_check_backend, each) for each in structure.backends}
     unfit_frontends = {name: why for name, why in frontends.items() if why}
     unfit_backends = {name: why for name, why in backends.items() if why}
@@ -35,11 +46,17 @@ def check_structure(structure: Structure) -> None:
         raise UnfitError(unfit_frontends, unfit_backends)
 
 
-def frontend_fault(frontend: Frontend, present: tuple[Frontend, ...]) -> str:
-    """Why it can't join those that are present, as far as these say; "" when it can."""
+def frontend_fault(frontend: Frontend, present: tuple[Frontend, ...], takes: Collection[str] = ()) -> str:
+    """Why it can't join those that are present, as far as these say; "" when it can. `takes`: as above."""
     others = tuple(each for each in present if each.application != frontend.application)
     late = _late_for_their_port((*others, frontend))
-    return _fault(_check_frontend, frontend) or late.get(frontend.application, "")
+    own = _fault(_check_frontend, frontend) or _lack(frontend, takes)
+    return own or late.get(frontend.application, "")
+
+
+def _lack(frontend: Frontend, takes: Collection[str]) -> str:
+    lacking = [ability_in_words(ability) for ability in needs(frontend.fronts) if ability not in takes]
+    return f"{frontend.application}: this balancer has no {' and no '.join(lacking)}" if lacking else ""
 
 
 def _fault(check: Callable[[Part], None], part: Part) -> str:
@@ -51,23 +68,37 @@ def _fault(check: Callable[[Part], None], part: Part) -> str:
 
 
 def _late_for_their_port(frontends: tuple[Frontend, ...]) -> dict[ApplicationName, str]:
-    """Of several with one port, all but the first."""
-    first: dict[int, ApplicationName] = {}
+    """Of several that want one port and can't share it, all but the first."""
+    there: dict[int, list[tuple[ApplicationName, TrafficFront]]] = {}
     late = {}
     for frontend in frontends:
-        owner = first.setdefault(frontend.port, frontend.application)
-        if owner != frontend.application:
-            late[frontend.application] = (
-                f"{frontend.application}: port {frontend.port} is that of {owner}: give one of them another"
-                " traffic.port"
-            )
+        known = [(front, port) for front in frontend.all_fronts for port in ports_of(front)]
+        for front, port in known:
+            for owner, other in there.get(port, ()):
+                if found := conflict(front, other):
+                    late[frontend.application] = _late(frontend, owner, found)
+        if frontend.application not in late:
+            for front, port in known:
+                there.setdefault(port, []).append((frontend.application, front))
     return late
+
+
+def _late(frontend: Frontend, owner: ApplicationName, found: PortConflict) -> str:
+    text = f"{frontend.application}: port {found.port} is that of {owner}: "
+    if found.is_plain:
+        return f"{text}give one of them another traffic.port"
+    return f"{text}{found.why}"
 
 
 def _check_frontend(frontend: Frontend) -> None:
     check_name("application", frontend.application)
     _check_port(frontend.application, frontend.port)
-    if wrong := split_contradictions(frontend.split):
+    wrong = split_contradictions(frontend.split) + front_faults(frontend.fronts)
+    if frontend.fronts and frontend.fronts[0].port != frontend.port:
+        wrong.append(
+            f"its first front has port {frontend.fronts[0].port}, and clients come to {frontend.port}"
+        )
+    if wrong:
         raise BalancerError(f"{frontend.application}: {'; '.join(wrong)}")
 
 

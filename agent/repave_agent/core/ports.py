@@ -10,6 +10,7 @@ from typing import Protocol
 
 from repave_agent.core.host_secrets import HostSecrets
 from repave_agent.core.records import Change, Seen
+from repave_protos.protocol.fronts import TrafficFront, plain_front
 from repave_protos.protocol.queries import FindRoom
 from repave_protos.protocol.values import (
     BY_REQUEST,
@@ -214,6 +215,7 @@ class Backend:
     servers: tuple[Server, ...]
     probe: Probe
     timeouts: Timeouts = USUAL_TIMEOUTS
+    fronts: tuple[TrafficFront, ...] = ()  # how each front reaches its hosts; (): all as the probe
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +226,11 @@ class Frontend:
     port: int
     split: Split = BY_REQUEST
     client_seconds: float = USUAL_TIMEOUTS.client_seconds
+    fronts: tuple[TrafficFront, ...] = ()  # the main one, of `port`, first; (): plain HTTP there
+
+    @property
+    def all_fronts(self) -> tuple[TrafficFront, ...]:
+        return self.fronts or (plain_front(self.port),)
 
 
 @dataclass(frozen=True, slots=True)

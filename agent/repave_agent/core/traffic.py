@@ -7,6 +7,7 @@ up; and a host that has traffic is never taken away, only a whole group that no 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from repave_agent.core.fronts import fronts_of
 from repave_agent.core.observation import HostFact, Observation, judged_once
 from repave_agent.core.ports import Backend, BalancerView, Frontend, Route, Server, Structure
 from repave_protos.protocol.values import (
@@ -221,7 +222,8 @@ def _wanted_parts(
     behind = list(_backends(state, observation))
     known = observation.balancer.structure.frontend(state.application)
     client_seconds = max((each.template.timeouts.client_seconds for each in state.groups), default=60.0)
-    wanted = Frontend(state.application, state.frontend_port, state.split, client_seconds)
+    fronts = fronts_of(state, known)
+    wanted = Frontend(state.application, state.frontend_port, state.split, client_seconds, fronts)
     if _is_left_out(state.application, wanted, observation):
         frontends += [known] if known is not None else []
         behind = [each for each in behind if known or _is_behind(each.group, observation)]
@@ -264,7 +266,7 @@ def _backends(state: DesiredState, observation: Observation) -> Iterator[Backend
             continue
         servers = _servers(group, present, observation)
         if servers:
-            yield Backend(group.name, servers, probe, group.template.timeouts)
+            yield Backend(group.name, servers, probe, group.template.timeouts, group.template.fronts)
 
 
 def _is_behind(group: GroupName, observation: Observation) -> bool:

@@ -37,10 +37,14 @@ from repave_protos.protocol.values import Notice
 async def answer_way_in(ask: Callable[[Frontend], Awaitable[Found]], question: FindWayIn) -> Content:
     """`ask`: the balancer's way_in."""
     try:
-        found = await ask(Frontend(question.application, question.port, question.split))
+        found = await ask(_wanted(question))
     except BalancerError as error:
         return Refusal(str(error))
     return WayIn(found.lack, tuple(Front(each.application, each.port) for each in found.fronts))
+
+
+def _wanted(question: FindWayIn) -> Frontend:
+    return Frontend(question.application, question.port, question.split, fronts=question.fronts)
 
 
 class Desk:

@@ -7,8 +7,15 @@ is decided in `holders.py`.
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
-from repave_protos.protocol.capabilities import secret_sources, takes_sizes, takes_spot, tells_health
+from repave_protos.protocol.capabilities import (
+    front_abilities,
+    secret_sources,
+    takes_sizes,
+    takes_spot,
+    tells_health,
+)
 from repave_protos.protocol.certificates import AgentIdentity
+from repave_protos.protocol.fronts import ability_in_words
 from repave_protos.protocol.values import (
     ApplicationName,
     DesiredState,
@@ -119,6 +126,8 @@ def _ignored(desired: DesiredState, capabilities: tuple[str, ...]) -> tuple[str,
         return "spot machines", "can't ask for"
     if desired.has_health_by_balancer and not tells_health(capabilities):
         return "health by its balancer", "or its balancer does not know"
+    if lacking := [each for each in desired.needs if each not in front_abilities(capabilities)]:
+        return ability_in_words(lacking[0]), "or its balancer does not have"
     return None
 
 

@@ -12,6 +12,7 @@ from repave_controller.spec.regional import Place, machine_in
 from repave_controller.spec.sections import NO_MACHINE_IMAGE
 from repave_controller.spec.spec import Spec
 from repave_protos.protocol.capabilities import (
+    front_abilities,
     has_tunnel_timeout,
     runs_commands,
     secret_sources,
@@ -22,6 +23,7 @@ from repave_protos.protocol.capabilities import (
     takes_timeouts,
     tells_health,
 )
+from repave_protos.protocol.fronts import ability_in_words, needs
 from repave_protos.protocol.values import Hello, RegionName
 
 CORRECT = "correct one of them"
@@ -70,8 +72,22 @@ def disagreements(spec: Spec, agents: Mapping[RegionName, Hello]) -> Iterator[Di
         elif spec.traffic.testers is not None and not supports_testers(hello.capabilities):
             text = f"balancer {has} of {region.name} can't tell testers: leave it out"
             yield Disagreement("traffic.testers", text)
+        yield from _of_fronts(spec, hello)
         if spec.health.by == "balancer" and not tells_health(hello.capabilities):
             yield Disagreement("health.by", _untold(hello))
+
+
+def _of_fronts(spec: Spec, hello: Hello) -> Iterator[Disagreement]:
+    has = front_abilities(hello.capabilities)
+    for ability, option in needs(spec.traffic.compiled_fronts).items():
+        if ability not in has:
+            text = (
+                f"balancer {hello.balancer} of {hello.region} (agent {hello.agent_version}) has no "
+                f"{ability_in_words(ability)}: leave it out, or the region; an agent from before there was "
+                "such a choice is to be upgraded"
+            )
+            yield Disagreement(f"traffic.fronts.{option}", text)
+            return
 
 
 def _untold(hello: Hello) -> str:

@@ -40,8 +40,6 @@ from repave_protos.protocol.secret_places import (
 )
 from repave_protos.protocol.values import (
     MACHINE_IMAGE_LENGTH_MAX,
-    MARK_NAME,
-    MARK_VALUE,
     Drift,
     HealthSource,
 )
@@ -52,7 +50,6 @@ TEXT_LENGTH_MAX = 8192
 PATH_LENGTH_MAX = 1024
 KEEP_GROUPS_MAX = 10
 TIMES_MAX = 100
-BALANCER_SECONDS_MIN, BALANCER_SECONDS_MAX = 0.001, 7 * 86_400.0
 """HAProxy counts milliseconds, for 24 days at most."""
 PROBE_SECONDS_MIN, PROBE_SECONDS_MAX = 0.001, 3600.0
 """What balancers take as the time of one check."""
@@ -125,18 +122,6 @@ def _check_value(text: str) -> str:
     return check_places(text, knows_region=True)
 
 
-def _check_mark_name(text: str) -> str:
-    if MARK_NAME.fullmatch(text) is None:
-        raise wrong("must be 1 to 64 letters, digits, _ . or -")
-    return text
-
-
-def _check_mark_value(text: str) -> str:
-    if MARK_VALUE.fullmatch(text) is None:
-        raise wrong("must be 1 to 200 letters, digits or _ . : / = + @ ~ -; anything else could be misread")
-    return text
-
-
 def _check_health_path(text: str) -> str:
     if fault := path_fault(text):
         raise wrong(fault)
@@ -153,8 +138,6 @@ Port = Annotated[int, Field(ge=1, le=65_535)]
 Times = Annotated[int, Field(ge=1, le=TIMES_MAX)]
 Line = Annotated[str, Field(max_length=200), AfterValidator(_check_line)]
 KindName = Annotated[str, AfterValidator(_check_kind)]
-MarkName = Annotated[str, AfterValidator(_check_mark_name)]
-MarkValue = Annotated[str, AfterValidator(_check_mark_value)]
 
 
 def _local(uri: str) -> str:
@@ -527,107 +510,6 @@ class Health(Section):
                 ("by",),
                 ("unhealthy_after",),
             )
-
-
-def _check_balancer_seconds(seconds: float) -> float:
-    if not BALANCER_SECONDS_MIN <= seconds <= BALANCER_SECONDS_MAX:
-        raise wrong("must be between 1ms and 7d")
-    return seconds
-
-
-BalancerSeconds = Annotated[PositiveDuration, AfterValidator(_check_balancer_seconds)]
-
-
-class Testers(Section):
-    """Requests that see the new group before all others. Exactly one of header, cookie."""
-
-    model_config = ConfigDict(
-        json_schema_extra={"oneOf": [{"required": [kind]} for kind in ("header", "cookie")]}
-    )
-
-    header: MarkName | None = Field(None, description="The header by which testers are known.")
-    cookie: MarkName | None = Field(None, description="The cookie by which testers are known.")
-    value: MarkValue = Field(description="What they send in it, exactly.")
-
-    @property
-    def by(self) -> Literal["cookie", "header"]:
-        return "header" if self.header is not None else "cookie"
-
-    @property
-    def name(self) -> str:
-        return self.header or self.cookie or ""
-
-    @model_validator(mode="after")
-    def _agrees_with_itself(self) -> Self:
-        if self.header is None and self.cookie is None:
-            raise wrong("say how testers are known: header: NAME or cookie: NAME")
-        if self.header is not None and self.cookie is not None:
-            raise contradiction(
-                "testers are known in one way only; leave out header or cookie", ("header",), ("cookie",)
-            )
-        return self
-
-
-class TimeoutsSection(Section):
-    """How long a connection may be silent before the balancer ends it."""
-
-    client: BalancerSeconds = Field(as_written("60s"), description="Between two parts of a request.")
-    server: BalancerSeconds = Field(
-        as_written("60s"), description="Until a host begins its answer, and between two parts of it."
-    )
-    tunnel: BalancerSeconds = Field(
-        as_written("1h"), description="Of an upgraded connection such as a websocket, either way."
-    )
-
-
-class Traffic(Section):
-    """How clients reach the application."""
-
-    balancer: KindName | None = Field(
-        None,
-        description="The balancer that every region must have: `haproxy`, run by its agent, "
-        "`haproxy_runtime`, `octavia`, `aws_alb`, `azure_lb`, `gcp_lb`; each region's own if left out.",
-    )
-    frontend: Annotated[str, AfterValidator(check_region_name)] | None = Field(
-        None, description="What the way in is called; the application's name if left out."
-    )
-    port: Port = Field(description="Where clients connect, in every region.")
-    split: Literal["request", "cookie", "header"] = Field(
-        "request",
-        description="What is given to a side. `request`: each request, by chance. `cookie` or `header`: each "
-        "user, by the value of that cookie or header, and stays there.",
-    )
-    cookie: MarkName | None = Field(None, description="With split cookie: the one that names the user.")
-    header: MarkName | None = Field(None, description="With split header: the one that names the user.")
-    testers: Testers | None = Field(
-        None, description="Who sees the new group at weight 0, as soon as it is verified."
-    )
-    drain: Duration = Field(as_written("30s"), description="How long requests in flight may take to finish.")
-    timeouts: TimeoutsSection | None = Field(
-        None,
-        description="How long connections may be silent; not in an operator's HAProxy, which has its own.",
-    )
-    protect: bool = Field(
-        True,
-        description="During a rollout traffic leaves a group that can't serve its share for the other one, "
-        "when that one can; the rollout is then held.",
-    )
-
-    @model_validator(mode="after")
-    def _agrees_with_itself(self) -> Self:
-        names = {"cookie": self.cookie, "header": self.header}
-        for kind, name in names.items():
-            if self.split == kind and name is None:
-                raise contradiction(
-                    f"say which: add {kind}: NAME, the {kind} that names the user", ("split",)
-                )
-            if self.split != kind and name is not None:
-                raise contradiction(
-                    f"names a user only with split: {kind}; this spec splits by {self.split}",
-                    ("split",),
-                    (kind,),
-                )
-        return self
 
 
 class RegionHost(Section):

@@ -39,12 +39,12 @@ from repave_controller.spec.sections import (
     Rollback,
     Section,
     Tcp,
-    Traffic,
     contradiction,
     name_of,
     secret_in_word,
 )
 from repave_controller.spec.strategy import Strategy, WaveSection, check_scopes, check_strategy, compile_waves
+from repave_controller.spec.traffic import Traffic
 from repave_protos.protocol.values import (
     ApplicationName,
     Digest,
@@ -168,6 +168,14 @@ class Spec(Section):
                 ("health", "ready_percent"),
                 ("guards", "min_capacity"),
             )
+        for number, front in enumerate(self.traffic.compiled_fronts):
+            if front.sends_proxy and front.to in (0, self.health.probe.port) and command is None:
+                raise contradiction(
+                    "hosts are asked for their health without such a header: let them answer health at "
+                    "another port than traffic, which `to` names",
+                    ("health",),
+                    ("traffic", "fronts", number, "proxy_protocol", "send"),
+                )
         surge, general = self.guards.max_surge, self.analysis
         check_strategy(self.strategy, self.pace, _policy(self), self.regions, surge, general)
         waves = compile_waves(self.waves, self.regions)
@@ -190,7 +198,7 @@ def compile_order(
     return ReleaseOrder(
         version=version,
         digest=digest,
-        frontend_port=spec.traffic.port,
+        frontend_port=spec.traffic.main_port,
         sizes=tuple((RegionName(region.name), region.size) for region in spec.regions),
         template=template,
         overlays=ByRegion(
@@ -256,6 +264,7 @@ def _template(spec: Spec, version: str) -> HostTemplate:
         machine_sizes=spec.host.size or (),
         is_spot=spec.host.spot,
         health_by=spec.health.by,
+        fronts=spec.traffic.compiled_fronts,
     )
 
 

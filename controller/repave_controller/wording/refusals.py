@@ -241,6 +241,10 @@ TEXTS: Mapping[Kind, Template] = {
         "traffic.port: clients reach {application} on port {port}; a release can't move them to {wanted}; "
         "keep the port, or release under another app name"
     ),
+    Refusal.FRONT_TURNED: (
+        "traffic.fronts: {front} of {application} would change between tcp and http while both groups share "
+        "it; give the new one another name and port"
+    ),
     Refusal.GATE_LEFT: _gate_left,
     Refusal.GROUP_IN_ROLLOUT: "{group} is part of the rollout of {application} that runs; {0} ends that",
     Refusal.GROUP_SERVES: (
@@ -320,6 +324,7 @@ TEXTS: Mapping[Kind, Template] = {
     Refusal.NO_WAY_IN: "traffic.port: {regions}: {lack}",
     Refusal.NO_BASELINES: _no_baselines,
     Refusal.ONLY_SWITCHES: _only_switches,
+    Refusal.PORT_NOT_SHARED: "traffic.fronts: port {port} is that of {other} in {regions}: {why}",
     Refusal.PORT_TAKEN: "traffic.port: {port} is taken by {other} in {regions}; choose another port",
     Refusal.PROMISE: lambda promises: "; ".join(promises),
     Refusal.QUEUE_EMPTY: "no release of {application} waits in the queue",

@@ -33,6 +33,7 @@ _SECRETS = "secrets"
 _DNS = "dns"
 _REQUESTS = "requests"
 _BASELINES = "baselines"
+_FRONT = "front"
 _COUNTED, _NOT_COUNTED = "counted", "not_counted"
 
 
@@ -45,7 +46,8 @@ class BalancerAbilities:
     `has_tunnel_timeout`: among them one of upgraded ones. `can_be_taken_over`: an agent on another machine
     reaches all of it, and goes on with what it finds. `tells_health`: its checks send what the agent's prober
     sends, by HTTP and TCP, and it says what they found of each host. `counts_requests`: of each group.
-    `takes_baselines`: a third group may have as much of the traffic as the second.
+    `takes_baselines`: a third group may have as much of the traffic as the second. `fronts`: what fronts may
+    need of it, by the words of fronts.py; (): it has plain HTTP at one port for each application.
     """
 
     share_step_bp: int = 1
@@ -58,6 +60,7 @@ class BalancerAbilities:
     tells_health: bool = False
     counts_requests: bool = False
     takes_baselines: bool = False
+    fronts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         assert 1 <= self.share_step_bp <= 10_000
@@ -97,9 +100,11 @@ def capability_words(
     dns: RecordAbilities | None = None,
     *,
     verifies_bundles: bool = False,
+    certificate_sources: tuple[str, ...] = (),
 ) -> tuple[str, ...]:
     """What Hello carries. `secret_sources`: those that the agent's settings allow. `verifies_bundles`: it has
-    what bundles of sigstore are verified with."""
+    what bundles of sigstore are verified with. `certificate_sources`: where it reads those of fronts."""
+    certificates = [f"certificate_{source}" for source in certificate_sources if "https" in balancer.fronts]
     words = ["weights", f"{_PRECISION}={balancer.share_step_bp}bp", _WAY_IN, _SIGNATURES]
     words += [_BUNDLES] * verifies_bundles
     words += [_NO_STICKY_SPLIT] * (not balancer.supports_sticky_split)
@@ -112,6 +117,7 @@ def capability_words(
     words += [_HEALTH_BY_BALANCER] * balancer.tells_health
     words.append(f"{_REQUESTS}={_COUNTED if balancer.counts_requests else _NOT_COUNTED}")
     words += [_BASELINES] * balancer.takes_baselines
+    words += [f"{_FRONT}={ability}" for ability in (*balancer.fronts, *certificates)]
     words += [_NO_COMMANDS] * (not provider.runs_commands)
     words += [_NO_OUTPUT] * (not provider.keeps_output)
     words += [_TAKE_OVER] * (provider.can_be_taken_over and balancer.can_be_taken_over)
@@ -197,6 +203,12 @@ def counts_requests(capabilities: tuple[str, ...]) -> bool | None:
 def takes_baselines(capabilities: tuple[str, ...]) -> bool:
     """Whether a fresh baseline can have its share. Only of agents that say so: others refuse such a state."""
     return _BASELINES in capabilities
+
+
+def front_abilities(capabilities: tuple[str, ...]) -> frozenset[str]:
+    """What fronts may need there, by the words of fronts.py. Only of agents that say so."""
+    named = (word.partition("=") for word in capabilities)
+    return frozenset(ability for name, _, ability in named if name == _FRONT)
 
 
 def runs_commands(capabilities: tuple[str, ...]) -> bool:

@@ -6,6 +6,7 @@ A question that an agent does not know, since it is older, it refuses by name.
 from dataclasses import dataclass
 from typing import Literal
 
+from repave_protos.protocol.fronts import TrafficFront
 from repave_protos.protocol.values import (
     BY_REQUEST,
     ApplicationName,
@@ -101,6 +102,7 @@ class FindWayIn:
     application: ApplicationName
     port: int
     split: Split = BY_REQUEST
+    fronts: tuple[TrafficFront, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Literal, NewType
 
 from repave_protos.protocol.encoded import Encoded
+from repave_protos.protocol.fronts import TrafficFront, front_faults, needs
 
 ApplicationName = NewType("ApplicationName", str)
 RegionName = NewType("RegionName", str)
@@ -141,6 +142,7 @@ class HostTemplate:
     ] = ()  # of its machine, the best one first; (): that of the region's settings
     is_spot: bool = False  # cheaper, and its cloud may take it at any time
     health_by: HealthSource = "agent"
+    fronts: tuple[TrafficFront, ...] = ()  # the main one first; (): plain HTTP at the application's port
 
     @property
     def growing_seconds(self) -> float:
@@ -241,6 +243,12 @@ class DesiredState:
         """Whether an agent that knows of no such thing would ask each host itself all the time."""
         return any(group.template.health_by == "balancer" for group in self.groups)
 
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """What fronts of its groups need of a balancer: an agent that has less would leave some out."""
+        several = dict.fromkeys(group.template.fronts for group in self.groups)
+        return tuple(dict.fromkeys(ability for fronts in several for ability in needs(fronts)))
+
     def group(self, name: GroupName) -> DesiredGroup | None:
         for group in self.groups:
             if group.name == name:
@@ -274,7 +282,17 @@ def contradictions(state: DesiredState) -> list[str]:
     spare = state.group(state.spare) if state.spare is not None else None
     if state.spare is not None and (spare is None or not spare.is_proven or spare.count == 0):
         wrong.append(f"{state.spare} shall answer for others, and is no proven group with hosts")
-    return wrong + split_contradictions(state.split)
+    return wrong + _wrong_fronts(state) + split_contradictions(state.split)
+
+
+def _wrong_fronts(state: DesiredState) -> list[str]:
+    """The first front of each group is the application's."""
+    wrong = []
+    for fronts in dict.fromkeys(group.template.fronts for group in state.groups):
+        wrong += front_faults(fronts)
+        if fronts and state.frontend_port and fronts[0].port != state.frontend_port:
+            wrong.append(f"the first front has port {fronts[0].port}, the application {state.frontend_port}")
+    return wrong
 
 
 def _wrong_shares(state: DesiredState) -> list[str]:

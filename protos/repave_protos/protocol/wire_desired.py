@@ -30,6 +30,7 @@ from repave_protos.protocol.values import (
     Split,
     Timeouts,
 )
+from repave_protos.protocol.wire_fronts import front_message, fronts_of
 
 TEMPLATES_KEPT = 64
 """What hosts are made of is most of a desired state, and the same in all regions: it is encoded, and checked,
@@ -134,6 +135,7 @@ def _template_message(template: HostTemplate) -> pb.HostTemplate:
         machine_sizes=template.machine_sizes,
         is_spot=template.is_spot,
         is_health_by_balancer=template.health_by == "balancer",
+        fronts=map(front_message, template.fronts),
     )
 
 
@@ -259,6 +261,7 @@ def _template(message: pb.HostTemplate) -> HostTemplate:
         machine_sizes=machine_sizes(message.machine_sizes, "HostTemplate.machine_sizes"),
         is_spot=message.is_spot,
         health_by="balancer" if message.is_health_by_balancer else "agent",
+        fronts=fronts_of(message.fronts, "HostTemplate.fronts"),
     )
 
 

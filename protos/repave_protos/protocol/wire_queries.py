@@ -54,6 +54,7 @@ from repave_protos.protocol.values import (
     ProbeSample,
 )
 from repave_protos.protocol.wire_desired import desired, desired_message, machine_sizes, split, split_message
+from repave_protos.protocol.wire_fronts import front_message, fronts_of
 
 _NUMBERS_OF_PHASE = {
     phase: pb.HostPhase.Value(f"HOST_PHASE_{phase.name}")
@@ -124,8 +125,13 @@ def _question_message(question: Question) -> pb.Query:
         case FindRoom(hosts, wanted, image, is_spot):
             found = pb.FindRoom(hosts=hosts, machine_sizes=wanted, machine_image=image, is_spot=is_spot)
             return pb.Query(find_room=found)
-        case FindWayIn(application, port, by):
-            asked = pb.FindWayIn(application=application, port=port, split=split_message(by))
+        case FindWayIn(application, port, by, fronts):
+            asked = pb.FindWayIn(
+                application=application,
+                port=port,
+                split=split_message(by),
+                fronts=map(front_message, fronts),
+            )
             return pb.Query(find_way_in=asked)
         case TrafficOf(application, since):
             return pb.Query(traffic_of=pb.TrafficOf(application=application, since=since))
@@ -176,6 +182,7 @@ def _question(message: pb.Query) -> Question:
                 ApplicationName(bounds.name(asked.application, "FindWayIn.application")),
                 bounds.between(1, asked.port, 65_535, "FindWayIn.port"),
                 split(asked.split),
+                fronts_of(asked.fronts, "FindWayIn.fronts"),
             )
         case "traffic_of":
             of = message.traffic_of

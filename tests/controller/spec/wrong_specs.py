@@ -29,7 +29,7 @@ BAD = {
         "  port: 8000",
         "  port: 8000\n  zzz: 1",
         [
-            "12:8: traffic.zzz: unknown option; there are: balancer, frontend, port, split, cookie, "
+            "12:8: traffic.zzz: unknown option; there are: balancer, frontend, port, fronts, split, cookie, "
             "header, testers, drain, timeouts, protect"
         ],
     ),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from repave_protos.daemon.printable import printable
 from repave_protos.protocol import bounds, wire, wire_desired
 from repave_protos.protocol import fleet_pb2 as pb
+from repave_protos.protocol.fronts import TrafficFront, plain_front
 from repave_protos.protocol.queries import (
     Accepted,
     AcceptedOf,
@@ -169,6 +170,7 @@ probes = st.builds(
     host=texts,
     headers=tuples(st.tuples(texts, texts)),
 )
+FRONTS = (plain_front(80), TrafficFront("echo", 7, "tcp", to=7007, balance="leastconn"))
 machine_sizes = st.lists(st.text("abc019.-_ ", min_size=1, max_size=128), max_size=8).map(tuple)
 templates = st.builds(
     HostTemplate,
@@ -197,6 +199,7 @@ templates = st.builds(
     machine_sizes=machine_sizes,
     is_spot=st.booleans(),
     health_by=st.sampled_from(["agent", "balancer"]),
+    fronts=st.sampled_from(((), FRONTS)),
 )
 desired_groups = st.builds(
     DesiredGroup,
@@ -301,7 +304,7 @@ questions: st.SearchStrategy[Question] = st.one_of(
     st.builds(ChangeMachine, st.sampled_from(["quarantine", "return", "release"]), short, texts),
     st.builds(FindRoom, st.integers(0, bounds.HOSTS_MAX), machine_sizes, st.just("debian"), st.booleans()),
     st.builds(TrafficOf, applications, instants),
-    st.builds(FindWayIn, applications, ports, splits),
+    st.builds(FindWayIn, applications, ports, splits, st.sampled_from(((), FRONTS))),
     st.just(ListBakes()),
     st.builds(BakeOrder, digests, short, tuples(texts), texts),
 )

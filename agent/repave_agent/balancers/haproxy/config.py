@@ -16,6 +16,8 @@ from repave_agent.balancers.haproxy.split import baseline_rules, split_rules, te
 from repave_agent.core.health_request import request_headers
 from repave_agent.core.ports import Backend, Frontend, Route, Server, Structure
 from repave_protos.daemon.endpoint import endpoint
+from repave_protos.protocol.certificate_places import CertificateReference
+from repave_protos.protocol.fronts import TrafficFront
 from repave_protos.protocol.values import (
     USUAL_TIMEOUTS,
     ApplicationName,
@@ -67,7 +69,7 @@ def render(structure: Structure, conditions: Conditions) -> str:
     is to take requests; one in maintenance is first asked up to a whole interval after it was enabled."""
     return (
         "# Written by repave-agent, which owns this file and its HAProxy: edits are lost.\n"
-        f"{_STRUCTURE_MARK}{json.dumps(asdict(structure))}\n"
+        f"{_STRUCTURE_MARK}{json.dumps(plain(structure))}\n"
         f"{_text(structure, conditions, fingerprint(structure, conditions))}"
     )
 
@@ -89,13 +91,34 @@ def structure_of(configuration: str) -> Structure | None:
     return None
 
 
+def plain(structure: Structure) -> dict[str, Any]:
+    """As JSON has it. What has no fronts is written as before there were any."""
+    made = asdict(structure)
+    indices = (made["_by_group"].values(), made["_by_application"].values())
+    for part in (*made["frontends"], *made["backends"], *(each for index in indices for each in index)):
+        if not part["fronts"]:
+            del part["fronts"]
+    return made
+
+
 def structure_from(plain: Any) -> Structure:
     frontends = tuple(_frontend_from(frontend) for frontend in plain["frontends"])
     return Structure(frontends, tuple(_backend_from(backend) for backend in plain["backends"]))
 
 
 def _frontend_from(plain: Any) -> Frontend:
-    return Frontend(**plain | {"split": Split(**plain.get("split", {}))})
+    return Frontend(**plain | {"split": Split(**plain.get("split", {})), "fronts": _fronts_from(plain)})
+
+
+def _fronts_from(plain: Any) -> tuple[TrafficFront, ...]:
+    return tuple(map(_front_from, plain.get("fronts", ())))
+
+
+def _front_from(plain: Any) -> TrafficFront:
+    kept = plain["certificate"]
+    if kept is not None:
+        kept = CertificateReference(**kept | {"names": tuple(kept["names"])})
+    return TrafficFront(**plain | {"certificate": kept})
 
 
 def _backend_from(plain: Any) -> Backend:
@@ -103,7 +126,7 @@ def _backend_from(plain: Any) -> Backend:
     headers = tuple((name, value) for name, value in raw.get("headers", ()))
     probe = Probe(**raw | {"command": tuple(raw["command"]), "headers": headers})
     servers = tuple(Server(**server) for server in plain["servers"])
-    return Backend(plain["group"], servers, probe, Timeouts(**plain.get("timeouts", {})))
+    return Backend(plain["group"], servers, probe, Timeouts(**plain.get("timeouts", {})), _fronts_from(plain))
 
 
 def _all_enabled(structure: Structure) -> Structure:

@@ -205,7 +205,7 @@ class Regional:
         """Clients can come in at the order's port, as far as its regions say. Raises Refused with what the
         first one lacks."""
         views = self._sessions.views()
-        question = FindWayIn(application, order.frontend_port, order.split)
+        question = FindWayIn(application, order.frontend_port, order.split, order.template.fronts)
         asked = [name for name, _ in order.sizes if _can_say_ways_in(views.get(name))]
         found = await asyncio.gather(*(self._way_in(name, question) for name in asked))
         lacking = {name: each for name, each in zip(asked, found, strict=True) if each.lack}

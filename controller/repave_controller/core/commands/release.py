@@ -44,6 +44,7 @@ from repave_controller.core.rollout.start import (
     with_kept_sizes,
 )
 from repave_controller.core.rules.divergence import RECOVER
+from repave_protos.protocol.fronts import TrafficFront, conflict, plain_front
 from repave_protos.protocol.values import ApplicationName, GroupName, RegionName
 
 QUEUE_MAX = 10
@@ -178,14 +179,32 @@ def check_regions(sizes: tuple[tuple[RegionName, int], ...], known: tuple[Region
 def check_port(
     name: ApplicationName, order: ReleaseOrder, applications: Mapping[ApplicationName, Application]
 ) -> None:
-    """No other application has the port of a release in any of its regions."""
+    """No other application has a port of a release in any of its regions, unless they can share it."""
     wanted = {region for region, _ in order.sizes}
+    own = order.template.fronts or (plain_front(order.frontend_port),)
     for other in applications.values():
-        shared = sorted(wanted & set(other.regions))
-        if other.name != name and other.frontend_port == order.frontend_port and shared:
-            raise Refused(
-                Refusal.PORT_TAKEN, port=order.frontend_port, other=other.name, regions=tuple(shared)
-            )
+        shared = tuple(sorted(wanted & set(other.regions)))
+        if other.name == name or not shared:
+            continue
+        for found in (conflict(one, each) for one in own for each in _fronts(other)):
+            if found is not None and found.is_plain:
+                raise Refused(Refusal.PORT_TAKEN, port=found.port, other=other.name, regions=shared)
+            if found is not None:
+                raise Refused(
+                    Refusal.PORT_NOT_SHARED,
+                    port=found.port,
+                    other=other.name,
+                    regions=shared,
+                    why=found.why,
+                )
+
+
+def _fronts(application: Application) -> tuple[TrafficFront, ...]:
+    """Those of all its groups."""
+    plain = (plain_front(application.frontend_port),)
+    return tuple(
+        dict.fromkeys(each for group in application.groups for each in group.template.fronts or plain)
+    )
 
 
 def target_of(application: Application, rollout: Rollout) -> ServerGroup:

@@ -28,6 +28,7 @@ from repave_controller.core.domain.rollout import (
 )
 from repave_controller.core.strategies.checks import objection
 from repave_controller.core.strategies.presets import first_steps, way_back_steps
+from repave_protos.protocol.fronts import TrafficFront, plain_front
 from repave_protos.protocol.values import RegionName
 
 
@@ -127,6 +128,19 @@ def check_order(application: Application, order: ReleaseOrder) -> None:
             port=application.frontend_port,
             wanted=order.frontend_port,
         )
+    for group in served.values():
+        if name := _turned(group.template.fronts, order.template.fronts):
+            raise Refused(Refusal.FRONT_TURNED, application=application.name, front=name)
+
+
+def _turned(former: tuple[TrafficFront, ...], wanted: tuple[TrafficFront, ...]) -> str:
+    """The front that would change between connections and requests: both groups share it for a while."""
+    first = [fronts[0] if fronts else plain_front(0) for fronts in (former, wanted)]
+    if first[0].is_tcp != first[1].is_tcp:
+        return first[1].name
+    known = {front.name: front.is_tcp for front in former[1:]}
+    turned = (front.name for front in wanted[1:] if known.get(front.name, front.is_tcp) != front.is_tcp)
+    return next(turned, "")
 
 
 def check_steps(application: Application, order: ReleaseOrder) -> None:
