@@ -10,7 +10,7 @@ from repave_controller.api.answers.answer import Answer
 from repave_controller.api.answers.views import time_of
 from repave_controller.core.analysis.values import Judgement, MetricVerdict, Samples, Side
 from repave_controller.core.ports import Look
-from repave_controller.operations.analysis.details import LookDetails, MetricLook, of_row
+from repave_controller.operations.analysis.details import LookDetails, MetricLook, looks_in
 from repave_controller.wording.analysis import judgement_text, metric_text
 
 
@@ -113,7 +113,7 @@ def analyses(
 ) -> AnalysesAnswer:
     """Numbers only of the last look of each analysis, for they have those before. `again`: judgements in
     place of those that were made, by the looks' ids."""
-    details = {row.id: of_row(row) for row in rows}
+    details = looks_in(rows)
     last = {(each.gate, each.region): name for name, each in details.items()}
     return AnalysesAnswer(
         application=application,
@@ -121,6 +121,7 @@ def analyses(
         items=[
             _look(row, details[row.id], has_numbers and row.id in last.values(), (again or {}).get(row.id))
             for row in rows
+            if row.id in details
         ],
     )
 

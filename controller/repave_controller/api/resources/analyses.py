@@ -20,7 +20,7 @@ from repave_controller.core.analysis.judge import scores_objection
 from repave_controller.core.analysis.values import JudgeConfig, Judgement, JudgeName
 from repave_controller.core.domain.analyses import AnalysisPlan
 from repave_controller.core.ports import Look, Store
-from repave_controller.operations.analysis.details import of_row
+from repave_controller.operations.analysis.details import looks_in
 from repave_controller.operations.specs import Specs
 from repave_controller.spec.spec import compile_order
 from repave_protos.protocol.values import ApplicationName, Digest
@@ -133,11 +133,10 @@ class AnalysisRoutes:
 def judged_again(rows: Sequence[Look], thresholds: Thresholds) -> Mapping[str, Judgement]:
     """Of each look that had numbers, by its id. Takes a while: not for the event loop."""
     found = {}
-    for row in rows:
-        look = of_row(row)
+    for name, look in looks_in(rows).items():
         if all(each.trouble for each in look.metrics):
             continue
         plan = thresholds.plan(look.gate)
         metrics = [each.metric for each in plan.readings] if plan is not None else []
-        found[row.id] = look.judged_again(thresholds.judge(look.gate, look.judge), metrics)
+        found[name] = look.judged_again(thresholds.judge(look.gate, look.judge), metrics)
     return found

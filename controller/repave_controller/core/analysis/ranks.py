@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, repeat
 from math import comb, erfc, sqrt
+from operator import mul
 
 from repave_controller.core.analysis.values import Incomparable, Trouble
 
@@ -63,6 +64,8 @@ class Sides:
 
     def __init__(self, x: Sequence[float], y: Sequence[float]) -> None:
         self.x, self.y = x, y
+        of_x = Counter(x)
+        self._values, self._times = list(of_x), list(of_x.values())
         self._of_y = Counter(y)
         self._ties_of_y = sum(t**3 - t for t in self._of_y.values())
 
@@ -70,19 +73,32 @@ class Sides:
         """How many deviations the ranks of `x - shift` are from their mean, less `quantile`; with half a rank
         of correction for continuity, and the correction for ties. Raises `Incomparable`."""
         m, n = len(self.x), len(self.y)
-        shifted = [value - shift for value in self.x] if shift else self.x
-        excess = above(shifted, self.y) - m * n / 2
+        shifted, times = [value - shift for value in self._values] if shift else self._values, self._times
+        excess = self._above(shifted, times) - m * n / 2
         together = m + n
-        ties = self._ties(shifted) / (together * (together - 1.0))
+        ties = self._ties(shifted, times) / (together * (together - 1.0))
         deviation = sqrt((m * n / 12) * ((together + 1) - ties))
         if deviation == 0:
             raise Incomparable(Trouble.ALL_TIED)
         return (excess - (excess > 0) * 0.5 + (excess < 0) * 0.5) / deviation - quantile
 
-    def _ties(self, shifted: Sequence[float]) -> int:
-        """The sum of t^3 - t over all groups of t equal samples."""
-        of_x, of_y = Counter(shifted), self._of_y
-        if len(of_x) == len(shifted) and of_y.keys().isdisjoint(of_x):
+    def _above(self, values: Sequence[float], times: Sequence[int]) -> float:
+        """As `above`, of values that are there so many times."""
+        if len(values) == len(self.x):
+            return above(values, self.y)
+        left: Iterable[int] = map(mul, map(bisect_left, repeat(self.y), values), times)
+        right: Iterable[int] = map(mul, map(bisect_right, repeat(self.y), values), times)
+        return (sum(left) + sum(right)) / 2
+
+    def _ties(self, values: Sequence[float], times: Sequence[int]) -> int:
+        """The sum of t^3 - t over all groups of t equal samples. `values` are in order; neighbours may have
+        become equal by a shift."""
+        of_x, of_y = dict(zip(values, times, strict=True)), self._of_y
+        if len(of_x) < len(values):
+            of_x = Counter[float]()
+            for value, t in zip(values, times, strict=True):
+                of_x[value] += t
+        if len(of_x) == len(self.x) and of_y.keys().isdisjoint(of_x):
             return self._ties_of_y
         total = self._ties_of_y
         for value, t in of_x.items():

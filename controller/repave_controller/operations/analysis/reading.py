@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from repave_controller.core.analysis.values import Metric, MetricKind, Samples
-from repave_controller.core.domain.analyses import AnalysisPlan, Reading
+from repave_controller.core.domain.analyses import Reading
 from repave_controller.core.domain.application import Application, ServerGroup
 from repave_controller.core.rules.looks import Compared, DueLook
 from repave_controller.operations.analysis.sources.ports import (
@@ -87,11 +87,11 @@ class Reader:
     async def _read(self, application: Application, look: DueLook, reading: Reading) -> Found:
         try:
             source = self._source(application.name, reading)
-            step = step_of(look.plan, source.step_seconds)
+            step = step_of(look, source)
             turns = self._turns.setdefault(reading.source, asyncio.Semaphore(self.at_once))
             async with asyncio.timeout(READ_SECONDS_MAX), turns:
                 old, new = baseline_of(application, look, step), canary_of(application, look, step)
-                _check_versions(source, reading, old, new)
+                await _check_versions(source, reading, old, new)
                 baseline, canary = await _samples(source, reading, old), await _samples(source, reading, new)
         except SourceError as error:
             return Found(reading, trouble=_shown(str(error)))
@@ -100,14 +100,14 @@ class Reader:
         return Found(reading, *_with_zeros(reading.metric, baseline, canary))
 
 
-def _check_versions(source: Source, reading: Reading, old: Sequence[Part], new: Sequence[Part]) -> None:
+async def _check_versions(source: Source, reading: Reading, old: Sequence[Part], new: Sequence[Part]) -> None:
     """Raises SourceError where both sides would have the same numbers."""
     same = {each.side.version for each in old} & {each.side.version for each in new}
-    asked = [query for query in (reading.query, reading.total) if query]
-    if same and any(source.is_by_version(query) for query in asked):
-        raise SourceError(
-            f"both groups are of version {min(same)}, and the query has no {{group}} to tell them apart"
-        )
+    for query in (reading.query, reading.total) if same else ():
+        if query and await source.is_by_version(query):
+            raise SourceError(
+                f"both groups are of version {min(same)}, and nothing in {source.name} tells them apart"
+            )
 
 
 def _shown(trouble: str) -> str:
@@ -115,9 +115,14 @@ def _shown(trouble: str) -> str:
     return "".join(sign if sign.isprintable() else " " for sign in trouble[:TROUBLE_MAX])
 
 
-def step_of(plan: AnalysisPlan, least: int) -> int:
-    """The same at each look of an analysis."""
-    return least * max(1, math.ceil(plan.seconds / STEPS_MAX / least))
+def step_of(look: DueLook, source: Source) -> int:
+    """The same at each look of an analysis: as fine as the source still has it at the last one."""
+    seconds = look.plan.seconds
+    reach = min(look.plan.look_back_seconds or seconds, seconds)
+    if any(each.baseline_until < look.until for each in look.regions):
+        reach += seconds  # the old group's time before the switch, which is ever longer ago
+    least = source.step_for(reach)
+    return least * max(1, math.ceil(seconds / STEPS_MAX / least))
 
 
 def canary_of(application: Application, look: DueLook, step: int) -> list[Part]:

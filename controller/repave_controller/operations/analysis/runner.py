@@ -17,7 +17,7 @@ from repave_controller.core.domain.application import Application, Instant
 from repave_controller.core.domain.reasons import Refused
 from repave_controller.core.ports import StoreError, Transaction
 from repave_controller.core.rules.looks import DueLook, due, next_due_at
-from repave_controller.operations.analysis.details import details_of, row_of
+from repave_controller.operations.analysis.details import details_of, rows_of
 from repave_controller.operations.analysis.reading import Found, Reader
 from repave_controller.peers.ports import NotOwner
 from repave_controller.runtime.broadcast import Broadcast
@@ -153,8 +153,8 @@ class Analyses:
         finding = finding_of(found, judgement, trouble)
         now = self._office.clock()
         details = details_of(look, found, finding.outcome, judgement, trouble)
-        row = await asyncio.to_thread(row_of, application.name, look, details, now)
-        extra = Transaction(looks=(row,))
+        rows = await asyncio.to_thread(rows_of, application.name, look, details, now)
+        extra = Transaction(looks=rows)
         if await self._office.judged(application.name, Judged.of(look, finding), extra):
             self._tell(look, finding.outcome, now - begun)
             log.info(

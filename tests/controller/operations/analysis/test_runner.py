@@ -19,7 +19,7 @@ from repave_controller.core.domain.rollout import Phase
 from repave_controller.core.ports import Look, StoreError, Transaction
 from repave_controller.core.steps import Analyse
 from repave_controller.operations.analysis import details
-from repave_controller.operations.analysis.details import LookDetails, of_row, packed
+from repave_controller.operations.analysis.details import NUMBERS, LookDetails, looks_in, packed
 from repave_controller.operations.analysis.reading import Reader
 from repave_controller.operations.analysis.runner import Analyses
 from repave_controller.operations.analysis.sources.ports import Series, Side, SourceError, Window
@@ -43,12 +43,14 @@ class Source:
     numbers: Numbers
     name: str = "balancer"
     kind: str = "balancer"
-    step_seconds: int = 5
     applications: tuple[str, ...] = ("*",)
     trouble: str = ""
     seed: int = 1
     asked: list[tuple[str, Side, Window]] = field(default_factory=list)
     gate: asyncio.Event | None = None
+
+    def step_for(self, seconds: float) -> int:
+        return 5 if seconds <= 1800 else 60
 
     def total_of(self, query: str) -> str:
         return "requests"
@@ -56,7 +58,7 @@ class Source:
     def objection(self, query: str) -> str:
         return ""
 
-    def is_by_version(self, query: str) -> bool:
+    async def is_by_version(self, query: str) -> bool:
         return "{version}" in query
 
     async def read(self, query: str, side: Side, window: Window) -> Series:
@@ -176,7 +178,7 @@ class Running:
 
     @property
     def rows(self) -> list[LookDetails]:
-        return list(map(of_row, self.office.rows))
+        return list(looks_in(list({each.id: each for each in self.office.rows}.values())).values())
 
 
 def over(numbers: Numbers, options: str = "", seed: int = 1) -> Running:
@@ -191,6 +193,7 @@ async def test_a_good_version_goes_on_after_its_last_look_and_each_look_is_kept(
     assert running.world.rollout.analyses[0].ending is Ending.PASSED
     assert [each.look for each in running.rows] == [1, 2, 3, 4, 5, 6]
     assert running.told == [Outcome.PASS] * 6 or set(running.told) <= {Outcome.PASS, Outcome.INCONCLUSIVE}
+    assert sum(each.outcome == NUMBERS for each in {row.id: row for row in running.office.rows}.values()) == 1
     last = running.rows[-1]
     assert [each.metric.name for each in last.metrics] == ["errors", "latency"]
     assert len(last.metrics[0].canary.trials) >= 10
@@ -337,7 +340,7 @@ async def test_what_a_look_has_found_is_packed_beside_the_event_loop(monkeypatch
     running = over(balancer(traffic(), traffic()))
     running.world.run(30)
     await running.look()
-    assert len(threads) == 1
+    assert threads
     assert threads[0] is not threading.main_thread()
     assert running.office.rows[0].details.startswith(details.PACKED)
     assert running.rows[0].metrics[0].canary.trials
@@ -420,3 +423,34 @@ async def test_many_applications_rest_until_one_of_them_is_due() -> None:
     assert running.analyses._known == known
     ((_, at),) = known.values()
     assert at == Instant(running.world.now + 10)
+
+
+@pytest.mark.parametrize("strategy", ["canary", "flip", "sliding"])
+async def test_each_look_is_judged_again_by_the_very_numbers_that_it_saw(strategy: str) -> None:
+    """They are kept once, with the last look; where looks slide each has its own."""
+    running = over(balancer(traffic(), traffic()), "look_back: 20s" if strategy == "sliding" else "")
+    if strategy == "flip":
+        world = serving("flip", spec("{blue_green: {warm: 60s, analyse: {interval: 10s}}}", "paris:4"))
+        world.release("1.2")
+        world.until(in_analysis)
+        running = Running(world, running.sources)
+    await running.until_over()
+    looks = running.rows
+    assert len(looks) == 6
+    for each in looks:
+        assert each.judged_again(each.judge) == each.judgement
+    sizes = [len(each.metrics[1].canary.values) for each in looks]
+    assert sizes == sorted(sizes)
+
+
+async def test_what_is_soon_too_old_for_fine_steps_is_read_in_coarse_ones_from_the_first_look_on() -> None:
+    for hold, step in (("20m", 5), ("40m", 60)):
+        canary = f"{{canary: {{steps: [{{traffic: 50%, hold: {hold}, analyse: {{interval: 5m}}}}]}}}}"
+        world = serving("long", spec(canary, "paris:4"))
+        world.release("1.2")
+        world.until(in_analysis)
+        source = Source(balancer(traffic(rate=1.0), traffic(rate=1.0)))
+        running = Running(world, {"balancer": source})
+        world.run(301)
+        await running.look()
+        assert {window.step_seconds for _, _, window in source.asked} == {step}

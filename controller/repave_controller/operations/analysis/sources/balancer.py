@@ -14,8 +14,8 @@ NAME = "balancer"
 REQUESTS, ERRORS, LATENCY = "requests", "errors", "latency"
 QUERIES = (REQUESTS, ERRORS, LATENCY)
 """Requests and errors (answers of 500 and above) are counts of a step; latency is the mean, in seconds."""
-STEP_SECONDS = 5
-"""Of the balancers' own slots, while they are recent."""
+STEPS = ((1800.0, 5), (math.inf, 60))
+"""Of a time that began at most so many seconds ago, the slots that agents keep of it."""
 READS_KEPT_MAX = 64
 
 Asked = tuple[ApplicationName, tuple[RegionName, ...], float, float]
@@ -38,8 +38,10 @@ class Balancer:
 
     name = NAME
     kind = NAME
-    step_seconds = STEP_SECONDS
     applications = ("*",)
+
+    def step_for(self, seconds: float) -> int:
+        return next(step for reach, step in STEPS if seconds <= reach)
 
     def total_of(self, query: str) -> str:
         return REQUESTS
@@ -47,7 +49,7 @@ class Balancer:
     def objection(self, query: str) -> str:
         return "" if query in QUERIES else f"the balancer has {', '.join(QUERIES)}, and not {query}"
 
-    def is_by_version(self, query: str) -> bool:
+    async def is_by_version(self, query: str) -> bool:
         return False
 
     async def read(self, query: str, side: Side, window: Window) -> Series:

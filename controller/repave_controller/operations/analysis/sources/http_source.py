@@ -58,13 +58,16 @@ class HttpSource:
     def kind(self) -> str:
         return self.dialect.kind
 
+    def step_for(self, seconds: float) -> int:
+        return self.step_seconds
+
     def total_of(self, query: str) -> str:
         raise SourceError("say what the events are counted out of: total: ...")
 
     def objection(self, query: str) -> str:
         return self.dialect.objection(query) or objection_to_same(self.dialect.url + query)
 
-    def is_by_version(self, query: str) -> bool:
+    async def is_by_version(self, query: str) -> bool:
         return "{group}" not in self.dialect.url + query
 
     async def read(self, query: str, side: Side, window: Window) -> Series:

@@ -70,9 +70,8 @@ class Source(Protocol):
     def applications(self) -> tuple[str, ...]:
         """Whose specs may use it, as globs."""
 
-    @property
-    def step_seconds(self) -> int:
-        """The least step that it has numbers for."""
+    def step_for(self, seconds: float) -> int:
+        """The least step that it has numbers for, of a time that began so long ago."""
 
     def total_of(self, query: str) -> str:
         """What the events of this query are counted out of, where the source knows it. Raises SourceError."""
@@ -80,8 +79,8 @@ class Source(Protocol):
     def objection(self, query: str) -> str:
         """Why it can't be asked this, whichever side is meant; "": it can."""
 
-    def is_by_version(self, query: str) -> bool:
-        """Whether nothing but their versions tells two groups apart."""
+    async def is_by_version(self, query: str) -> bool:
+        """Whether nothing but their versions tells two groups apart. Raises SourceError."""
 
     async def read(self, query: str, side: Side, window: Window) -> Series:
         """What the query comes to. The grid is that of the window, or a coarser one from where it begins.

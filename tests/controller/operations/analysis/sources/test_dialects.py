@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -226,7 +227,7 @@ async def test_a_number_that_no_float_holds_is_an_answer_of_another_form(tmp_pat
 async def test_a_query_that_is_the_same_for_both_sides_is_refused(kind: str, tmp_path: Path) -> None:
     """It would find no difference, whatever the new version does."""
     async with world_of(kind, tmp_path) as world:
-        assert not world.source.is_by_version(world.query)
+        assert not await world.source.is_by_version(world.query)
         assert isinstance(world.source, HttpSource)
         assert not world.source.objection(world.query)
         same = world.query.replace("{group}", "{region}")
@@ -237,7 +238,7 @@ async def test_a_query_that_is_the_same_for_both_sides_is_refused(kind: str, tmp
             world.source, same, by_version = replace(world.source, dialect=plain), "a", "a/{version}"
         assert "both have the same numbers" in world.source.objection(same)
         assert not world.source.objection(by_version)
-        assert world.source.is_by_version(by_version)
+        assert await world.source.is_by_version(by_version)
 
 
 def test_a_point_belongs_to_one_step_whichever_time_it_tells_of() -> None:
@@ -278,3 +279,26 @@ def test_a_mistake_in_the_settings_is_named(given: dict[str, object], told: str)
 def test_the_balancers_name_is_taken() -> None:
     with pytest.raises(ValueError, match="call it otherwise"):
         AnalysisSettings(sources={"balancer": MetricsSource(kind="file", path=Path("/x"))})
+
+
+async def test_a_csv_is_parsed_once_for_all_that_is_asked_of_a_window(tmp_path: Path) -> None:
+    """Content that looks the same to the file system is not looked at again."""
+    file = tmp_path / "metrics.csv"
+    file.write_text(f"time,group,errors,load\n{BEGIN},shop-v001,1,2\n{BEGIN},shop-v002,3,4\n")
+    source = CsvFile("it", file, 60, ("*",))
+    assert (await source.read("errors", OLD, MINUTES)).values[0] == 1.0
+    at = file.stat().st_mtime_ns
+    file.write_text(file.read_text().replace("3,4", "7,8"))
+    os.utime(file, ns=(at, at))
+    found = [(await source.read(name, NEW, MINUTES)).values[0] for name in ("errors", "load")]
+    assert found == [3.0, 4.0]
+    os.utime(file, ns=(at, at + 1))
+    assert (await source.read("errors", NEW, MINUTES)).values[0] == 7.0
+
+
+async def test_a_csv_with_versions_only_tells_groups_apart_by_nothing_else(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.csv"
+    source = CsvFile("it", file, 60, ("*",))
+    for columns, is_so in (("time,version,errors", True), ("time,group,version,errors", False)):
+        file.write_text(f"{columns}\n")
+        assert await source.is_by_version("errors") is is_so
