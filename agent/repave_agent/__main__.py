@@ -18,12 +18,19 @@ from pathlib import Path
 
 import structlog
 
+from repave_agent.certificates.building import certificate_kinds, make_certificates
 from repave_agent.clients.controller import plainly, trusting_also
 from repave_agent.clock import SystemClock
 from repave_agent.core.fence import foreign
 from repave_agent.core.figures import Figures
 from repave_agent.core.observation import Limits
-from repave_agent.core.ports import BalancerError, ProviderError, TransientError, Upwards
+from repave_agent.core.ports import (
+    BalancerError,
+    ProviderError,
+    ShowsCertificates,
+    TransientError,
+    Upwards,
+)
 from repave_agent.core.records import Wanted
 from repave_agent.dns.building import make_records
 from repave_agent.dns.options import public_address
@@ -65,7 +72,8 @@ from repave_agent.runtime.tenancy import Tenancy
 from repave_agent.runtime.timeouts import BalancerWithTimeouts, ProviderWithTimeouts
 from repave_agent.runtime.turns import Turns
 from repave_agent.runtime.worker import Worker
-from repave_agent.secrets.building import make_reader
+from repave_agent.secrets.building import make_sources
+from repave_agent.secrets.reader import Reader
 from repave_agent.settings import AgentSettings
 from repave_protos import __version__
 from repave_protos.daemon.files import make_directory
@@ -136,7 +144,26 @@ class Agent:
         self.tenancy = Tenancy(clock.elapsed, clock.wall)
         if is_bound:
             self.tenancy.bind()
-        self.site = Site(settings, clock, lambda: self.worker.installation, self.tenancy)
+        self.keeper = (
+            Keeper(state, clock, joining.renew, random.random, self._renewed, self._certificate_trouble)
+            if has_joined
+            else None
+        )
+        sources = make_sources(settings.secrets, os.environ, clock, self._shown)
+        self.secrets = Reader(sources, settings.region)
+        self.records = make_records(
+            settings.dns, settings.region, self._installation, clock, self.tenancy.check
+        )
+        self.certificates = make_certificates(
+            settings.certificates,
+            settings.region,
+            state / "certificates",
+            sources,
+            self.records,
+            clock,
+            self.tenancy.check,
+        )
+        self.site = Site(settings, clock, self._installation, self.tenancy, self.certificates)
         provider, balancer = registry.provider(settings), registry.balancer(settings)
         self.provider = provider.build(settings.section(provider.name, provider.options), self.site)
         self.balancer = balancer.build(settings.section(balancer.name, balancer.options), self.site)
@@ -146,13 +173,12 @@ class Agent:
             settings.secrets.sources,
             settings.dns.abilities,
             verifies_bundles=bundles.can_verify(),
+            certificate_kinds=certificate_kinds(
+                settings.certificates,
+                settings.secrets.sources,
+                has_records=self.records is not None,
+            ),
         )
-        self.keeper = (
-            Keeper(state, clock, joining.renew, random.random, self._renewed, self._certificate_trouble)
-            if has_joined
-            else None
-        )
-        self.secrets = make_reader(settings.secrets, settings.region, os.environ, clock, self._shown)
         self.certificate_trouble = ""
         self.troubles: tuple[tuple[str, ...], bool] = ((), False)
         self.packages = PackageCache(
@@ -215,7 +241,7 @@ class Agent:
         self.postponed = Postponed(self.worker.on_desired, clock.sleep)
         self.isolation, self.is_starting = "", True
         self.early: dict[ApplicationName, DesiredState] = {}  # heard while the region can't act yet
-        examined = (self.provider, self.balancer, self.secrets, self.record_keeper)
+        examined = (self.provider, self.balancer, self.secrets, self.record_keeper, self.certificates)
         self.checkup = Checkup(examined, self.examined, clock.sleep)
         self.turns = Turns(settings.controller, random.random())  # noqa: S311  # spreads a fleet, no secret
         self.session = Session(
@@ -231,10 +257,9 @@ class Agent:
         self.metrics.read(self._now)
 
     def _make_record_keeper(self) -> RecordKeeper | None:
-        """None: the region keeps no records in DNS. Raises ProviderError."""
-        options, check = self.settings.dns, self.tenancy.check
-        records = make_records(options, self.settings.region, self.site.installation, self.site.clock, check)
-        if records is None:
+        """None: the region keeps no records in DNS."""
+        options = self.settings.dns
+        if self.records is None:
             return None
 
         def wanted() -> Mapping[ApplicationName, Wanted]:
@@ -243,8 +268,17 @@ class Agent:
             )
 
         return RecordKeeper(
-            records, wanted, self.worker.note_record, self.site.clock, check, options.ttl_seconds
+            self.records,
+            wanted,
+            self.worker.note_record,
+            self.site.clock,
+            self.tenancy.check,
+            options.ttl_seconds,
         )
+
+    def _installation(self) -> str:
+        """ "": the agent has not met its controller."""
+        return self.worker.installation
 
     def _now(self) -> Now:
         troubles, is_starting = self.troubles
@@ -256,6 +290,7 @@ class Agent:
             hosts=self.worker.hosts().items(),
             balancer=self.measured_balancer.view,
             expires_at=self.keeper.identity.says.expires_at if self.keeper is not None else None,
+            certificates=self.certificates.ends(),
         )
 
     async def _dial(self, patience: float) -> channel.Link:
@@ -416,7 +451,8 @@ class Agent:
         for desired in early.values():
             await self.postponed.on_desired(desired)
         records = [self.record_keeper.run()] if self.record_keeper is not None else []
-        await asyncio.gather(self.worker.run(), self.checkup.run(), *records)
+        shows = [self.certificates.run(self.balancer)] if isinstance(self.balancer, ShowsCertificates) else []
+        await asyncio.gather(self.worker.run(), self.checkup.run(), *records, *shows)
 
     async def _start_provider(self) -> None:
         self.isolation = await self.provider.start()

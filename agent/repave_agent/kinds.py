@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
+from repave_agent.core.certificates import CertificateKeeper, NoCertificates
 from repave_agent.core.ports import Balancer, Clock, Provider
 from repave_agent.runtime.tenancy import Tenancy
 from repave_agent.settings import AgentSettings
@@ -42,6 +43,7 @@ class Site:
     clock: Clock
     installation: Callable[[], str] = lambda: ""
     tenancy: Tenancy = field(default_factory=Tenancy)
+    certificates: CertificateKeeper = field(default_factory=NoCertificates)
 
     @property
     def region(self) -> RegionName:

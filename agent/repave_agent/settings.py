@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, create_model
 
+from repave_agent.certificates.options import CertificatesOptions
 from repave_agent.dns.options import DnsOptions
 from repave_agent.secrets.options import SecretsOptions
 from repave_protos.daemon.logs import LogSettings
@@ -123,6 +124,7 @@ class AgentSettings(Settings):
     logs: LogSettings = LogSettings()
     secrets: SecretsOptions = SecretsOptions()
     dns: DnsOptions = DnsOptions()
+    certificates: CertificatesOptions = CertificatesOptions()
 
     def section(self, name: str, model: type[Section]) -> Section:
         """The options of a provider or balancer."""

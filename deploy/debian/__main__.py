@@ -155,6 +155,8 @@ def lay_out_programs(tree: Path) -> None:
             "--extra",
             "dns",
             "--extra",
+            "acme",
+            "--extra",
             "postgres",
             "--extra",
             "notify",

@@ -43,6 +43,7 @@ CHAPTERS: dict[str, tuple[str, ...]] = {
         "docs/gcp.md",
         "docs/azure.md",
         "docs/worlds.md",
+        "docs/certificates.md",
         "docs/dns.md",
     ),
     "Operations": (

@@ -54,6 +54,8 @@ class FakeWorld:
         return FakeRecords(self.zone, region, installation)
 
     async def addresses(self, name: str, kind: str = "A") -> set[str]:
+        if kind == "TXT":
+            return {f'"{each}"' for each in self.zone.texts.get(f"{name}.{ZONE}", ())}
         there = self.zone.names.get(f"{name}.{ZONE}", set())
         return {each for each in there if (":" in each) == (kind == "AAAA")}
 

@@ -143,3 +143,21 @@ async def test_strangers_are_never_touched(world: Opened, tmp_path: Path) -> Non
         assert await there.addresses("web") == {OSLO}
         for each in (paris, others):
             await each.close()
+
+
+async def test_texts_for_an_acme_server_stand_beside_others_and_leave_nothing(
+    world: Opened, tmp_path: Path
+) -> None:
+    async with opened(world, tmp_path) as there:
+        paris, oslo, name = there.records("paris"), there.records("oslo"), f"_acme-challenge.web.{ZONE}"
+        for _ in range(2):
+            await paris.set_text(name, "one", is_there=True)
+        await oslo.set_text(name, "two", is_there=True)
+        assert await there.addresses("_acme-challenge.web", "TXT") == {'"one"', '"two"'}
+        for _ in range(2):
+            await paris.set_text(name, "one", is_there=False)
+        assert await there.addresses("_acme-challenge.web", "TXT") == {'"two"'}
+        await oslo.set_text(name, "two", is_there=False)
+        assert await there.addresses("_acme-challenge.web", "TXT") == set()
+        for each in (paris, oslo):
+            await each.close()

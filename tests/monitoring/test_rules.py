@@ -28,6 +28,9 @@ WANTED = 'repave_serving_hosts_desired{application="shop",region="oslo"}'
 VERIFIED = 'repave_serving_hosts_verified{application="shop",region="oslo"}'
 CERTIFICATE = 'repave_certificate_expiry_timestamp_seconds{certificate="%s"}'
 AGENTS_CERTIFICATE = 'repave_agent_certificate_expiry_timestamp_seconds{region="oslo"}'
+FRONTS_CERTIFICATE = (
+    'repave_agent_front_certificate_expiry_timestamp_seconds{application="shop",front="web",%s}'
+)
 CLOCK = 'repave_agent_clock_offset_seconds{region="oslo"}'
 CONNECTED = 'repave_region_connected{region="oslo"}'
 SERVED = 'repave_region_served{region="oslo"}'
@@ -266,6 +269,12 @@ CASES: dict[str, Case] = {
         {"instance": "a"},
         "The agent at a can not save what it accepts; it launches no hosts meanwhile.",
         ({f"repave_agent_journal_failures_total{{{A}}}": always(2)},),
+    ),
+    "RepaveCertificateEnding": Case(
+        {FRONTS_CERTIFICATE % A: always(2 * DAY + 1800)},
+        {"application": "shop", "front": "web", "instance": "a"},
+        "What clients of shop, front web, are shown at a ends in 2d 0h 0m 0s.",
+        ({FRONTS_CERTIFICATE % A: always(8 * DAY)},),
     ),
 }
 

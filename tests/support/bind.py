@@ -102,6 +102,7 @@ def _configuration(found: Bind, regions: tuple[str, ...]) -> str:
     grants = "".join(
         f"grant repave-{region} name {name}.{ZONE} A AAAA;\n"
         f"grant repave-{region} name _repave-{region}.{name}.{ZONE} TXT;\n"
+        f"grant repave-{region} name _acme-challenge.{name}.{ZONE} TXT;\n"
         for region in regions
         for name in NAMES
     )

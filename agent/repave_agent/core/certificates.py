@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from repave_agent.core.ports import Frontend
 from repave_protos.protocol.certificate_places import CertificateReference
 from repave_protos.protocol.values import ApplicationName
 
@@ -18,6 +19,8 @@ NOTE_SHARE, TROUBLE_SHARE = 1 / 4, 1 / 12
 """Of a life that is shorter than those of public authorities: of 6 days the last 36 hours, then 12."""
 RENEWAL_SHARE = 2 / 3
 """Of its life, after which a new one is asked for."""
+
+NO_NAME = "an ACME server gives a certificate of names only: say match.host, or acme.names"
 
 
 class CertificateError(Exception):
@@ -81,17 +84,49 @@ class CertificateKeeper(Protocol):
     thumbprint: str
     """Of the account at the ACME server: with it a balancer answers HTTP-01."""
 
-    def path_of(self, application: ApplicationName, front: str) -> str: ...
+    folder: str
+    """Where they are, each as `WantedCertificate.file` calls it."""
 
     async def provide(self, wanted: Sequence[WantedCertificate]) -> Mapping[ApplicationName, str]:
         """Before the balancer is made to show them: these are wanted from now on, and no others. Why fronts
         of some applications have none that can be shown."""
 
+    async def lacks(self, wanted: Sequence[WantedCertificate]) -> str:
+        """Why one of them could not be shown now; "" when all could. Changes nothing."""
+
     def arranged(self) -> None:
         """The balancer has those that were provided last."""
 
 
+class NoCertificates:
+    """Implements CertificateKeeper for agents whose balancer shows none."""
+
+    thumbprint = ""
+    folder = ""
+
+    async def provide(self, wanted: Sequence[WantedCertificate]) -> Mapping[ApplicationName, str]:
+        return {each.application: f"{each}: this agent keeps no certificates" for each in wanted}
+
+    async def lacks(self, wanted: Sequence[WantedCertificate]) -> str:
+        return "".join((await self.provide(wanted)).values())
+
+    def arranged(self) -> None:
+        return
+
+
 # ---------------------------------------------------------------------------------------------- which one
+
+
+def wanted_of(frontends: Iterable[Frontend]) -> list[WantedCertificate]:
+    """What the fronts of applications are to show."""
+    return [
+        WantedCertificate(
+            each.application, front.name, front.certificate, (front.host,) if front.host else ()
+        )
+        for each in frontends
+        for front in each.fronts
+        if front.certificate is not None
+    ]
 
 
 def fault_of(wanted: WantedCertificate, facts: Facts, now: float) -> str:

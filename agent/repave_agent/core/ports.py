@@ -6,7 +6,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from repave_agent.core.host_secrets import HostSecrets
 from repave_agent.core.records import Change, Seen
@@ -194,6 +194,15 @@ class Provider(Protocol):
 
 
 # ------------------------------------------------------------------------------------------------ balancer
+
+
+@runtime_checkable
+class ShowsCertificates(Protocol):
+    """A balancer that shows its clients certificates."""
+
+    async def show_certificates(self) -> None:
+        """What the files of its fronts hold by now is what new connections are shown; none is lost. Raises
+        BalancerError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -421,6 +430,10 @@ class Records(Protocol):
     async def change(self, seen: Seen, change: Change) -> None:
         """Makes the change that was decided by `seen`. Repeatable: what is left of one that was cut off is
         decided anew. Raises ChangedMeanwhileError, where the service can tell; ProviderError."""
+
+    async def set_text(self, name: str, text: str, *, is_there: bool) -> None:
+        """A TXT record beside others, or without it: by such an ACME server sees whose a name is. Repeatable.
+        Raises ChangedMeanwhileError, ProviderError."""
 
     async def close(self) -> None: ...
 

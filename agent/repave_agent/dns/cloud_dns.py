@@ -69,6 +69,14 @@ class CloudDnsRecords:
             additions += [self._mark(change.name, change.mark)] if change.mark is not None else []
         await self._post({"additions": additions, "deletions": deletions}, change.name)
 
+    async def set_text(self, name: str, text: str, *, is_there: bool) -> None:
+        former = [each for each in await self._sets(name) if each["type"] == "TXT"]
+        known = [value for each in former for value in each["rrdatas"]]
+        wanted = [each for each in known if each != f'"{text}"'] + [f'"{text}"'] * is_there
+        new = {"name": f"{name}.", "type": "TXT", "ttl": self._ttl, "rrdatas": wanted}
+        if sorted(wanted) != sorted(known):
+            await self._post({"additions": [new] if wanted else [], "deletions": former}, name)
+
     async def close(self) -> None:
         await self._rest.close()
 

@@ -64,6 +64,13 @@ class DesignateRecords:
         elif change.mark is not None and change.remove and change.mark != seen.mark:
             await self._put_mark(change.name, there, set(change.mark))
 
+    async def set_text(self, name: str, text: str, *, is_there: bool) -> None:
+        former = next((each for each in await self._sets(name) if each["type"] == "TXT"), None)
+        known = [] if former is None else list(former["records"])
+        wanted = [each for each in known if each != f'"{text}"'] + [f'"{text}"'] * is_there
+        if sorted(wanted) != sorted(known):
+            await self._put(name, "TXT", former, wanted)
+
     async def close(self) -> None:
         await self._api.close()
 

@@ -111,6 +111,14 @@ class Rfc2136Records:
             raise ChangedMeanwhileError(f"{change.name}: {dns.rcode.to_text(answer.rcode())}")
         self._check(answer, f"update of {change.name}")
 
+    async def set_text(self, name: str, text: str, *, is_there: bool) -> None:
+        update = dns.update.UpdateMessage(self._zone, keyring=self._key())
+        if is_there:
+            update.add(dns.name.from_text(name), self._ttl, "TXT", f'"{text}"')
+        else:
+            update.delete(dns.name.from_text(name), "TXT", f'"{text}"')
+        self._check(await self._send(update), f"update of {name}")
+
     async def close(self) -> None:
         """Nothing is open between two calls."""
 

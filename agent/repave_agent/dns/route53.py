@@ -11,6 +11,7 @@ from repave_agent.core.ports import ChangedMeanwhileError
 from repave_agent.core.records import Change, Seen, kind_of
 
 KINDS = ("A", "AAAA", "CNAME")
+TEXT = "TXT"
 USUAL_WEIGHT = 100
 INVALID = "InvalidChangeBatch"
 
@@ -71,6 +72,27 @@ class Route53Records:
         except ChangedMeanwhileError as error:
             raise ChangedMeanwhileError(f"{change.name}: {error}") from error
 
+    async def set_text(self, name: str, text: str, *, is_there: bool) -> None:
+        answer = await self._route53.call(
+            "list_resource_record_sets", HostedZoneId=self._zone, StartRecordName=f"{name}."
+        )
+        former = [
+            each for each in answer["ResourceRecordSets"] if _is_at(each, name) and each["Type"] == TEXT
+        ]
+        known = [str(record["Value"]) for each in former for record in each["ResourceRecords"]]
+        wanted = [each for each in known if each != f'"{text}"'] + [f'"{text}"'] * is_there
+        if sorted(wanted) == sorted(known):
+            return
+        records = [{"Value": value} for value in wanted]
+        new = {"Name": f"{name}.", "Type": TEXT, "TTL": self._ttl, "ResourceRecords": records}
+        change = {
+            "Action": "UPSERT" if wanted else "DELETE",
+            "ResourceRecordSet": new if wanted else former[0],
+        }
+        await self._route53.call(
+            "change_resource_record_sets", HostedZoneId=self._zone, ChangeBatch={"Changes": [change]}
+        )
+
     async def close(self) -> None:
         await self._route53.close()
 
@@ -103,8 +125,11 @@ class Route53Records:
 
 
 def _is_of(each: Set, name: str) -> bool:
-    found = str(each["Name"]).replace("\\052", "*").rstrip(".").lower()
-    return found == name and each["Type"] in KINDS
+    return _is_at(each, name) and each["Type"] in KINDS
+
+
+def _is_at(each: Set, name: str) -> bool:
+    return str(each["Name"]).replace("\\052", "*").rstrip(".").lower() == name
 
 
 def _values(each: Set) -> list[str]:

@@ -17,7 +17,8 @@ from repave_protos.daemon.metrics import CALL_BUCKETS, Disk, Exposition, LoopLag
 @dataclass(frozen=True, slots=True)
 class Now:
     """What an agent says of itself when it is asked. `hosts`: (application, phase) and how many.
-    `expires_at`: of its certificate; None: it has none."""
+    `expires_at`: of its certificate; None: it has none. `certificates`: (application, front), and when what
+    clients are shown there ends."""
 
     region: str
     is_connected: bool
@@ -26,6 +27,7 @@ class Now:
     hosts: Iterable[tuple[tuple[str, ...], float]]
     balancer: BalancerView | None
     expires_at: float | None
+    certificates: Iterable[tuple[tuple[str, ...], float]] = ()
 
 
 @dataclass(slots=True)
@@ -87,6 +89,12 @@ class _State(Collector):
                 "When the agent's certificate ends.",
                 now.expires_at,
             )
+        yield gauge(
+            "repave_agent_front_certificate_expiry_timestamp_seconds",
+            "When the certificate ends that clients are shown.",
+            ("application", "front"),
+            now.certificates,
+        )
         packages, size_bytes = self.cached()
         yield single("repave_agent_packages", "Packages in the agent's cache.", packages)
         yield single("repave_agent_packages_size_bytes", "Bytes of these packages.", size_bytes)

@@ -1,4 +1,4 @@
-"""Builds the reader that the agent's settings describe."""
+"""Makes the places that the agent's settings describe, which secrets and certificates are read from."""
 
 from collections.abc import Callable, Mapping
 
@@ -7,20 +7,18 @@ from repave_agent.core.ports import Clock
 from repave_agent.secrets.environment import EnvironmentSource
 from repave_agent.secrets.files import FileSource
 from repave_agent.secrets.options import SecretsOptions, VaultOptions
-from repave_agent.secrets.reader import Reader
 from repave_agent.secrets.source import Source
 
 Certificate = tuple[str, str]
 """PEM of the chain, and of the key."""
 
 
-def make_reader(
+def make_sources(
     options: SecretsOptions,
-    region: str,
     environment: Mapping[str, str],
     clock: Clock,
     joined: Callable[[], Certificate | None],
-) -> Reader:
+) -> list[Source]:
     """`joined`: what the agent shows its controller, if it has joined."""
     sources: list[Source] = []
     if options.vault.address:
@@ -29,7 +27,7 @@ def make_reader(
         sources.append(FileSource(options.file))
     if options.env.enabled:
         sources.append(EnvironmentSource(options.env, environment))
-    return Reader(sources, region)
+    return sources
 
 
 def _vault(options: VaultOptions, clock: Clock, joined: Callable[[], Certificate | None]) -> Source:

@@ -45,9 +45,9 @@ class FileSource:
                     opened.callback(os.close, place)
                 file = os.open(name, flags | os.O_NONBLOCK, dir_fd=place)
                 opened.callback(os.close, file)
-                return _content(file)
+                return content_of(file)
             except OSError as error:
-                raise _fault(error) from None
+                raise fault_of(error) from None
 
     def trouble(self) -> str:
         return "" if self._folder.is_dir() else f"secrets.file.folder: there is no folder {self._folder}"
@@ -59,7 +59,9 @@ class FileSource:
         return
 
 
-def _content(file: int) -> bytes:
+def content_of(file: int) -> bytes:
+    """Of an open file; a little more than a secret may have where it is too large. Raises SecretError,
+    OSError."""
     known = os.fstat(file)
     if not stat.S_ISREG(known.st_mode):
         raise SecretError(Lack.UNFIT, "it is no plain file")
@@ -73,7 +75,8 @@ def _content(file: int) -> bytes:
     return b"".join(parts)
 
 
-def _fault(error: OSError) -> SecretError:
+def fault_of(error: OSError) -> SecretError:
+    """In words."""
     match error.errno:
         case errno.ENOENT:
             return SecretError(Lack.MISSING, "there is no such file on the agent's machine")

@@ -37,6 +37,12 @@ SETTINGS_OF = {
     "env": "secrets.env.enabled",
 }
 """By source: without what no agent reads from there."""
+SETTINGS_OF_CERTIFICATES = {
+    "certificate_vault": "secrets.vault.address",
+    "certificate_acme-http-01": "certificates.acme.agrees_to_terms, with its extra acme",
+    "certificate_acme-dns-01": "certificates.acme.agrees_to_terms and dns.kind, with its extra acme",
+}
+"""Likewise, by ability."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,13 @@ def disagreements(spec: Spec, agents: Mapping[RegionName, Hello]) -> Iterator[Di
 def _of_fronts(spec: Spec, hello: Hello) -> Iterator[Disagreement]:
     has = front_abilities(hello.capabilities)
     for ability, option in needs(spec.traffic.compiled_fronts).items():
+        if ability not in has and (setting := SETTINGS_OF_CERTIFICATES.get(ability)):
+            text = (
+                f"the agent of {hello.region} takes no {ability_in_words(ability)}: set {setting} in its "
+                "settings, or leave the region out"
+            )
+            yield Disagreement(f"traffic.fronts.{option}", text)
+            return
         if ability not in has:
             text = (
                 f"balancer {hello.balancer} of {hello.region} (agent {hello.agent_version}) has no "

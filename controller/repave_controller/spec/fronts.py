@@ -9,7 +9,12 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from repave_controller.spec.quantities import PositiveDuration, wrong
 from repave_controller.spec.sections import Port, Section, as_written, contradiction
-from repave_protos.protocol.certificate_places import CertificateReference
+from repave_protos.protocol.certificate_places import (
+    CERTIFICATE_SOURCES,
+    NAMES_MAX,
+    CertificateReference,
+    certificate_fault,
+)
 from repave_protos.protocol.fronts import (
     FRONT_NAME,
     HOST_CONNECTIONS_MAX,
@@ -23,7 +28,6 @@ from repave_protos.protocol.fronts import (
     path_fault,
     plain_front,
 )
-from repave_protos.protocol.secret_places import file_fault
 
 UDP = (
     "udp is not taken: a switch moves requests and connections, and datagrams have neither, so none of them "
@@ -49,22 +53,60 @@ def _check_path(text: str) -> str:
     return text
 
 
-def _check_file(text: str) -> str:
-    if fault := file_fault(text):
-        raise wrong(fault)
-    return text
+class Acme(Section):
+    """Asks an ACME server, such as Let's Encrypt, for the certificate."""
+
+    by: Literal["http-01", "dns-01"] = Field(
+        "http-01",
+        description="How it sees whose the names are. `http-01`: the region's balancer answers it at a front "
+        "without TLS, or at `redirect_from`. `dns-01`: the agent sets a record.",
+    )
+    names: Annotated[tuple[str, ...], Field(strict=False, max_length=NAMES_MAX)] = Field(
+        (), description="What it is for besides `match.host`. With dns-01 also names such as *.example.com."
+    )
 
 
 class Certificate(Section):
-    """Where the certificate of a front is kept, with its key. The region's agent reads it, no other part."""
+    """Where the certificate of a front is kept, with its key; exactly one of file, directory, vault and acme.
+    The region's agent reads it, no other part."""
 
-    file: Annotated[str, AfterValidator(_check_file)] = Field(
-        description="A PEM file of the agent's machine with the certificate, its chain and its key."
+    file: str | None = Field(
+        None,
+        description="A PEM file of the agent's machine, with the certificate, its chain and its key, below "
+        "the folder of its settings.",
     )
+    directory: str | None = Field(
+        None,
+        description="A directory there with fullchain.pem and privkey.pem, or tls.crt and tls.key: as "
+        "certbot and cert-manager write them.",
+    )
+    vault: str | None = Field(
+        None,
+        description="Mount, path and key in the Vault (or OpenBao) of the region's agent, such as "
+        "kv/shop/tls#pem; the key holds what a file would.",
+    )
+    acme: Acme | None = Field(None, description="From an ACME server, as the agent's settings name it.")
 
     @property
     def reference(self) -> CertificateReference:
-        return CertificateReference("file", self.file)
+        if self.acme is not None:
+            return CertificateReference("acme", self.acme.by, self.acme.names)
+        written = ((source, getattr(self, source)) for source in CERTIFICATE_SOURCES)
+        return next(CertificateReference(source, where) for source, where in written if where is not None)
+
+    @model_validator(mode="after")
+    def _has_one_source(self) -> Self:
+        written = [(source,) for source in CERTIFICATE_SOURCES if getattr(self, source) is not None]
+        if not written:
+            raise wrong(
+                "say where it is kept: {file: /path}, {directory: /path}, {vault: kv/shop/tls#pem} or "
+                "{acme: {}}"
+            )
+        if len(written) > 1:
+            raise contradiction("a certificate has one source: name one of them", *written)
+        if fault := certificate_fault(self.reference):
+            raise contradiction(fault, written[0])
+        return self
 
 
 class Match(Section):

@@ -100,11 +100,11 @@ def capability_words(
     dns: RecordAbilities | None = None,
     *,
     verifies_bundles: bool = False,
-    certificate_sources: tuple[str, ...] = (),
+    certificate_kinds: tuple[str, ...] = (),
 ) -> tuple[str, ...]:
     """What Hello carries. `secret_sources`: those that the agent's settings allow. `verifies_bundles`: it has
-    what bundles of sigstore are verified with. `certificate_sources`: where it reads those of fronts."""
-    certificates = [f"certificate_{source}" for source in certificate_sources if "https" in balancer.fronts]
+    what bundles of sigstore are verified with. `certificate_kinds`: of references to those of fronts."""
+    certificates = [f"certificate_{kind}" for kind in certificate_kinds if "https" in balancer.fronts]
     words = ["weights", f"{_PRECISION}={balancer.share_step_bp}bp", _WAY_IN, _SIGNATURES]
     words += [_BUNDLES] * verifies_bundles
     words += [_NO_STICKY_SPLIT] * (not balancer.supports_sticky_split)

@@ -22,7 +22,8 @@ _NAME_LENGTH_MAX = 253
 @dataclass(frozen=True, slots=True)
 class CertificateReference:
     """Where a certificate and its key are. `where`: for `file` and `directory` an absolute path, for `vault`
-    mount/path#key, for `acme` the challenge. `names`: of acme, beside those that the front matches."""
+    mount/path#key, for `acme` the challenge; each agent puts its region in for {region}. `names`: of acme,
+    beside those that the front matches."""
 
     source: str
     where: str
@@ -41,7 +42,7 @@ def certificate_fault(reference: CertificateReference) -> str:
     """What is wrong with it; "" when nothing is."""
     if reference.source not in _FAULTS:
         return f"name one of {', '.join(CERTIFICATE_SOURCES)}"
-    if fault := _FAULTS[reference.source](reference.where):
+    if fault := _FAULTS[reference.source](reference.where.replace("{region}", "region")):
         return fault
     if reference.names and reference.source != "acme":
         return "names are of acme: those of a certificate that is there already are in it"

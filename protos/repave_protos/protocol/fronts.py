@@ -99,6 +99,8 @@ def faults_of(front: TrafficFront) -> Iterator[tuple[str, str]]:
         yield "certificate", "http has none: write protocol: https"
     if front.certificate is not None and certificate_fault(front.certificate):
         yield f"certificate.{front.certificate.source}", certificate_fault(front.certificate)
+    elif front.certificate is not None and (fault := _acme_fault(front, front.certificate)):
+        yield "certificate.acme", fault
     if front.host and host_fault(front.host):
         yield "match.host", host_fault(front.host)
     if front.path and path_fault(front.path):
@@ -113,6 +115,16 @@ def faults_of(front: TrafficFront) -> Iterator[tuple[str, str]]:
         yield "sticky", f"{front.protocol} has no cookies: use address"
     if front.sticky == "address" and front.balance != "roundrobin":
         yield "sticky", "by address, hosts are chosen by that alone: leave balance out"
+
+
+def _acme_fault(front: TrafficFront, wanted: CertificateReference) -> str:
+    """What an ACME server could not do for it."""
+    if wanted.source != "acme":
+        return ""
+    if not front.host and not wanted.names:
+        return "a server gives certificates of names: say match.host, or names"
+    host = CertificateReference("acme", wanted.where, (front.host,) if front.host else ())
+    return certificate_fault(host)
 
 
 def host_fault(host: str) -> str:

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from repave_agent.core.host_secrets import HostSecrets, Lack, SecretError
-from repave_agent.secrets.building import make_reader
+from repave_agent.secrets.building import make_sources
 from repave_agent.secrets.options import EnvOptions, FileOptions, SecretsOptions, VaultOptions
+from repave_agent.secrets.reader import Reader
 from repave_protos.daemon.settings import SettingsError, load_settings
 from repave_protos.protocol.values import ApplicationName, SecretReference
 from tests.fakes.clock import QuickClock
@@ -21,7 +22,7 @@ ENVIRONMENT = {
 
 
 async def read(options: SecretsOptions, application: str, *references: SecretReference) -> HostSecrets:
-    reader = make_reader(options, "paris", ENVIRONMENT, QuickClock(), lambda: None)
+    reader = Reader(make_sources(options, ENVIRONMENT, QuickClock(), lambda: None), "paris")
     return await reader.read(ApplicationName(application), references)
 
 

@@ -14,6 +14,7 @@ class FakeZone:
 
     names: dict[str, set[str]] = field(default_factory=dict)
     marks: dict[str, str] = field(default_factory=dict)
+    texts: dict[str, set[str]] = field(default_factory=dict)
     aliases: set[str] = field(default_factory=set)
     faults: list[ProviderError] = field(default_factory=list)  # for the calls to come
     version: int = 0
@@ -50,6 +51,11 @@ class FakeRecords:
             self.zone.marks.pop(mark_name(change.name, self.region), None)
         else:
             self.zone.marks[mark_name(change.name, self.region)] = mark_text(self.installation, change.mark)
+
+    async def set_text(self, name: str, text: str, *, is_there: bool) -> None:
+        there = self.zone.texts.setdefault(name, set())
+        there.discard(text)
+        there.update({text} if is_there else ())
 
     async def close(self) -> None:
         pass

@@ -10,7 +10,9 @@ ABILITIES = BalancerAbilities(share_step_bp=1, tells_health=True, counts_request
 def _build(options: HaproxyOptions, site: Site) -> OwnedBalancer:
     from repave_agent.balancers.haproxy.balancer import HaproxyBalancer  # only where it is used
 
-    return HaproxyBalancer(site.settings.state / "haproxy", options, clock=site.clock)
+    return HaproxyBalancer(
+        site.settings.state / "haproxy", options, clock=site.clock, certificates=site.certificates
+    )
 
 
 BALANCER = BalancerKind("haproxy", HaproxyOptions, _build, lambda _: ABILITIES)

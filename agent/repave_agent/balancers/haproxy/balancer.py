@@ -22,6 +22,7 @@ from repave_agent.balancers.haproxy.process import HaproxyProcess
 from repave_agent.balancers.haproxy.reading import Readings
 from repave_agent.balancers.haproxy.side import HaproxySide
 from repave_agent.balancers.haproxy.traffic import added_up as counted_by
+from repave_agent.core.certificates import CertificateKeeper, NoCertificates, wanted_of
 from repave_agent.core.ports import (
     BackendView,
     BalancerError,
@@ -49,13 +50,21 @@ class HaproxyBalancer:
 
     name = "haproxy"
 
-    def __init__(self, directory: Path, options: HaproxyOptions, *, clock: Clock) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        options: HaproxyOptions,
+        *,
+        clock: Clock,
+        certificates: CertificateKeeper | None = None,
+    ) -> None:
         self.traffic_address = options.traffic_address
         first, second = directory, directory / "2"
         pairs = [(first, None)] if options.processes == 1 else [(first, second), (second, first)]
         readings = Readings()
+        kept = self._certificates = certificates or NoCertificates()
         self._sides = [
-            HaproxySide(HaproxyInstance(own, other, options, clock.monotonic, readings), self._one_died)
+            HaproxySide(HaproxyInstance(own, other, options, clock.monotonic, readings, kept), self._one_died)
             for own, other in pairs
         ]
         self._surplus = None if len(pairs) > 1 else HaproxyProcess(second, options.program, clock.monotonic)
@@ -73,11 +82,17 @@ class HaproxyBalancer:
         present = self._structure.frontends
         if fault := frontend_fault(frontend, present):
             return WayIn(fault)
+        if fault := await self._certificates.lacks(wanted_of([frontend])):
+            return WayIn(fault)
         is_ours = any(each.port == frontend.port for each in present)
         return WayIn("" if is_ours else "".join(taken_ports((frontend,), self.traffic_address).values()))
 
     async def route(self, routes: tuple[Route, ...]) -> None:
         await self._in_turn(self._route(routes))
+
+    async def show_certificates(self) -> None:
+        """Implements ports.ShowsCertificates."""
+        await self._in_turn(self._show_certificates())
 
     async def observe(self) -> BalancerView:
         return await self._in_turn(self._observe())
@@ -130,7 +145,9 @@ class HaproxyBalancer:
         if wanted.structure is not None and not any(is_running for is_running, _ in looks):
             self._structure = self._without_taken_ports()
             wanted = replace(wanted, structure=self._structure)
+        await self._certificates.provide(wanted_of(self._structure.frontends))
         await self._everywhere(lambda side: side.do(side.instance.start, wanted))
+        self._certificates.arranged()
         await asyncio.to_thread(self._end_surplus)
 
     async def _arrange(self, structure: Structure) -> None:
@@ -140,6 +157,8 @@ class HaproxyBalancer:
         newcomers = tuple(frontend for frontend in structure.frontends if frontend.port not in known)
         if taken := taken_ports(newcomers, self.traffic_address):
             raise UnfitError(taken)
+        if lacks := await self._certificates.provide(wanted_of(structure.frontends)):
+            raise UnfitError(lacks)
         for side in self._sides:  # before it is what is wanted: routes are checked against that
             side.instance.refuse_loss_of_routed(structure)
         former, self._structure = self._structure, structure
@@ -148,6 +167,12 @@ class HaproxyBalancer:
         except UnfitError:
             self._structure = former
             raise
+        self._certificates.arranged()
+
+    async def _show_certificates(self) -> None:
+        files = [each.file for each in wanted_of(self._structure.frontends)]
+        if files:
+            await self._everywhere(lambda side: side.do(side.instance.show_certificates, files))
 
     def _without_taken_ports(self) -> Structure:
         """What other programs have taken while no HAProxy ran must not keep clients from the others."""

@@ -57,6 +57,8 @@ class Conditions:
     others_inner_address: str = ""  # the same of the HAProxy that shares its addresses; "": it is alone
     connections_per_client_max: int = 0  # 0: no limit
     header_seconds_max: float = 10.0
+    certificates: str = ""  # the folder of those that fronts show
+    thumbprint: str = ""  # of the account at the ACME server; "": there is none
     user: str = ""  # whom the workers run as; "": the user that started them
 
 

@@ -15,6 +15,7 @@ import structlog
 
 from repave_agent.balancers.checks import check_address, check_routes, check_structure
 from repave_agent.balancers.haproxy.carried import NONE, down_servers
+from repave_agent.balancers.haproxy.certificates import Shown
 from repave_agent.balancers.haproxy.config import (
     NEWER,
     OTHER,
@@ -35,6 +36,7 @@ from repave_agent.balancers.haproxy.socket import ServerState, WorkerGoneError, 
 from repave_agent.balancers.haproxy.traffic import Traffic
 from repave_agent.balancers.haproxy.up import Key, placed, untouched, up, why_down, with_traffic
 from repave_agent.balancers.parts import changed, only, unfit
+from repave_agent.core.certificates import CertificateKeeper
 from repave_agent.core.ports import BackendView, BalancerError, BalancerView, Route, Server, Structure
 from repave_protos.protocol.values import ApplicationName, GroupName, HostName
 
@@ -66,11 +68,16 @@ class HaproxyInstance:
         options: HaproxyOptions,
         monotonic: Callable[[], float],
         readings: Readings,
+        certificates: CertificateKeeper,
     ) -> None:
         self._readings = readings
         self._directory = directory.absolute()
         self.process = HaproxyProcess(self._directory, options.program, monotonic)
-        self._conditions = conditions(self._directory, others_directory, options)
+        self._conditions = replace(
+            conditions(self._directory, others_directory, options),
+            certificates=certificates.folder,
+            thumbprint=certificates.thumbprint,
+        )
         self._remember(Structure())
         self._routes: tuple[Route, ...] = ()
         self._master = 0  # its process id, once it was seen
@@ -79,6 +86,7 @@ class HaproxyInstance:
         self._up: frozenset[Key] = frozenset()  # at the last look
         self._fallen_back = Tally()
         self._traffic = Traffic()
+        self._shown = Shown()
 
     # -------------------------------------------------------------------------------------------- start
 
@@ -184,6 +192,20 @@ class HaproxyInstance:
             is_sure = is_running and is_of_known_kinds(self._structure, structure)
             workers = self._reload(structure, workers, is_sure=is_sure)
         self._send_on_from_old(workers)
+
+    def show_certificates(self, names: Iterable[str]) -> None:
+        """What the files hold is what new connections are shown: at once where the newest worker takes it,
+        else by a reload. Old workers take no new connections."""
+        workers = self.mend()
+        assert workers.newest is not None
+        folder = Path(self._conditions.certificates)
+        files = {str(folder / name): read(folder / name) for name in names}
+        try:
+            self._shown.tell(self.process.socket, workers.newest, files)
+        except BalancerError as error:
+            log.warning("balancer.certificate_by_reload", because=str(error))
+            after = self._reload(self._structure, workers, is_sure=True)
+            self._shown.note(after.newest, files)
 
     def refuse_loss_of_routed(self, structure: Structure) -> None:
         """Raises BalancerError where a group with traffic would be gone."""

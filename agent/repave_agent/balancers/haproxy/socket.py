@@ -142,6 +142,18 @@ class MasterSocket:
             if answer:
                 raise BalancerError(f"HAProxy answered {answer[:200]!r} to {some[0]!r} (of {len(some)})")
 
+    def replace_certificate(self, worker: int, path: str, text: str) -> None:
+        """New connections are shown this one instead of what the worker had read from `path`. Raises
+        BalancerError: the former one goes on."""
+        answer = self._ask_worker(worker, [f"set ssl cert {path} <<\n{text}\n"])
+        if "Transaction created" in answer or "Transaction updated" in answer:
+            answer = self._ask_worker(worker, [f"commit ssl cert {path}"])
+            if "Success!" in answer:
+                return
+            self._ask_worker(worker, [f"abort ssl cert {path}"])
+        why = " ".join(answer.split())[:200]
+        raise BalancerError(f"HAProxy's worker {worker} does not take the certificate {path}: {why!r}")
+
     def _entries(self, worker: int) -> dict[str, str]:
         return parse_entries(self._ask_worker(worker, [f"show map {self._map}"]))
 

@@ -44,7 +44,11 @@ def _build(options: LocalOptions, site: Site) -> OwnedProvider:
         has_networks=options.network == "own",
         isolation=options.isolation,
         stop_grace_seconds=options.stop_grace_seconds,
-        private=(*site.settings.secrets.private, *site.settings.dns.private),
+        private=(
+            *site.settings.secrets.private,
+            *site.settings.dns.private,
+            *site.settings.certificates.private,
+        ),
     )
 
 
