@@ -724,7 +724,7 @@ class LiveMessage(TypedDict):
 
 class LogItem(TypedDict):
     """Lines that one host printed. `cut`: something is missing before them. `trouble`: why there are none,
-    of the host or of its region."""
+    of the host or of its region. A stream that follows tells of a host first, though it has no lines."""
 
     region: str
     host: NotRequired[str]
@@ -733,6 +733,7 @@ class LogItem(TypedDict):
     gone_at: NotRequired[str | None]
     cut: NotRequired[bool]
     trouble: NotRequired[str]
+    position: NotRequired[str]
 
 
 class LookItem(TypedDict):

@@ -98,12 +98,22 @@ class Connection:
                 return
 
     def stream(
-        self, path: str, deadline: float | None = None, last_event: str = "", **query: Any
+        self,
+        path: str,
+        deadline: float | None = None,
+        last_event: str = "",
+        body: Mapping[str, object] | None = None,
+        **query: Any,
     ) -> Generator[tuple[str, Any], None, None]:
-        """Server-sent events: (id, data). Ends when the controller ends it, or at `deadline` (monotonic)."""
-        headers = {"Last-Event-ID": last_event} if last_event else None
+        """Server-sent events: (id, data). Ends when the controller ends it, or at `deadline` (monotonic).
+        With `body` it is posted, which changes nothing."""
+        headers = {"Last-Event-ID": last_event} if last_event else {}
+        method, content = "GET", None
+        if body is not None:
+            method, content = "POST", json.dumps(body).encode()
+            headers |= {"Content-Type": "application/json"}
         connection, response = self._request(
-            STREAM_TIMEOUT_SECONDS, "GET", with_query(path, query), None, headers
+            STREAM_TIMEOUT_SECONDS, method, with_query(path, query), content, headers, is_safe=True
         )
         try:
             if response.status >= 400:
@@ -131,18 +141,20 @@ class Connection:
         resumes: bool = False,
         last_event: str = "",
         said: Callable[[str], None] = lambda _: None,
+        body: Callable[[], Mapping[str, object] | None] = lambda: None,
         **query: Any,
     ) -> Generator[Any, None, None]:
         """What a stream gives, opened again when it breaks, at the next controller if there are several.
 
-        With `resumes` it goes on after the last event that came: each comes once. Ends at `deadline`
-        (monotonic). Raises Unreachable: at once if the controller was never there, else when it stays away;
-        `said` is told of the first failure.
+        With `resumes` it goes on after the last event that came, or by what `body` says then: each comes
+        once. Ends at `deadline` (monotonic). Raises Unreachable: at once if the controller was never there,
+        else when it stays away; `said` is told of the first failure.
         """
         failures = 0
         while deadline is None or time.monotonic() < deadline:
             try:
-                for number, item in self.stream(path, deadline, last_event if resumes else "", **query):
+                last = last_event if resumes else ""
+                for number, item in self.stream(path, deadline, last, body(), **query):
                     failures, was_there, last_event = 0, True, number
                     yield item
             except self._lost as error:
@@ -221,9 +233,11 @@ class Connection:
         path: str,
         body: Body = None,
         headers: Mapping[str, str] | None = None,
+        *,
+        is_safe: bool = False,
     ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
         """The answer of the first controller that gives one. The next one is not asked what the one before
-        may have done, but where that does no harm."""
+        may have done, but where that does no harm. `is_safe`: a POST that changes nothing."""
         failures: list[str] = []
         while True:
             connection = self._connect(self._places[self._at], timeout_seconds)
@@ -236,7 +250,7 @@ class Connection:
             except (OSError, http.client.HTTPException) as error:
                 connection.close()
                 failures.append(self._why(error))
-                is_repeatable = method != "POST" or KEY in (headers or {})
+                is_repeatable = is_safe or method != "POST" or KEY in (headers or {})
                 self._go_on()
                 if len(failures) >= self.controllers or (is_sent and not is_repeatable):
                     text = f"cannot reach the controller at {'; '.join(failures)}"
@@ -259,11 +273,15 @@ class Connection:
 def _next_line(
     connection: http.client.HTTPConnection, response: http.client.HTTPResponse, deadline: float | None
 ) -> bytes:
-    """Raises TimeoutError when nothing comes in time, not even a sign of life."""
+    """Raises TimeoutError when nothing comes in time, not even a sign of life; ConnectionError where a line
+    has no end."""
     if deadline is not None and connection.sock is not None:
         left = max(LEAST_WAIT_SECONDS, deadline - time.monotonic())
         connection.sock.settimeout(min(STREAM_TIMEOUT_SECONDS, left))
-    return response.readline()
+    line = response.readline()
+    if line and not line.endswith(b"\n"):
+        raise ConnectionResetError("it ended in the middle of a message")
+    return line
 
 
 def _pause_seconds(deadline: float | None, has_another: bool) -> float:

@@ -21,6 +21,7 @@ COMMANDS = {
     f"GET {APP}/queue": "queue list",
     f"GET {APP}/hosts": "hosts",
     f"GET {APP}/logs/stream": "logs",
+    f"POST {APP}/logs/stream": "logs",
     f"GET {APP}/artifacts/{{artifact}}": "release",
     f"POST {APP}/artifacts": "release",
     f"POST {APP}/releases": "release",

@@ -1,16 +1,15 @@
 """Shows what the hosts of an application print: logs. Several hosts at once, each line with its host."""
 
 from collections.abc import Iterator
-from contextlib import closing
 from typing import Any
 
 from repave_cli.render.output import show_line, show_pages
-from repave_cli.transport.errors import UnreachableError
 from repave_cli.transport.exit_codes import DONE, ERROR
 from repave_cli.transport.terminal import Terminal, seconds, whole
 from repave_client.places import quoted
 
 LINES = 50
+POSITIONS_MAX = 5_000
 
 
 def register(commands: Any) -> None:
@@ -69,23 +68,44 @@ def run_logs(terminal: Terminal) -> int:
 
 
 def _items(terminal: Terminal, path: str, query: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Followed at another controller, if there are several, when the connection ends."""
-    goes_on = query["follow"] and terminal.client.controllers > 1
-    while True:
-        has_come = False
-        try:
-            with closing(terminal.client.stream(path, **query)) as items:
-                for _, item in items:
-                    has_come = True
-                    yield item
-        except UnreachableError as error:
-            if not (has_come and goes_on):
-                raise
-            terminal.say(f"{error.text}; going on at the next one, without what was printed meanwhile")
-        else:
-            if not (has_come and goes_on):
-                return
-        query = {**query, "lines": 0}
+    """Followed from where it has come to, also at another controller, when the connection ends."""
+    if not query["follow"]:
+        yield from (item for _, item in terminal.client.stream(path, **query))
+        return
+    positions = Positions()
+    for item in terminal.client.follow(
+        path,
+        body=positions.body,
+        said=lambda text: terminal.say(f"{text}; going on where it was"),
+        **query,
+    ):
+        positions.note(item)
+        yield item
+
+
+class Positions:
+    """How far each host was read; of those that were heard of last."""
+
+    def __init__(self) -> None:
+        self._newest: dict[tuple[str, str], str] = {}
+
+    def note(self, item: dict[str, Any]) -> None:
+        position = item.get("position")  # none of a controller of an older version
+        if not position:
+            return
+        name = (item["region"], item["host"])
+        self._newest.pop(name, None)
+        self._newest[name] = position
+        if len(self._newest) > POSITIONS_MAX:
+            del self._newest[next(iter(self._newest))]
+
+    def body(self) -> dict[str, object] | None:
+        """What goes on from there; None: nothing is known yet."""
+        after = [
+            {"region": region, "host": host, "position": position}
+            for (region, host), position in self._newest.items()
+        ]
+        return {"after": after} if after else None
 
 
 def _tell(terminal: Terminal, item: dict[str, Any]) -> None:

@@ -118,13 +118,34 @@ def test_a_log_in_is_kept_for_all_of_them(tmp_path: Path, monkeypatch: pytest.Mo
     assert credentials.credentials_for(both) == Credentials("", "pem")
 
 
-def test_logs_are_followed_at_another_controller(capsys: pytest.CaptureFixture[str]) -> None:
+def test_logs_are_followed_at_another_controller_from_where_they_were(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for pause in ("NEXT_SECONDS", "RECONNECT_SECONDS"):
+        monkeypatch.setattr(connection, pause, 0.0)
+    monkeypatch.setattr(connection, "RECONNECTS_MAX", 2)
     item = {"region": "oslo", "host": "h-1", "cut": False, "trouble": "", "gone_at": None}
+    quiet = {**item, "host": "h-2", "lines": [], "position": "p7"}
+    path = "applications/shop/logs/stream"
     with fake_api() as first, fake_api() as second:
-        path = "applications/shop/logs/stream"
-        first.answers["GET", path] = [[{**item, "lines": ["one"]}], BROKEN]
-        second.answers["GET", path] = [[{**item, "lines": ["two"]}], BROKEN]
+        first.answers["GET", path] = [[quiet, {**item, "lines": ["one"], "position": "p1"}]]
+        first.answers["POST", path] = [BROKEN]
+        second.answers["POST", path] = [[{**item, "lines": ["two"], "position": "p2"}], BROKEN]
         assert main(["logs", "shop", "-f", "--url", f"{first.url},{second.url}"]) == 1
+        at = {"region": "oslo", "host": "h-1"}
+        other = {"region": "oslo", "host": "h-2", "position": "p7"}
+        assert first.bodies[0] == second.bodies[0] == {"after": [other, {**at, "position": "p1"}]}
+        assert second.bodies[-1] == {"after": [other, {**at, "position": "p2"}]}
     told = capsys.readouterr()
     assert told.out.splitlines() == ["[oslo/h-1] one", "[oslo/h-1] two"]
     assert "cannot reach the controller" in told.err
+
+
+def test_a_message_that_breaks_off_is_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "RECONNECT_SECONDS", 0.0)
+    with fake_api() as api:
+        api.answers["GET", "events/stream"] = [
+            (200, b'id: 1\ndata: {"n": 1}\n\nid: 2\ndata: {"n'),
+            [{"n": 2}],
+        ]
+        assert list(islice(Client(api.url).follow("events/stream", resumes=True), 2)) == [{"n": 1}, {"n": 2}]

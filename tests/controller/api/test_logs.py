@@ -9,15 +9,17 @@ from typing import Any
 import aiohttp
 import pytest
 
+from repave_controller.api.resources.logs import LINES_OF_NEW_HOSTS
 from repave_controller.api.web import streams
 from repave_protos.protocol import wire
 from repave_protos.protocol.capabilities import BalancerAbilities, ProviderAbilities, capability_words
 from repave_protos.protocol.queries import Answer, HostOutput, Output, Query, ReadOutput, Refusal
-from repave_protos.protocol.values import GroupName, HostName, RegionName
+from repave_protos.protocol.values import ApplicationName, GroupName, HostName, RegionName
 from tests.controller.api.conftest import release
 from tests.fakes.controller.api_rig import RealController
 from tests.fakes.waiting import until
 
+HELLO = ApplicationName("hello")
 GROUP = GroupName("hello-v001")
 ALL = BalancerAbilities()
 
@@ -76,6 +78,56 @@ async def test_following_goes_on_behind_the_cursor_until_the_client_leaves(real:
     assert (second.with_gone, second.cursors) == (False, ((HostName("oslo-1"), "c1"),))
     assert regions["paris"].asked == []
     await until(lambda: not readers())
+
+
+async def test_a_stream_that_broke_goes_on_where_it_had_come_to(real: RealController) -> None:
+    regions = await prints(real)
+    after = {"after": [{"region": "oslo", "host": "oslo-1", "position": "c1"}]}
+    regions["oslo"].asked.append(ReadOutput(HELLO))  # it was read elsewhere
+    path = "applications/hello/logs/stream?follow=1&lines=7&gone=1"
+    async with real.client.post(path, json=after) as answer:
+        assert answer.headers["Content-Type"] == "text/event-stream"
+        found: dict[str, Any] = {}
+        async for each in items(answer):
+            found.setdefault(each["region"], each)
+            if len(found) == 2:
+                break
+    assert (found["oslo"]["lines"], found["oslo"]["position"]) == (["line 2"], "c2")
+    assert regions["oslo"].asked[1].cursors == ((HostName("oslo-1"), "c1"),)
+    for region, place in (("oslo", 1), ("paris", 0)):
+        asked = regions[region].asked[place]
+        assert (asked.lines, asked.with_gone) == (LINES_OF_NEW_HOSTS, False), (
+            "also of hosts that came meanwhile"
+        )
+    assert regions["paris"].asked[0].cursors == ()
+
+
+async def test_who_follows_hears_of_a_quiet_host_how_far_it_was_read(real: RealController) -> None:
+    await prints(real)
+    quiet = Output((HostOutput(HostName("oslo-1"), GROUP, "", "c0"),))
+    real.agents["oslo"].answers_all = lambda query: wire.encode_from_agent(Answer(query.query_id, quiet))
+    heard_of: dict[str, list[Any]] = {"1": [([], "c0")], "0": []}
+    for follow, heard in heard_of.items():
+        query = {"region": "oslo", "follow": follow}
+        async with real.client.get("applications/hello/logs/stream", params=query) as answer:
+            found = []
+            async for each in items(answer):
+                found.append((each["lines"], each["position"]))
+                break
+        assert found == heard
+
+
+@pytest.mark.parametrize(
+    ("host", "position"),
+    [("", "c"), ("a b", "c"), ("../etc", "c"), ("h", ""), ("h", "x" * 201), ("h", "a\nb")],
+)
+async def test_a_position_that_is_none_is_refused_before_the_stream(
+    real: RealController, host: str, position: str
+) -> None:
+    await prints(real)
+    after = {"after": [{"region": "oslo", "host": host, "position": position}]}
+    async with real.client.post("applications/hello/logs/stream", json=after) as answer:
+        assert (answer.status, "after.0." in await answer.text()) == (400, True)
 
 
 def readers() -> list[str]:

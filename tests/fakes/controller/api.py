@@ -13,14 +13,15 @@ BROKEN = None  # as an answer: the connection is closed without a word
 class FakeApi:
     """`answers[(method, path)]` are given in turn, the last one for good; a path is without /v1/ and query.
 
-    A list as an answer is a stream of its items, BROKEN a connection that breaks, a pair a status other than
-    200 and what comes with it; what has none is a 404.
+    A list as an answer is a stream of its items, BROKEN a connection that breaks, a pair a status and what
+    comes with it; bytes come as they are. What has none is a 404; of a POST, 501.
     """
 
     def __init__(self) -> None:
         self.url = ""
         self.answers: dict[tuple[str, str], list[Any]] = {}
         self.requests: list[tuple[str, str]] = []
+        self.bodies: list[Any] = []  # of what was posted to be looked at
 
     def next_answer(self, method: str, path: str) -> tuple[int, Any]:
         self.requests.append((method, path))
@@ -34,8 +35,21 @@ class FakeApi:
 def _handler(api: FakeApi) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            path = self.path.removeprefix("/v1/").split("?")[0]
-            status, answer = api.next_answer("GET", path)
+            self._answer("GET")
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            if ("POST", self._asked()) not in api.answers:
+                self.send_error(501)
+                return
+            api.bodies.append(body)
+            self._answer("POST")
+
+        def _asked(self) -> str:
+            return self.path.removeprefix("/v1/").split("?")[0]
+
+        def _answer(self, method: str) -> None:
+            status, answer = api.next_answer(method, self._asked())
             if answer is not BROKEN:
                 self._send(status, _encode(answer))
 
@@ -51,7 +65,9 @@ def _handler(api: FakeApi) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-def _encode(answer: list[Mapping[str, Any]] | Mapping[str, Any]) -> bytes:
+def _encode(answer: list[Mapping[str, Any]] | Mapping[str, Any] | bytes) -> bytes:
+    if isinstance(answer, bytes):
+        return answer
     if isinstance(answer, list):
         lines = (f"id: {number}\ndata: {json.dumps(item)}\n\n" for number, item in enumerate(answer, start=1))
         return "".join(lines).encode()

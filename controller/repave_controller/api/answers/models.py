@@ -457,19 +457,6 @@ class GroupItem(Answer):
     baseline_of: str = Field("", description=BASELINE_OF)
 
 
-class LogItem(Answer):
-    """Lines that one host printed. `cut`: something is missing before them. `trouble`: why there are none, of
-    the host or of its region."""
-
-    region: str
-    host: str = ""
-    group: str = ""
-    lines: list[str] = Field(default=[])
-    gone_at: datetime | None = None
-    cut: bool = False
-    trouble: str = ""
-
-
 class ProbeItem(Answer):
     """One probe of a host by its region's agent."""
 

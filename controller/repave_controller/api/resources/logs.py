@@ -1,25 +1,27 @@
 """What the hosts of an application print, as a stream: the last lines, and what follows if that is wanted.
 
 Regions are asked again only once the client has taken what they gave: a slow client slows down the questions.
+How far each host was read the client knows, and the agent understands: a stream goes on at any controller.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 
 from aiohttp import web
 
-from repave_controller.api.answers.models import LogItem
+from repave_controller.api.answers.logs import LogItem, LogPosition, LogsRequest
 from repave_controller.api.answers.queries import LogsQuery
 from repave_controller.api.answers.views import time_of
 from repave_controller.api.resources.names import Names
-from repave_controller.api.web.openapi import Route
-from repave_controller.api.web.requests import query_of
+from repave_controller.api.web.openapi import Repeats, Route
+from repave_controller.api.web.requests import body_of, query_of
 from repave_controller.api.web.streams import Streams
 from repave_controller.core.domain.application import Instant
 from repave_controller.fleet.questions import RegionUnreachable
 from repave_controller.fleet.sessions import Sessions
 from repave_controller.runtime.scheduler import Scheduler
+from repave_protos.protocol.bounds import OUTPUTS_MAX
 from repave_protos.protocol.capabilities import keeps_output
 from repave_protos.protocol.queries import HostOutput, Output, ReadOutput
 from repave_protos.protocol.values import ApplicationName, HostName, RegionName
@@ -29,6 +31,8 @@ PAUSE_SECONDS = 1.0
 ANSWER_SECONDS = 15.0
 LINES_OF_NEW_HOSTS = 1000
 """Of a host that came while others were followed, all that it printed so far, within bounds."""
+
+Positions = dict[HostName, str]
 
 
 class Logs:
@@ -46,22 +50,38 @@ class Logs:
         self._names, self._streams = names, streams
 
     def routes(self) -> tuple[Route, ...]:
+        path, refuses = "applications/{application}/logs/stream", ("unknown-region",)
         return (
+            Route("GET", path, self.logs, LogItem, query=LogsQuery, refuses=refuses),
             Route(
-                "GET",
-                "applications/{application}/logs/stream",
-                self.logs,
+                "POST",
+                path,
+                self.logs_after,
                 LogItem,
-                query=LogsQuery,
-                refuses=("unknown-region",),
+                LogsRequest,
+                LogsQuery,
+                repeats=Repeats.SAFE,
+                refuses=refuses,
             ),
         )
 
     async def logs(self, request: web.Request) -> web.StreamResponse:
         """What hosts print: the last lines, and with `follow` what comes."""
+        return await self._sent(request, {})
+
+    async def logs_after(self, request: web.Request) -> web.StreamResponse:
+        """What hosts have printed since, and with `follow` what comes."""
+        asked = await body_of(request, LogsRequest)
+        return await self._sent(request, _by_region(asked.after))
+
+    async def _sent(self, request: web.Request, after: Mapping[str, Positions]) -> web.StreamResponse:
         query, name = query_of(request, LogsQuery), self._names.one(request)
         self._names.check_region(query.region, [name])
-        regions = [each for each in self._regions_of(name) if query.region in ("", each)]
+        regions = {
+            each: (after.get(each, {}) if after else None)
+            for each in self._regions_of(name)
+            if query.region in ("", each)
+        }
         async with aclosing(self._merged(name, regions, query)) as messages:
             return await self._streams.items(request, messages)
 
@@ -72,9 +92,9 @@ class Logs:
         return sorted({*application.regions, *(track.region for track in tracks)})
 
     async def _merged(
-        self, name: ApplicationName, regions: list[RegionName], query: LogsQuery
+        self, name: ApplicationName, regions: Mapping[RegionName, Positions | None], query: LogsQuery
     ) -> AsyncGenerator[tuple[int, LogItem], None]:
-        """What the regions give, as it comes; ends when all of them do."""
+        """What the regions give, as it comes, after positions or anew; ends when all of them do."""
         waiting: asyncio.Queue[LogItem | None] = asyncio.Queue(1)
         reading = asyncio.create_task(self._read_all(name, regions, query, waiting))
         number = 0
@@ -89,7 +109,7 @@ class Logs:
     async def _read_all(
         self,
         name: ApplicationName,
-        regions: list[RegionName],
+        regions: Mapping[RegionName, Positions | None],
         query: LogsQuery,
         waiting: asyncio.Queue[LogItem | None],
     ) -> None:
@@ -97,8 +117,8 @@ class Logs:
         region would look whole."""
         try:
             async with asyncio.TaskGroup() as readers:
-                for region in regions:
-                    readers.create_task(self._read(region, name, query, waiting))
+                for region, after in regions.items():
+                    readers.create_task(self._read(region, name, query, waiting, after))
         except ExceptionGroup:
             await waiting.put(None)
             raise
@@ -110,37 +130,41 @@ class Logs:
         name: ApplicationName,
         query: LogsQuery,
         waiting: asyncio.Queue[LogItem | None],
+        after: Positions | None,
     ) -> None:
         """One region's output, one question at a time; a trouble once."""
-        cursors: dict[HostName, str] = {}
+        cursors: Positions = dict(after or {})
         told: set[tuple[str, str]] = set()
         since = self._clock() - query.since if query.since else 0.0
-        is_first = True
-        while is_first or query.follow:
-            question = ReadOutput(
-                name,
-                query.group,
-                query.host,
-                query.lines if is_first else LINES_OF_NEW_HOSTS,
-                tuple(cursors.items()),
-                query.gone and is_first,
-            )
+        lines, with_gone = (query.lines, query.gone) if after is None else (LINES_OF_NEW_HOSTS, False)
+        while True:
+            known = tuple(cursors.items())
+            question = ReadOutput(name, query.group, query.host, lines, known, with_gone)
             has_news = False
-            for item in await self._asked(region, question, cursors, since):
+            for item in await self._asked(region, question, cursors, since, tells_all=query.follow):
                 has_news = has_news or bool(item.lines)
                 if item.trouble and (item.host, item.trouble) in told:
                     continue
                 if item.trouble:
                     told.add((item.host, item.trouble))
                 await waiting.put(item)
-            is_first = False
-            if query.follow and not has_news:
+            if not query.follow:
+                return
+            lines, with_gone = LINES_OF_NEW_HOSTS, False
+            if not has_news:
                 await asyncio.sleep(PAUSE_SECONDS)
 
     async def _asked(
-        self, region: RegionName, question: ReadOutput, cursors: dict[HostName, str], since: float
+        self,
+        region: RegionName,
+        question: ReadOutput,
+        cursors: Positions,
+        since: float,
+        *,
+        tells_all: bool,
     ) -> list[LogItem]:
-        """`since`: what is gone for longer is left out."""
+        """`since`: what is gone for longer is left out. `tells_all`: also of hosts that are there for the
+        first time and have no lines."""
         view = self._sessions.views().get(region)
         if view is not None and not keeps_output(view.hello.capabilities):
             text = f"the provider {view.hello.provider} keeps nothing of what hosts print"
@@ -150,10 +174,13 @@ class Logs:
         except RegionUnreachable as error:
             return [LogItem(region=region, trouble=str(error))]
         there = {each.host for each in answer.hosts}
+        new = {each.host for each in answer.hosts if tells_all and each.cursor} - cursors.keys()
         for gone in cursors.keys() - there:
             del cursors[gone]
         cursors.update({each.host: each.cursor for each in answer.hosts if each.cursor})
-        shown = [each for each in answer.hosts if each.text or each.trouble or each.is_cut]
+        shown = [
+            each for each in answer.hosts if each.text or each.trouble or each.is_cut or each.host in new
+        ]
         items = [_item(region, each) for each in shown if not 0 < each.gone_at < since]
         if answer.left_out:
             text = f"{answer.left_out} more hosts are not shown: name a group or a host"
@@ -170,4 +197,14 @@ def _item(region: RegionName, output: HostOutput) -> LogItem:
         gone_at=time_of(Instant(output.gone_at)) if output.gone_at else None,
         cut=output.is_cut,
         trouble=output.trouble,
+        position=output.cursor,
     )
+
+
+def _by_region(after: Sequence[LogPosition]) -> Mapping[str, Positions]:
+    found: dict[str, Positions] = {}
+    for each in after:
+        positions = found.setdefault(each.region, {})
+        positions.pop(HostName(each.host), None)
+        positions[HostName(each.host)] = each.position
+    return {region: dict(list(each.items())[-OUTPUTS_MAX:]) for region, each in found.items()}

@@ -75,6 +75,7 @@ POLICY: Final[Mapping[str, Rule]] = {
     f"POST {_ONE}/analyses/replay": _READ,
     f"GET {_ONE}/suspects": _READ,
     f"GET {_ONE}/logs/stream": _READ,
+    f"POST {_ONE}/logs/stream": _READ,
     f"POST {_ONE}/releases": Rule(Permission.RELEASE),
     f"POST {_ONE}/artifacts": Rule(Permission.RELEASE),
     f"GET {_ONE}/artifacts/{{artifact}}": Rule(Permission.RELEASE),

@@ -36,7 +36,12 @@ LOOK_SECONDS = 0.05
 KEY = "Idempotency-Key"
 PASSED_ON = ("Content-Type", KEY, "X-Request-Id", "If-Match")
 ANSWERED = ("Content-Type", "Location", "Retry-After")
-STAYS = {"POST applications/{application}/artifacts", "POST applications/{application}/rollback/plan"}
+STAYS = {
+    "POST applications/{application}/analyses/replay",
+    "POST applications/{application}/artifacts",
+    "POST applications/{application}/logs/stream",
+    "POST applications/{application}/rollback/plan",
+}
 """What every controller does by itself."""
 TAINT = "POST hosts/{host}/taint"
 TICKET = "Repave-Ticket"
