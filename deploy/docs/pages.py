@@ -35,6 +35,7 @@ CHAPTERS: dict[str, tuple[str, ...]] = {
     ),
     "Hosts and traffic": (
         "docs/agent.md",
+        "docs/fronts.md",
         "docs/balancers.md",
         "docs/operators-haproxy.md",
         "docs/on-prem.md",

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from repave_agent.registry import BALANCERS
 from repave_protos.protocol.capabilities import BalancerAbilities
+from repave_protos.protocol.fronts import ABILITIES as FRONT_ABILITIES
 from repave_protos.protocol.values import FULL_WEIGHT_BP
 from tests.support.paths import ROOT
 
@@ -41,7 +42,14 @@ def expected(abilities: BalancerAbilities) -> list[str]:
         _yes(abilities.tells_health),
         _yes(abilities.counts_requests),
         _yes(abilities.takes_baselines),
+        _fronts(abilities),
     ]
+
+
+def _fronts(abilities: BalancerAbilities) -> str:
+    if not abilities.fronts:
+        return "one of HTTP"
+    return "all" if set(abilities.fronts) == set(FRONT_ABILITIES) else "some"
 
 
 def _yes(is_so: bool) -> str:

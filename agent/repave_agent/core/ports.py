@@ -338,6 +338,15 @@ class FallenBack:
 
 
 @dataclass(frozen=True, slots=True)
+class Closed:
+    """Connections of clients to a group that has left, which were open when its time to drain was over: the
+    balancer closed them."""
+
+    group: GroupName
+    connections: int  # since the agent began
+
+
+@dataclass(frozen=True, slots=True)
 class BalancerView:
     """What the balancer says of itself. `routes` are read back from it, not what was asked for."""
 
@@ -350,6 +359,7 @@ class BalancerView:
     falls_back: bool = False  # takes routes with a spare
     takes_baselines: bool = False  # takes routes with a baseline
     fallen_back: tuple[FallenBack, ...] = ()
+    closed: tuple[Closed, ...] = ()
     is_consistent: bool = field(init=False, compare=False)
     """Whether it can be relied on: the balancer runs, and knows every group that it sends to."""
     _by_application: dict[ApplicationName, Route] = field(init=False, repr=False, compare=False)

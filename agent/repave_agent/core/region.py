@@ -150,6 +150,7 @@ class Region:
         self._verified: set[HostName] = set()  # by the life before, until its hosts are adopted
         self._view = EMPTY_VIEW
         self._restarts_noticed = 0
+        self._closed: dict[GroupName, int] = {}  # connections, as told last
         self._fallen_back: dict[FallenBack, tuple[int, float]] = {}  # requests as told last, and when
         self._viewed_at = self._listed_at = float("-inf")
         self._is_listing = False
@@ -458,6 +459,7 @@ class Region:
             )
         for each in view.fallen_back:
             self._note_fallen_back(each, now)
+        self._note_closed(view)
 
     def _wake_moved(self, before: BalancerView, after: BalancerView) -> None:
         """Those of which the balancer says something else now."""
@@ -504,6 +506,16 @@ class Region:
         answered = f"answered {requests}" if counted.is_counted else "answers"
         text = f"{counted.spare} {answered} for {counted.group}, which had no host up"
         self._fleet.notices.append(Notice("traffic.fell_back", text, counted.application, counted.group))
+
+    def _note_closed(self, view: BalancerView) -> None:
+        for each in view.closed:
+            new = each.connections - self._closed.get(each.group, 0)
+            self._closed[each.group] = each.connections
+            if new > 0:
+                connections = "1 connection" if new == 1 else f"{new} connections"
+                text = f"{connections} to {each.group} closed: still open when its time to drain was over"
+                application = self._application_of.get(each.group, ApplicationName(""))
+                self._fleet.notices.append(Notice("traffic.closed", text, application, each.group))
 
     def is_served(self, application: ApplicationName) -> bool:
         """Whether the balancer gave requests of it to a group when it was looked at last."""

@@ -12,6 +12,7 @@ from repave_protos.protocol.secret_places import file_fault, vault_fault
 
 CERTIFICATE_SOURCES = ("file", "directory", "vault", "acme")
 CHALLENGES = ("http-01", "dns-01")
+CERTIFICATE_KINDS = ("file", "directory", "vault", *(f"acme-{challenge}" for challenge in CHALLENGES))
 """By which an ACME server is shown that a name is ours."""
 NAMES_MAX = 100
 """In one certificate, as public authorities have it."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from repave_agent.core.ports import BalancerView, FallenBack, Route
+from repave_agent.core.ports import BalancerView, Closed, FallenBack, Route
 from repave_agent.core.region import FALLEN_BACK_SECONDS
 from repave_agent.core.traffic import is_routed, wanted_routes
 from repave_protos.protocol.values import FULL_WEIGHT_BP, DesiredState, GroupName, contradictions
@@ -91,6 +91,18 @@ def test_what_it_answered_is_told_at_once_and_then_now_and_again() -> None:
         [],
         [],
     ]
+
+
+def test_connections_that_a_balancer_had_to_close_are_told_once() -> None:
+    ground = Ground()
+    ground.accept(soaking())
+    told = []
+    for connections in (0, 3, 3, 4):
+        seen = replace(view(TO_BLUE), closed=(Closed(BLUE, connections),))
+        ground.region.viewed(seen, ground.now)
+        told.append([each.text for each in ground.region.take_notices() if each.kind == "traffic.closed"])
+    why = f"to {BLUE} closed: still open when its time to drain was over"
+    assert told == [[], [f"3 connections {why}"], [], [f"1 connection {why}"]]
 
 
 def test_a_spare_whose_answers_are_not_counted_is_told_as_often_as_it_had_to_begin() -> None:

@@ -14,6 +14,7 @@ import pytest
 from repave_agent.balancers.haproxy.balancer import HaproxyBalancer
 from repave_agent.balancers.haproxy.options import HaproxyOptions
 from repave_agent.clock import SystemClock
+from repave_agent.core.certificates import CertificateKeeper
 from repave_agent.core.ports import Backend, Frontend, Server, Structure
 from repave_protos.protocol.values import ApplicationName, GroupName, HostName, Probe
 from tests.fakes.web import Web
@@ -31,8 +32,15 @@ class HaproxyRig:
         self.balancers: list[HaproxyBalancer] = []
         self.webs: list[Web] = []
 
-    def balancer(self, directory: str = "", **options: Any) -> HaproxyBalancer:
-        made = HaproxyBalancer(self.directory / directory, HaproxyOptions(**options), clock=SystemClock())
+    def balancer(
+        self, directory: str = "", certificates: CertificateKeeper | None = None, **options: Any
+    ) -> HaproxyBalancer:
+        made = HaproxyBalancer(
+            self.directory / directory,
+            HaproxyOptions(**options),
+            clock=SystemClock(),
+            certificates=certificates,
+        )
         self.balancers.append(made)
         return self.balancers[-1]
 

@@ -10,6 +10,7 @@ from repave_protos.protocol.capabilities import (
     can_verify_bundles,
     capability_words,
     counts_requests,
+    front_abilities,
     keeps_output,
     nearest_shares,
     runs_commands,
@@ -24,6 +25,7 @@ from repave_protos.protocol.capabilities import (
     traffic_precision_bp,
     verifies_signatures,
 )
+from repave_protos.protocol.fronts import ABILITIES
 
 
 @given(
@@ -42,6 +44,7 @@ from repave_protos.protocol.capabilities import (
         tells_health=st.booleans(),
         counts_requests=st.booleans(),
         takes_baselines=st.booleans(),
+        fronts=st.sampled_from([(), ("http", "tcp"), tuple(ABILITIES)]),
     ),
 )
 def test_what_kinds_can_do_arrives_as_they_declare_it(
@@ -63,6 +66,7 @@ def test_what_kinds_can_do_arrives_as_they_declare_it(
         tells_health=tells_health(words),
         counts_requests=bool(counts_requests(words)),
         takes_baselines=takes_baselines(words),
+        fronts=tuple(each for each in ABILITIES if each in front_abilities(words)),
     )
 
 

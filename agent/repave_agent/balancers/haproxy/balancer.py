@@ -6,6 +6,7 @@ out: it finds on disk what it missed.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ import structlog
 
 from repave_agent.balancers.checks import check_routes, check_structure, frontend_fault
 from repave_agent.balancers.haproxy.fallback import added_up
-from repave_agent.balancers.haproxy.host import taken_ports
+from repave_agent.balancers.haproxy.host import known_ports, taken_ports
 from repave_agent.balancers.haproxy.instance import HaproxyDeadError, HaproxyInstance, Remembered
 from repave_agent.balancers.haproxy.options import HaproxyOptions
 from repave_agent.balancers.haproxy.process import HaproxyProcess
@@ -28,14 +29,19 @@ from repave_agent.core.ports import (
     BalancerError,
     BalancerView,
     Clock,
+    Closed,
     Frontend,
     Route,
     Structure,
     UnfitError,
     WayIn,
 )
+from repave_protos.protocol.certificate_places import CERTIFICATE_KINDS
+from repave_protos.protocol.fronts import ABILITIES
 from repave_protos.protocol.values import ApplicationName, GroupName, HostName
 
+TAKES = frozenset(ABILITIES) | {f"certificate_{kind}" for kind in CERTIFICATE_KINDS}
+"""What fronts may need of it. Which certificates there are is the agent's to say."""
 log = structlog.get_logger()
 
 Result = TypeVar("Result")
@@ -80,12 +86,12 @@ class HaproxyBalancer:
 
     async def way_in(self, frontend: Frontend) -> WayIn:
         present = self._structure.frontends
-        if fault := frontend_fault(frontend, present):
+        if fault := frontend_fault(frontend, present, TAKES):
             return WayIn(fault)
         if fault := await self._certificates.lacks(wanted_of([frontend])):
             return WayIn(fault)
-        is_ours = any(each.port == frontend.port for each in present)
-        return WayIn("" if is_ours else "".join(taken_ports((frontend,), self.traffic_address).values()))
+        taken = taken_ports((frontend,), self.traffic_address, known_ports(present))
+        return WayIn("".join(taken.values()))
 
     async def route(self, routes: tuple[Route, ...]) -> None:
         await self._in_turn(self._route(routes))
@@ -151,11 +157,10 @@ class HaproxyBalancer:
         await asyncio.to_thread(self._end_surplus)
 
     async def _arrange(self, structure: Structure) -> None:
-        check_structure(structure)
+        check_structure(structure, TAKES)
         arranged = (side.instance.structure for side in self._sides)
-        known = {frontend.port for each in arranged for frontend in each.frontends}
-        newcomers = tuple(frontend for frontend in structure.frontends if frontend.port not in known)
-        if taken := taken_ports(newcomers, self.traffic_address):
+        known = {port for each in arranged for port in known_ports(each.frontends)}
+        if taken := taken_ports(structure.frontends, self.traffic_address, known):
             raise UnfitError(taken)
         if lacks := await self._certificates.provide(wanted_of(structure.frontends)):
             raise UnfitError(lacks)
@@ -225,6 +230,7 @@ class HaproxyBalancer:
             falls_back=True,
             takes_baselines=True,
             fallen_back=added_up(each for view in running for each in view.fallen_back),
+            closed=_closed(running),
         )
 
     async def _views(self) -> list[BalancerView]:
@@ -263,6 +269,13 @@ class HaproxyBalancer:
         """One that runs from when there were two, once the first serves alone."""
         if self._surplus is not None:
             self._surplus.end()
+
+
+def _closed(views: list[BalancerView]) -> tuple[Closed, ...]:
+    total: Counter[GroupName] = Counter()
+    for each in (each for view in views for each in view.closed):
+        total[each.group] += each.connections
+    return tuple(Closed(group, connections) for group, connections in total.items())
 
 
 def _backend_view(group: GroupName, views: list[BalancerView]) -> BackendView:

@@ -6,13 +6,15 @@ import os
 import pwd
 import resource
 import socket
+from collections.abc import Collection, Iterable
 from ipaddress import IPv4Network
 from pathlib import Path
 
-from repave_agent.balancers.haproxy.config import Conditions
+from repave_agent.balancers.haproxy.conditions import Conditions
 from repave_agent.balancers.haproxy.options import HaproxyOptions
 from repave_agent.core.ports import BalancerError, Frontend
 from repave_protos.daemon import files
+from repave_protos.protocol.fronts import ports_of
 from repave_protos.protocol.values import ApplicationName
 
 THREADS_MAX = 4
@@ -76,26 +78,37 @@ def _is_user(name: str) -> bool:
     return True
 
 
-def taken_ports(frontends: tuple[Frontend, ...], address: str) -> dict[ApplicationName, str]:
-    """Those whose port can't be had, and why: HAProxy would share a port with another HAProxy without a word,
-    and would serve no client for 2 s while it tries for one that is taken."""
-    troubles = ((each.application, _port_trouble(each, address)) for each in frontends)
+def known_ports(frontends: Iterable[Frontend]) -> set[int]:
+    """All that they listen at."""
+    return {port for frontend in frontends for front in frontend.all_fronts for port in ports_of(front)}
+
+
+def taken_ports(
+    frontends: Iterable[Frontend], address: str, ours: Collection[int] = ()
+) -> dict[ApplicationName, str]:
+    """Those of which a port can't be had, and why: HAProxy would share a port with another HAProxy without a
+    word, and would serve no client for 2 s while it tries for one that is taken. `ours`: it has them."""
+    troubles = (
+        (each.application, _port_trouble(each, port, address))
+        for each in frontends
+        for port in sorted(known_ports((each,)) - set(ours))
+    )
     return {application: trouble for application, trouble in troubles if trouble}
 
 
-def _port_trouble(frontend: Frontend, address: str) -> str:
+def _port_trouble(frontend: Frontend, port: int, address: str) -> str:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as trial:
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            trial.bind((address, frontend.port))
+            trial.bind((address, port))
         except OSError as error:
-            return _in_words(frontend, address, error)
+            return _in_words(frontend, port, address, error)
     return ""
 
 
-def _in_words(frontend: Frontend, address: str, error: OSError) -> str:
-    where = f"{frontend.application}: port {frontend.port} on {address}"
+def _in_words(frontend: Frontend, port: int, address: str, error: OSError) -> str:
+    where = f"{frontend.application}: port {port} on {address}"
     if error.errno == errno.EADDRINUSE:
         return f"{where} is taken by another program: stop it, or give the application another port"
     if error.errno == errno.EACCES:

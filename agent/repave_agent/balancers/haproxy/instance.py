@@ -5,20 +5,21 @@ Order: disk before socket, so that a HAProxy that dies comes back as it was last
 """
 
 import operator
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import structlog
 
-from repave_agent.balancers.checks import check_address, check_routes, check_structure
+from repave_agent.balancers.checks import check_address, check_routes
+from repave_agent.balancers.haproxy.backends import places
 from repave_agent.balancers.haproxy.carried import NONE, down_servers
 from repave_agent.balancers.haproxy.certificates import Shown
+from repave_agent.balancers.haproxy.conditions import NEWER, OTHER
 from repave_agent.balancers.haproxy.config import (
-    NEWER,
-    OTHER,
     entries_of,
     fingerprint,
     map_of,
@@ -33,11 +34,11 @@ from repave_agent.balancers.haproxy.options import HaproxyOptions
 from repave_agent.balancers.haproxy.process import HaproxyProcess
 from repave_agent.balancers.haproxy.reading import Readings, is_of_known_kinds
 from repave_agent.balancers.haproxy.socket import ServerState, WorkerGoneError, Workers, WorkerState
-from repave_agent.balancers.haproxy.traffic import Traffic
+from repave_agent.balancers.haproxy.traffic import Traffic, added_up
 from repave_agent.balancers.haproxy.up import Key, placed, untouched, up, why_down, with_traffic
 from repave_agent.balancers.parts import changed, only, unfit
 from repave_agent.core.certificates import CertificateKeeper
-from repave_agent.core.ports import BackendView, BalancerError, BalancerView, Route, Server, Structure
+from repave_agent.core.ports import BackendView, BalancerError, BalancerView, Closed, Route, Server, Structure
 from repave_protos.protocol.values import ApplicationName, GroupName, HostName
 
 log = structlog.get_logger()
@@ -87,6 +88,7 @@ class HaproxyInstance:
         self._fallen_back = Tally()
         self._traffic = Traffic()
         self._shown = Shown()
+        self._closed: Counter[GroupName] = Counter()  # connections, since the agent began
 
     # -------------------------------------------------------------------------------------------- start
 
@@ -173,7 +175,6 @@ class HaproxyInstance:
         return self._routes
 
     def arrange(self, structure: Structure) -> None:
-        check_structure(structure)
         self.refuse_loss_of_routed(structure)
         try:
             workers = self.mend()
@@ -222,9 +223,10 @@ class HaproxyInstance:
         known = {(server.group, server.host): server for server in state.servers}
         commands: list[str] = []
         for backend in structure.backends:
-            for server in backend.servers:
-                place = (str(backend.group), str(server.host))
-                commands += _enabling("/".join(place), server, known.get(place))
+            for name in places(backend):
+                for server in backend.servers:
+                    place = (name, str(server.host))
+                    commands += _enabling("/".join(place), server, known.get(place))
         write(self.process.configuration_path, render(structure, self._conditions))
         self._remember(structure)
         self.process.socket.command(worker, commands)
@@ -251,9 +253,21 @@ class HaproxyInstance:
             raise
         finally:
             write(self.process.states_path, NONE)
+        self._close_left(structure, after)
         self._remember(structure)
         log.info("balancer.reloaded", backends=len(structure.backends), old_workers=len(after.old))
         return after
+
+    def _close_left(self, structure: Structure, workers: Workers) -> None:
+        """What clients still have open to a group that leaves is closed before its hosts end: the time for it
+        is over. Only former workers have such."""
+        gone = [each for each in self._structure.backends if structure.backend(each.group) is None]
+        owners = {name: backend.group for backend in gone for name in places(backend)}
+        for worker in workers.old if gone else ():
+            with suppress(WorkerGoneError):
+                self._closed.update(
+                    owners[name] for name in self.process.socket.close_sessions(worker, owners)
+                )
 
     def _carry(self, structure: Structure, workers: Workers) -> None:
         assert workers.newest is not None
@@ -376,6 +390,7 @@ class HaproxyInstance:
             falls_back=True,
             takes_baselines=True,
             fallen_back=self._fallen_back.told,
+            closed=tuple(Closed(group, count) for group, count in self._closed.items()),
         )
 
     def _state_of_old(self, worker: int) -> WorkerState | None:
@@ -391,12 +406,17 @@ class HaproxyInstance:
         is_enabled = {(server.group, server.host): server.takes_requests for server in newest.servers}
         backends = []
         for backend in self._structure.backends:
-            known = ((is_enabled.get((backend.group, each.host)), each) for each in backend.servers)
-            if all(is_so is each.is_enabled for is_so, each in known):
+            names, wanted = places(backend), {each.host: each.is_enabled for each in backend.servers}
+            differing = {
+                host
+                for host, is_so in wanted.items()
+                if any(is_enabled.get((name, host), False) is not is_so for name in names)
+            }
+            if not differing:
                 backends.append(backend)
                 continue
             servers = (
-                replace(server, is_enabled=is_enabled.get((backend.group, server.host), False))
+                replace(server, is_enabled=server.is_enabled is not (server.host in differing))
                 for server in backend.servers
             )
             backends.append(replace(backend, servers=tuple(servers)))
@@ -441,10 +461,10 @@ def _backend_views(
         BackendView(
             backend.group,
             servers_up=len(passing[backend.group]),
-            in_flight=sum(worker.in_flight.get(backend.group, 0) for worker in workers),
+            in_flight=sum(worker.in_flight.get(name, 0) for worker in workers for name in places(backend)),
             passing=frozenset(passing[backend.group]),
             failing=tuple(failing[backend.group]),
-            counted=traffic.of(backend.group),
+            counted=added_up(map(traffic.of, places(backend))),
         )
         for backend in structure.backends
     )

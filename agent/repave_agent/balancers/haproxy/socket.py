@@ -6,7 +6,7 @@ HAProxy waits for more otherwise.
 
 import re
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -25,6 +25,7 @@ FALLEN_BACK = "_fallen_back"
 _ENTRY = re.compile(r"0x[0-9a-f]+ (\S+) (.*)")
 _DESCRIPTION = re.compile(r"^description: (\S+)", re.MULTILINE)
 _TABLE_START = "# pxname,"
+_SESSION = re.compile(r"^(0x[0-9a-f]+): .*\bbe=(\S+) srv=[^< ]", re.MULTILINE)
 _FAILED = re.compile(r"\[failed: (\d+)\]")
 
 
@@ -153,6 +154,16 @@ class MasterSocket:
             self._ask_worker(worker, [f"abort ssl cert {path}"])
         why = " ".join(answer.split())[:200]
         raise BalancerError(f"HAProxy's worker {worker} does not take the certificate {path}: {why!r}")
+
+    def close_sessions(self, worker: int, backends: Collection[str]) -> list[str]:
+        """Ends what clients have open to these. Names the backend of each. A worker that is being replaced
+        takes no such command for a server as a whole."""
+        found = _SESSION.findall(self._ask_worker(worker, ["show sess"]))
+        open_there = [(session, backend) for session, backend in found if backend in backends]
+        for start in range(0, len(open_there), COMMANDS_PER_QUESTION_MAX):
+            some = open_there[start : start + COMMANDS_PER_QUESTION_MAX]
+            self._ask_worker(worker, [f"shutdown session {session}" for session, _ in some])
+        return [backend for _, backend in open_there]
 
     def _entries(self, worker: int) -> dict[str, str]:
         return parse_entries(self._ask_worker(worker, [f"show map {self._map}"]))

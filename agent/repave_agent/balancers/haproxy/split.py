@@ -59,14 +59,18 @@ def baseline_rules() -> list[str]:
     ]
 
 
-def tester_rules(split: Split) -> list[str]:
-    """Sends testers to the fourth part of the route, if it has one."""
+def tester_rules(split: Split, suffix: str, guard: str) -> list[str]:
+    """Sends testers to the fourth part of the route, if it has one. `suffix`: of a front's backends. `guard`:
+    what is so of its requests alone, where the frontend has those of others."""
     if not split.tester_by:
         return []
+    mark = f"{_value(split.tester_by, split.tester_name)} -m str -- {split.tester_value}"
+    is_tester = f"{{ {mark} }} {guard}" if guard else "is_tester"
+    has_testers = "{ var(txn.testers) -m len gt 0 }"
     return [
         "http-request set-var(txn.testers) var(txn.route),field(4,|)",
-        f"acl is_tester {_value(split.tester_by, split.tester_name)} -m str -- {split.tester_value}",
-        "use_backend %[var(txn.testers)] if is_tester { var(txn.testers) -m len gt 0 }",
+        *([] if guard else [f"acl is_tester {mark}"]),
+        f"use_backend %[var(txn.testers)]{suffix} if {is_tester} {has_testers}",
     ]
 
 

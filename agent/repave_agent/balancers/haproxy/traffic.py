@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from repave_agent.core.ports import Counted
 
-COLUMNS = ("hrsp_5xx", "req_tot", "rtime")
-"""From left to right."""
+COLUMNS = ("stot", "hrsp_5xx", "req_tot", "rtime")
+"""From left to right. Of tcp there are no requests: then its connections count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +18,11 @@ class Row:
     response_ms: int
 
 
-def row_of(cells: Sequence[str], errors: int, requests: int, response: int) -> Row:
-    """`errors`, `requests`, `response`: the places of the columns."""
-    return Row(int(cells[requests] or 0), int(cells[errors] or 0), int(cells[response] or 0))
+def row_of(cells: Sequence[str], connections: int, errors: int, requests: int, response: int) -> Row:
+    """`connections` to `response`: the places of the columns."""
+    return Row(
+        int(cells[requests] or cells[connections] or 0), int(cells[errors] or 0), int(cells[response] or 0)
+    )
 
 
 class Traffic:

@@ -71,7 +71,7 @@ def _frontend(frontend: Frontend, map_path: str, bind: str) -> str:
         "http-request set-var(txn.second) var(txn.route),field(2,|)",
         *split_rules(frontend.split),
         "http-request set-var(txn.margin) var(txn.route),field(3,|),sub(txn.roll)",
-        *tester_rules(frontend.split),
+        *tester_rules(frontend.split, "", ""),
         "http-request set-var(txn.chosen) var(txn.first)",
         "http-request set-var(txn.chosen) var(txn.second) if { var(txn.margin) -m int gt 0 }",
         *baseline_rules(),

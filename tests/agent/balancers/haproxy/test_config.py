@@ -8,8 +8,8 @@ from hypothesis import strategies as some
 
 from repave_agent.balancers.checks import check_routes, check_structure
 from repave_agent.balancers.haproxy.carried import NONE, down_servers
+from repave_agent.balancers.haproxy.conditions import Conditions
 from repave_agent.balancers.haproxy.config import (
-    Conditions,
     entries_of,
     fingerprint,
     map_of,

@@ -1,0 +1,395 @@
+"""The real HAProxy with every kind of front: real clients of each, held through switches between groups."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import grpc
+import grpc.aio
+import pytest
+
+from repave_agent.balancers.haproxy.balancer import HaproxyBalancer
+from repave_agent.core.certificates import NoCertificates, WantedCertificate
+from repave_agent.core.ports import Backend, Frontend, Route, Server, Structure, UnfitError
+from repave_protos.protocol.certificate_places import CertificateReference
+from repave_protos.protocol.fronts import TrafficFront
+from repave_protos.protocol.values import ApplicationName, GroupName, HostName, Probe
+from tests.fakes.agent.haproxy_rig import HaproxyRig, free_port, needs_haproxy
+from tests.support.certificates import TestAuthority, new_authority
+
+pytestmark = needs_haproxy
+
+ECHO = "/chat.Chat/Echo"
+WEBSOCKET = (
+    "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+KINDS = {"http": "http", "https": "http", "grpc": "grpc", "tcp": "tcp"}
+ON_FILE = CertificateReference("file", "/etc/tls/any.pem")
+
+
+@dataclass
+class Host:
+    """Answers at four ports: HTTP/1.1 by its name, TCP likewise, gRPC streams, and health."""
+
+    name: str
+    ports: dict[str, int] = field(default_factory=dict)
+    heads: list[bytes] = field(default_factory=list)
+    waiting: int = 0
+    _servers: list[asyncio.Server] = field(default_factory=list)
+    _rpc: grpc.aio.Server | None = None
+
+    async def start(self) -> None:
+        for kind, answer in {"http": self._http, "tcp": self._tcp}.items():
+            self._servers.append(await asyncio.start_server(answer, "127.0.0.1", 0))
+            self.ports[kind] = self._servers[-1].sockets[0].getsockname()[1]
+        self._rpc = grpc.aio.server()
+        handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(self._echo)
+        handlers = grpc.method_handlers_generic_handler("chat.Chat", {"Echo": handler})
+        self._rpc.add_generic_rpc_handlers((handlers,))
+        self.ports["grpc"] = self._rpc.add_insecure_port("127.0.0.1:0")
+        await self._rpc.start()
+
+    async def stop(self) -> None:
+        for server in self._servers:
+            server.close()
+        assert self._rpc is not None
+        await self._rpc.stop(0)
+
+    async def _http(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """A websocket's handshake opens a tunnel in which every line comes back with the host's name."""
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+        except asyncio.IncompleteReadError:
+            writer.close()
+            return
+        if b" /health" not in head:
+            self.heads.append(head)
+        if b"upgrade: websocket" in head.lower():
+            writer.write(
+                b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+            )
+            await self._tcp(reader, writer)
+            return
+        body = f"{self.name}\n".encode()
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
+        writer.write(head + body)
+        writer.close()
+
+    async def _tcp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while line := await reader.readline():
+                writer.write(f"{self.name} ".encode() + line)
+        finally:
+            writer.close()
+
+    async def _echo(self, messages: AsyncIterator[bytes], _: object) -> AsyncIterator[bytes]:
+        async for message in messages:
+            yield f"{self.name} ".encode() + message
+
+
+class Folder(NoCertificates):
+    """Certificates that a test has put there."""
+
+    thumbprint = "a-thumbprint"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = str(folder)
+
+    async def lacks(self, wanted: Sequence[WantedCertificate]) -> str:
+        return ""
+
+    async def provide(self, wanted: Sequence[WantedCertificate]) -> Mapping[ApplicationName, str]:
+        return {}
+
+
+@dataclass
+class Stage:
+    """A balancer, and applications with a blue and a green host each."""
+
+    rig: HaproxyRig
+    balancer: HaproxyBalancer
+    certificates: Path
+    authority: TestAuthority
+    hosts: dict[str, Host] = field(default_factory=dict)
+    structure: Structure = field(default_factory=Structure)
+    routes: tuple[Route, ...] = ()
+
+    async def add(self, application: str, *fronts: TrafficFront, has_certificates: bool = True) -> None:
+        """`to` of each front is replaced by the port of its kind."""
+        backends = []
+        for version, side in ((1, "blue"), (2, "green")):
+            host = self.hosts[f"{application}-{side}"] = Host(f"{application}-{side}")
+            await host.start()
+            own = tuple(replace(each, to=host.ports[KINDS[each.protocol]]) for each in fronts)
+            server = Server(HostName(host.name), "127.0.0.1", host.ports["http"])
+            probe = Probe("http", host.ports["http"], "/health")
+            backends.append(Backend(GroupName(f"{application}-v{version:03}"), (server,), probe, fronts=own))
+        frontend = Frontend(ApplicationName(application), fronts[0].port, fronts=fronts)
+        for front in fronts:
+            if front.certificate is not None and has_certificates:
+                self.issue(application, front)
+        wanted = Structure((*self.structure.frontends, frontend), (*self.structure.backends, *backends))
+        await self.balancer.arrange(wanted)
+        self.structure = wanted
+        await self.switch(application, 1)
+
+    def issue(self, application: str, front: TrafficFront) -> None:
+        files = self.authority.issue(self.certificates, name=f"{application}.{front.name}", dns=front.host)
+        files[0].write_text(files[0].read_text() + files[1].read_text())
+
+    async def switch(self, application: str, version: int) -> None:
+        others = tuple(each for each in self.routes if each.application != application)
+        self.routes = (
+            *others,
+            Route(ApplicationName(application), GroupName(f"{application}-v{version:03}")),
+        )
+        await self.balancer.route(self.routes)
+
+    async def remove(self, group: str) -> None:
+        kept = tuple(each for each in self.structure.backends if each.group != group)
+        self.structure = replace(self.structure, backends=kept)
+        await self.balancer.arrange(self.structure)
+
+    @property
+    def trust(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cadata=self.authority.pem)
+
+
+@pytest.fixture
+async def stage(rig: HaproxyRig, request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
+    """Its parameter: how many HAProxys."""
+    folder = rig.directory / "certificates"
+    folder.mkdir()
+    balancer = rig.balancer("haproxy", certificates=Folder(folder), processes=getattr(request, "param", 2))
+    await balancer.start()
+    made = Stage(rig, balancer, folder, new_authority())
+    yield made
+    for host in made.hosts.values():
+        await host.stop()
+
+
+@asynccontextmanager
+async def connected(port: int, host: str = "", trust: ssl.SSLContext | None = None) -> AsyncIterator["Line"]:
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", port, ssl=trust, server_hostname=host if trust is not None else None
+    )
+    try:
+        yield Line(reader, writer)
+    finally:
+        writer.close()
+
+
+def call(channel: grpc.aio.Channel) -> grpc.aio.StreamStreamCall[bytes, bytes]:
+    made: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(ECHO)()
+    return made
+
+
+@dataclass
+class Line:
+    """A connection on which each line has its answer."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    async def say(self, text: str) -> str:
+        self.writer.write(f"{text}\n".encode())
+        return (await self.reader.readline()).decode().strip()
+
+    async def ask(self, path: str = "/", host: str = "test", headers: str = "") -> tuple[int, str, str]:
+        """Status, head and body of the answer to one request."""
+        self.writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n".encode())
+        head = (await self.reader.readuntil(b"\r\n\r\n")).decode()
+        lengths = [
+            line.split(":")[1] for line in head.lower().splitlines() if line.startswith("content-length")
+        ]
+        body = await self.reader.readexactly(int(lengths[0])) if lengths else b""
+        return int(head.split()[1]), head, body.decode().strip()
+
+
+async def get(port: int, path: str = "/", host: str = "test", trust: ssl.SSLContext | None = None) -> str:
+    """The body, or the status where that is not 200."""
+    async with connected(port, host, trust) as line:
+        status, _, body = await line.ask(path, host)
+        return body if status == 200 else str(status)
+
+
+async def test_all_fronts_of_an_application_switch_together_and_streams_live_through_it(stage: Stage) -> None:
+    """HTTP, TCP and gRPC at three ports; what was open stays with its host, what is new goes on."""
+    web, echo, rpc = free_port(), free_port(), free_port()
+    fronts = (
+        TrafficFront("web", web),
+        TrafficFront("echo", echo, "tcp"),
+        TrafficFront("rpc", rpc, "grpc", has_http2=True),
+    )
+    await stage.add("shop", *fronts)
+    async with (
+        connected(echo) as tcp,
+        connected(web) as tunnel,
+        grpc.aio.insecure_channel(f"127.0.0.1:{rpc}") as channel,
+    ):
+        stream = call(channel)
+        await tunnel.ask("/ws", headers=WEBSOCKET)
+        for number, version in enumerate((2, 1, 2)):
+            await stream.write(b"a")
+            assert await stream.read() == b"shop-blue a"
+            assert await tcp.say("b") == "shop-blue b"
+            assert await tunnel.say("c") == "shop-blue c"
+            await stage.switch("shop", version)
+            side = "shop-green" if version == 2 else "shop-blue"
+            fresh = call(channel)
+            await fresh.write(b"d")
+            assert await fresh.read() == f"{side} d".encode()
+            await fresh.done_writing()
+            assert await get(web) == side
+            async with connected(echo) as other:
+                assert await other.say("e") == f"{side} e"
+            await stage.add(f"other{number}", TrafficFront("web", free_port()))  # a reload
+        await stream.write(b"f")
+        assert await stream.read() == b"shop-blue f"
+        await stream.done_writing()
+        assert await stream.read() is grpc.aio.EOF
+        assert await tcp.say("g") == "shop-blue g"
+        assert await tunnel.say("h") == "shop-blue h"
+        view = (await stage.balancer.observe()).backend(GroupName("shop-v002"))
+        assert view is not None
+        assert view.counted is not None
+        assert view.counted.requests >= 6
+
+
+async def test_connections_to_a_group_that_leaves_are_closed_and_counted_then_and_not_before(
+    stage: Stage,
+) -> None:
+    web, echo = free_port(), free_port()
+    await stage.add("shop", TrafficFront("web", web), TrafficFront("echo", echo, "tcp"))
+    async with connected(web) as tunnel, connected(echo) as tcp, connected(echo) as later:
+        await tunnel.ask("/ws", headers=WEBSOCKET)
+        assert await tcp.say("a") == "shop-blue a"
+        await stage.switch("shop", 2)
+        assert await later.say("a") == "shop-blue a"
+        views = {each.group: each for each in (await stage.balancer.observe()).backends}
+        assert views[GroupName("shop-v001")].in_flight >= 2
+        assert await tunnel.say("b") == "shop-blue b"
+        await stage.remove("shop-v001")
+        assert await tunnel.reader.read() == b""
+        assert await tcp.reader.read() == b""
+        closed = (await stage.balancer.observe()).closed
+        assert [(each.group, each.connections >= 2) for each in closed] == [("shop-v001", True)]
+
+
+async def test_two_applications_share_a_port_by_the_names_that_clients_say(stage: Stage) -> None:
+    """Each with its own certificate; the mistake of one does not touch the other."""
+    port, plain = free_port(), free_port()
+    shop = TrafficFront("web", port, "https", 0, ON_FILE, "shop.example", redirect_from=plain, has_http2=True)
+    await stage.add("shop", shop)
+    await stage.add("blog", replace(shop, host="blog.example", path="/posts"))
+    trust = stage.trust
+    assert await get(port, "/", "shop.example", trust) == "shop-blue"
+    assert b"\r\nx-forwarded-proto: https\r\n" in stage.hosts["shop-blue"].heads[-1].lower()
+    assert await get(port, "/posts/1", "blog.example", trust) == "blog-blue"
+    assert await get(port, "/postscript", "blog.example", trust) == "404"
+    await stage.switch("blog", 2)
+    assert await get(port, "/posts", "blog.example", trust) == "blog-green"
+    assert await get(port, "/", "shop.example", trust) == "shop-blue"
+    async with connected(plain) as line:
+        status, head, _ = await line.ask("/a?b=c", "shop.example:80")
+        assert status == 301
+        assert f"location: https://shop.example:{port}/a?b=c" in head
+    assert await get(plain, "/.well-known/acme-challenge/token", "any.example") == "token.a-thumbprint"
+    broken = replace(shop, host="late.example")
+    with pytest.raises(UnfitError) as caught:
+        await stage.add("late", broken, has_certificates=False)
+    assert list(caught.value.frontends) == ["late"]
+    assert await get(port, "/", "shop.example", trust) == "shop-blue"
+
+
+async def test_clients_of_https_are_offered_http2_and_grpc_runs_through_tls(stage: Stage) -> None:
+    port, rpc = free_port(), free_port()
+    await stage.add(
+        "shop",
+        TrafficFront("web", port, "https", 0, ON_FILE, "shop.example", has_http2=True),
+        TrafficFront("rpc", rpc, "grpc", 0, ON_FILE, "shop.example", has_http2=True),
+    )
+    trust = stage.trust
+    trust.set_alpn_protocols(["h2", "http/1.1"])
+    async with connected(port, "shop.example", trust) as line:
+        spoken = line.writer.get_extra_info("ssl_object").selected_alpn_protocol()
+        assert spoken == "h2"
+    credentials = grpc.ssl_channel_credentials(stage.authority.pem.encode())
+    options = (("grpc.ssl_target_name_override", "shop.example"),)
+    async with grpc.aio.secure_channel(f"127.0.0.1:{rpc}", credentials, options) as channel:
+        stream = call(channel)
+        await stream.write(b"a")
+        assert await stream.read() == b"shop-blue a"
+        await stage.switch("shop", 2)
+        await stream.write(b"b")
+        assert await stream.read() == b"shop-blue b"
+        stream.cancel()
+
+
+async def test_tcp_under_a_certificate_is_told_apart_by_the_name_in_the_hello(
+    stage: Stage,
+) -> None:
+    port = free_port()
+    front = TrafficFront("tls", port, "tcp", 0, ON_FILE, "shop.example")
+    await stage.add("shop", front)
+    await stage.add("blog", replace(front, host="blog.example"))
+    trust = ssl.create_default_context(cadata=stage.authority.pem)
+    for name in ("shop", "blog"):
+        async with connected(port, f"{name}.example", trust) as line:
+            assert await line.say("a") == f"{name}-blue a"
+    await stage.switch("blog", 2)
+    async with connected(port, "blog.example", trust) as line:
+        assert await line.say("a") == "blog-green a"
+
+
+async def test_a_client_stays_on_its_host_and_hosts_are_told_its_address(stage: Stage) -> None:
+    web, echo = free_port(), free_port()
+    await stage.add(
+        "shop",
+        TrafficFront("web", web, sticky="cookie", accepts_proxy=True),
+        TrafficFront("echo", echo, "tcp", sends_proxy=True),
+    )
+    async with connected(web) as line:
+        line.writer.write(b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 80\r\n")
+        status, head, _ = await line.ask()
+        assert status == 200
+        assert "set-cookie: repave-host=" in head
+    assert b"\r\nx-forwarded-for: 192.0.2.7\r\n" in stage.hosts["shop-blue"].heads[-1].lower()
+    async with connected(echo) as line:
+        line.writer.write(b"\n")
+        assert await line.reader.readline() == b"shop-blue \r\n"  # the first of the header's signature
+
+
+@pytest.mark.parametrize("stage", [1], indirect=True)
+async def test_one_host_gets_no_more_at_a_time_than_it_takes(stage: Stage) -> None:
+    """The second waits its time in the queue, and is then answered with 503."""
+    web = free_port()
+    await stage.add("shop", TrafficFront("web", web, host_connections=1, queue_seconds=0.05))
+    async with connected(web) as first:
+        await first.ask("/ws", headers=WEBSOCKET)
+        assert await get(web) == "503"
+
+
+async def test_a_front_whose_port_another_program_has_is_refused_alone(stage: Stage) -> None:
+    await stage.add("shop", TrafficFront("web", free_port()))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        front = Frontend(
+            ApplicationName("blog"),
+            81,
+            fronts=(TrafficFront("web", free_port()), TrafficFront("x", port, "tcp")),
+        )
+        front = replace(front, port=front.fronts[0].port)
+        assert f"port {port} on 127.0.0.1 is taken" in (await stage.balancer.way_in(front)).lack
+        with pytest.raises(UnfitError, match=f"port {port}"):
+            await stage.balancer.arrange(
+                replace(stage.structure, frontends=(*stage.structure.frontends, front))
+            )
