@@ -22,7 +22,7 @@ health:
   interval: {interval}
   min_healthy_time: {min_healthy}
   launch_deadline: {launch_deadline}
-traffic: {{frontend: {application}, port: {port}, drain: {drain}}}
+traffic: {{frontend: {application}, {way_in}, drain: {drain}}}
 regions:
 {regions}
 strategy: {strategy}
@@ -37,6 +37,8 @@ class Example:
 
     application: str = "hello"
     port: int = 8000
+    fronts: str = ""
+    """As the spec has them, instead of the port."""
     regions: tuple[str, ...] = ("paris", "oslo")
     provider: str | Mapping[str, str] = "local"
     """Of all regions, or of each."""
@@ -102,7 +104,7 @@ class Example:
         )
         return SPEC.format(
             application=self.application,
-            port=self.port,
+            way_in=f"fronts: {self.fronts}" if self.fronts else f"port: {self.port}",
             version=version,
             run=", ".join(self.command),
             environment=", ".join(f'{name}: "{value}"' for name, value in self.environment.items()),

@@ -73,14 +73,22 @@ def plain_front(port: int) -> TrafficFront:
 
 # ------------------------------------------------------------------------------------------------- faults
 
+NO_PLAIN_FRONT = (
+    "an ACME server sees by http-01 whose a name is at a front without TLS: add redirect_from: 80 or a front "
+    "of http, or write acme: {by: dns-01}"
+)
+
 
 def front_faults(fronts: tuple[TrafficFront, ...]) -> list[str]:
     """What is inconsistent in the fronts of one template; empty when nothing is."""
     wrong = [f"there are {len(fronts)} fronts, at most {FRONTS_MAX} can be"] * (len(fronts) > FRONTS_MAX)
     names = [each.name for each in fronts]
     wrong += [f"two fronts are called {name}" for name in sorted(set(names)) if names.count(name) > 1]
+    has_plain = any(door.kind == "http" for front in fronts for door in doors(front))
     for number, front in enumerate(fronts):
         wrong += [f"front {front.name}: {fault}" for _, fault in faults_of(front)]
+        if not has_plain and front.certificate is not None and front.certificate.kind == "acme-http-01":
+            wrong.append(f"front {front.name}: {NO_PLAIN_FRONT}")
         for other in fronts[:number]:
             if found := conflict(front, other):
                 wrong.append(f"fronts {other.name} and {front.name} both have port {found.port}: {found.why}")

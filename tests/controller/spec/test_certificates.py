@@ -12,7 +12,7 @@ from tests.controller.spec.test_fronts import SPEC, order, problems
 OSLO = RegionName("oslo")
 
 
-def traffic(certificate: str, more: str = ", match: {host: shop.example.com}") -> str:
+def traffic(certificate: str, more: str = ", match: {host: shop.example.com}, redirect_from: 80") -> str:
     return f"{{fronts: [{{port: 443, protocol: https, certificate: {certificate}{more}}}]}}"
 
 
@@ -52,6 +52,11 @@ def test_a_reference_gets_to_the_region_as_it_is_written(
             "",
             "certificate.acme: a server gives certificates of names: say match.host, or names",
         ),
+        (
+            "{acme: {}}",
+            ", match: {host: shop.example.com}",
+            "front https-443: an ACME server sees by http-01 whose a name is at a front without TLS: add",
+        ),
         ("{acme: {}}", ", match: {host: '*.example.com'}", "gives names with * by dns-01 only"),
         ("{acme: {names: [shop]}}", "", "no name such as shop.example.com"),
     ],
@@ -63,7 +68,7 @@ def test_what_can_not_be_meant_is_told_at_its_place(written: str, more: str, sai
 def test_an_agent_that_can_not_have_it_is_named_with_its_setting() -> None:
     def said(written: str, *kinds: str) -> list[str]:
         spec, _ = load(SPEC % traffic(written), "repave.yaml")
-        able = BalancerAbilities(fronts=("http", "https", "match"))
+        able = BalancerAbilities(fronts=("http", "https", "match", "redirect"))
         words = capability_words(ProviderAbilities(), able, certificate_kinds=kinds)
         hello = Hello(OSLO, PROTOCOL_VERSION, "0.1.0", "local", "haproxy", words)
         return [f"{each.field}: {each.text}" for each in disagreements(spec, {OSLO: hello})]
