@@ -358,6 +358,7 @@ class BalancerView:
     restarts: int = 0  # how often it was found dead and started again since this agent began
     falls_back: bool = False  # takes routes with a spare
     takes_baselines: bool = False  # takes routes with a baseline
+    takes_hosts: bool = False  # a backend may begin without any: they join it at next to no cost
     fallen_back: tuple[FallenBack, ...] = ()
     closed: tuple[Closed, ...] = ()
     is_consistent: bool = field(init=False, compare=False)

@@ -764,9 +764,9 @@ def _updated(
     return {**known, **changed} if changed else known
 
 
-def _nature(view: BalancerView) -> tuple[bool, bool, bool, bool]:
+def _nature(view: BalancerView) -> tuple[bool, ...]:
     """What of it concerns every application."""
-    return view.is_running, view.falls_back, view.takes_baselines, view.is_consistent
+    return view.is_running, view.falls_back, view.takes_baselines, view.takes_hosts, view.is_consistent
 
 
 def _with_same_parts(view: BalancerView, before: BalancerView) -> BalancerView:

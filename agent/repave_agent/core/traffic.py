@@ -265,8 +265,16 @@ def _backends(state: DesiredState, observation: Observation) -> Iterator[Backend
                 yield present
             continue
         servers = _servers(group, present, observation)
-        if servers:
+        if servers or _begins_empty(group, state, observation):
             yield Backend(group.name, servers, probe, group.template.timeouts, group.template.fronts)
+
+
+def _begins_empty(group: DesiredGroup, state: DesiredState, observation: Observation) -> bool:
+    """Whether the balancer makes room for the group while its hosts are still being launched. The first group
+    waits for them: with it clients' way in is opened. So does one with fronts of its own."""
+    if group.count == 0 or group.template.fronts or not observation.balancer.takes_hosts:
+        return False
+    return not state.frontend_port or observation.balancer.structure.frontend(state.application) is not None
 
 
 def _is_behind(group: GroupName, observation: Observation) -> bool:

@@ -490,7 +490,8 @@ class Scheduler:
 
     def saved(self, name: ApplicationName) -> Application | None:
         """What is decided of it, also when it was never released."""
-        return self._saved().get(name)
+        owner = self._owners.get(name)
+        return owner.application if owner is not None else None
 
     def observed(self, application: ApplicationName) -> Seen:
         """What each region reported last of this application, where it counts."""

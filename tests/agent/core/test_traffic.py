@@ -11,6 +11,7 @@ from tests.fakes.agent.region_values import (
     BLUE,
     GREEN,
     PORT,
+    PROBE,
     PROVEN,
     SERVED,
     SHOP,
@@ -51,6 +52,27 @@ def test_a_new_group_joins_in_one_change_once_all_its_hosts_run() -> None:
         "shop-v001-1": False,
         "shop-v001-2": False,
     }
+
+
+def test_where_hosts_join_at_no_cost_room_is_made_for_a_group_while_they_are_launched() -> None:
+    launching = some_hosts(2, HostPhase.LAUNCHING, group=GREEN)
+    present = replace(a_view(a_backend(BLUES), to=BLUE), takes_hosts=True)
+    state = a_state(SERVING, NEW)
+    wanted = wanted_structure(seen(state, (*BLUES, *launching), present))
+    assert wanted.backend(GREEN) == Backend(GREEN, (), PROBE)
+    assert wanted_routes(seen(state, (*BLUES, *launching), present))[0] == present.routes
+    roomy = replace(a_view(a_backend(BLUES), Backend(GREEN, (), PROBE), to=BLUE), takes_hosts=True)
+    half = (a_host(1, HostPhase.STARTING, group=GREEN), a_host(2, HostPhase.LAUNCHING, group=GREEN))
+    assert members(wanted_structure(seen(state, (*BLUES, *half), roomy)), GREEN) == {}
+    all_run = some_hosts(2, HostPhase.STARTING, group=GREEN)
+    assert len(members(wanted_structure(seen(state, (*BLUES, *all_run), roomy)), GREEN)) == 2
+
+
+def test_no_port_is_opened_before_the_first_hosts_run() -> None:
+    empty = replace(a_view(), takes_hosts=True)
+    assert (
+        wanted_structure(seen(a_state(a_group()), some_hosts(2, HostPhase.LAUNCHING), empty)) == Structure()
+    )
 
 
 def test_a_proven_group_joins_with_the_hosts_that_are_left() -> None:

@@ -73,13 +73,18 @@ def _of_front(front: TrafficFront) -> list[str]:
 
 
 def _checks(probe: Probe, front: TrafficFront, again_milliseconds: int) -> list[str]:
-    interval = round(min(probe.interval_seconds, CHECK_INTERVAL_SECONDS_MAX) * 1000)
-    again = min(interval, again_milliseconds)
-    times = f"inter {interval}ms fastinter {again}ms downinter {again}ms"
-    words = [f"check {times} fall {max(FALL_MIN, probe.unhealthy_after)} rise {probe.healthy_after}"]
+    words = [check(probe, again_milliseconds, again_milliseconds)]
     words += [f"port {probe.port}"] * (front.to not in (0, probe.port))
     words += ["check-proto h1"] * (front.protocol == "grpc" and probe.kind == "http")
     return words
+
+
+def check(probe: Probe, again_milliseconds: int, doubted_milliseconds: int) -> str:
+    """When a server is asked, and which answers count. `doubted`: while it is up and not sure to be."""
+    interval = round(min(probe.interval_seconds, CHECK_INTERVAL_SECONDS_MAX) * 1000)
+    again, doubted = min(interval, again_milliseconds), min(interval, doubted_milliseconds)
+    times = f"inter {interval}ms fastinter {doubted}ms downinter {again}ms"
+    return f"check {times} fall {max(FALL_MIN, probe.unhealthy_after)} rise {probe.healthy_after}"
 
 
 def _to_hosts(front: TrafficFront) -> list[str]:

@@ -229,6 +229,7 @@ class HaproxyBalancer:
             restarts=restarts,
             falls_back=True,
             takes_baselines=True,
+            takes_hosts=all(view.takes_hosts for view in running),
             fallen_back=added_up(each for view in running for each in view.fallen_back),
             closed=_closed(running),
         )

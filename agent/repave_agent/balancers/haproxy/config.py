@@ -48,8 +48,8 @@ def render(structure: Structure, conditions: Conditions) -> str:
 
 
 def fingerprint(structure: Structure, conditions: Conditions) -> str:
-    """Names everything that needs a reload to change: all but order and the enabled flags."""
-    text = _text(_all_enabled(structure), conditions, "")
+    """Names everything that needs a reload to change, but for the servers."""
+    text = _text(_without_servers(structure), conditions, "")
     return "repave-" + hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -102,14 +102,8 @@ def _backend_from(plain: Any) -> Backend:
     return Backend(plain["group"], servers, probe, Timeouts(**plain.get("timeouts", {})), _fronts_from(plain))
 
 
-def _all_enabled(structure: Structure) -> Structure:
-    return replace(
-        structure,
-        backends=tuple(
-            replace(backend, servers=tuple(replace(server, is_enabled=True) for server in backend.servers))
-            for backend in structure.backends
-        ),
-    )
+def _without_servers(structure: Structure) -> Structure:
+    return replace(structure, backends=tuple(replace(each, servers=()) for each in structure.backends))
 
 
 def _text(structure: Structure, conditions: Conditions, name: str) -> str:

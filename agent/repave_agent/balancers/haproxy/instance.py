@@ -30,6 +30,13 @@ from repave_agent.balancers.haproxy.config import (
 )
 from repave_agent.balancers.haproxy.fallback import Tally
 from repave_agent.balancers.haproxy.host import conditions, make_directory, read, write
+from repave_agent.balancers.haproxy.joining import (
+    addresses_in,
+    addresses_of,
+    is_reached_by_joining,
+    joining,
+    running_in,
+)
 from repave_agent.balancers.haproxy.options import HaproxyOptions
 from repave_agent.balancers.haproxy.process import HaproxyProcess
 from repave_agent.balancers.haproxy.reading import Readings, is_of_known_kinds
@@ -118,11 +125,14 @@ class HaproxyInstance:
         log.info("balancer.started", directory=str(self._directory), adopted=workers is not None)
 
     def _adopt(self, workers: Workers, is_known: bool) -> None:
-        """Another fingerprint was left by a crash before its reload, or by an older repave. What runs without
-        a readable configuration goes on until it is arranged: no reload to an empty one."""
+        """Another fingerprint, or a server elsewhere, was left by a crash before its reload, or by an older
+        repave. What runs without a readable configuration goes on until it is arranged: no reload to an empty
+        one."""
         assert workers.newest is not None
-        running = self.process.socket.worker_state(workers.newest).fingerprint
-        if is_known and running != self._fingerprint:
+        state = self.process.socket.worker_state(workers.newest)
+        running = addresses_in(self.process.socket.server_states(workers.newest), self._structure)
+        is_same = state.fingerprint == self._fingerprint
+        if is_known and not (is_same and is_reached_by_joining(running, self._structure, state)):
             self._reload(self._structure, workers)
 
     def mend(self) -> Workers:
@@ -186,8 +196,11 @@ class HaproxyInstance:
         self._up &= untouched(placed(self._structure), placed(structure))
         state = self.process.socket.worker_state(workers.newest)
         self._traffic.note({workers.newest: state.counted}, are_all=False)
-        if state.fingerprint == fingerprint(structure, self._conditions):
-            self._enable(structure, workers.newest, state)
+        is_same = state.fingerprint == fingerprint(structure, self._conditions)
+        before = addresses_of(self._structure)
+        running = {key: before.get(key) for key in running_in(structure, state.servers)}
+        if is_same and is_reached_by_joining(running, structure, state):
+            self._join_and_enable(structure, workers.newest, state)
         else:
             is_running = state.fingerprint == self._fingerprint and self.process.is_what_runs(workers.master)
             is_sure = is_running and is_of_known_kinds(self._structure, structure)
@@ -218,15 +231,18 @@ class HaproxyInstance:
                         " route it elsewhere first"
                     )
 
-    def _enable(self, structure: Structure, worker: int, state: WorkerState) -> None:
-        """Only enabled flags differ: no reload. The disk agrees, so that a restart does."""
+    def _join_and_enable(self, structure: Structure, worker: int, state: WorkerState) -> None:
+        """Without a reload. The disk agrees, so that a restart does."""
         known = {(server.group, server.host): server for server in state.servers}
         commands: list[str] = []
         for backend in structure.backends:
             for name in places(backend):
                 for server in backend.servers:
-                    place = (name, str(server.host))
-                    commands += _enabling("/".join(place), server, known.get(place))
+                    present = known.get((name, str(server.host)))
+                    if present is None:
+                        commands += joining(backend, server, structure)
+                    else:
+                        commands += _enabling(f"{name}/{server.host}", server, present)
         write(self.process.configuration_path, render(structure, self._conditions))
         self._remember(structure)
         self.process.socket.command(worker, commands)
@@ -389,6 +405,7 @@ class HaproxyInstance:
             restarts=self.restarts,
             falls_back=True,
             takes_baselines=True,
+            takes_hosts=newest.takes_servers,
             fallen_back=self._fallen_back.told,
             closed=tuple(Closed(group, count) for group, count in self._closed.items()),
         )
@@ -406,20 +423,16 @@ class HaproxyInstance:
         is_enabled = {(server.group, server.host): server.takes_requests for server in newest.servers}
         backends = []
         for backend in self._structure.backends:
-            names, wanted = places(backend), {each.host: each.is_enabled for each in backend.servers}
-            differing = {
-                host
-                for host, is_so in wanted.items()
-                if any(is_enabled.get((name, host), False) is not is_so for name in names)
-            }
-            if not differing:
+            names = places(backend)
+            servers = tuple(
+                running
+                for each in backend.servers
+                if (running := _as_running(each, [is_enabled.get((name, each.host)) for name in names]))
+            )
+            if len(servers) == len(backend.servers) and all(map(operator.is_, servers, backend.servers)):
                 backends.append(backend)
                 continue
-            servers = (
-                replace(server, is_enabled=server.is_enabled is not (server.host in differing))
-                for server in backend.servers
-            )
-            backends.append(replace(backend, servers=tuple(servers)))
+            backends.append(replace(backend, servers=servers))
         if all(map(operator.is_, backends, self._structure.backends)):
             return self._structure
         return replace(self._structure, backends=tuple(backends))
@@ -435,12 +448,20 @@ class HaproxyInstance:
         }
 
 
-def _enabling(name: str, wanted: Server, present: ServerState | None) -> Iterator[str]:
+def _as_running(server: Server, takes_requests: list[bool | None]) -> Server | None:
+    """As the backends of all fronts have it; None where one does not."""
+    if None in takes_requests:
+        return None
+    is_same = all(each is server.is_enabled for each in takes_requests)
+    return server if is_same else replace(server, is_enabled=not server.is_enabled)
+
+
+def _enabling(name: str, wanted: Server, present: ServerState) -> Iterator[str]:
     """An operator may have put it in maintenance, where its weight means nothing."""
-    if present is not None and present.takes_requests == wanted.is_enabled:
+    if present.takes_requests == wanted.is_enabled:
         return
     yield f"set server {name} weight {int(wanted.is_enabled)}"
-    if wanted.is_enabled and present is not None and not present.is_enabled:
+    if wanted.is_enabled and not present.is_enabled:
         yield f"set server {name} state ready"
 
 

@@ -26,6 +26,8 @@ SILENCE_SECONDS_MAX = (
 END_SECONDS_MAX = 2.0
 WHY_SECONDS_MAX = 2.0
 POLL_SECONDS = 0.005
+LOOKS_PER_QUESTION = 4
+"""Whether there is another socket, before the one that refused is asked again."""
 MISSES_MAX = 5
 """Looks in a row that find no process of ours, before it is taken for dead."""
 MASTER_SOCKET_PATH_MAX = 97  # bytes: the limit of Unix sockets less the temporary suffix HAProxy adds
@@ -186,6 +188,7 @@ class HaproxyProcess:
         deadline = self._monotonic() + seconds
         misses = 0
         while True:
+            refused = self.socket.place()
             try:
                 return ask()
             except OSError:
@@ -193,7 +196,15 @@ class HaproxyProcess:
                 misses = 0 if next(self.processes(), None) is not None else misses + 1
                 if self._monotonic() > deadline or misses >= MISSES_MAX:
                     return None
+            self._pause(refused)
+
+    def _pause(self, refused: tuple[int, int] | None) -> None:
+        """Shortly; longer while what refused is still there: to look for another socket costs next to
+        nothing, while asking and looking for processes takes the time that HAProxy starts in."""
+        for _ in range(LOOKS_PER_QUESTION):
             time.sleep(POLL_SECONDS)
+            if self.socket.place() != refused:
+                return
 
     def _arguments(self, configuration: Path) -> tuple[str, ...]:
         return ("-S", str(self._socket_path), "-f", str(configuration))

@@ -4,9 +4,10 @@ One connection per question; commands joined by ";" share it. The write side is 
 HAProxy waits for more otherwise.
 """
 
+import os
 import re
 import socket
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -17,13 +18,17 @@ from repave_agent.core.ports import BalancerError
 from repave_protos.protocol.values import ApplicationName
 
 ANSWER_SECONDS_MAX = 5.0
-COMMANDS_PER_QUESTION_MAX = 100
+QUESTION_BYTES_MAX = 12_000  # HAProxy takes 16,384 at once
+JOINED = "New server registered."
 SERVERS_REMEMBERED = 20_000
+TAKES_SERVERS = (2, 6)
+"""From this version on servers join, and are checked, while HAProxy runs."""
 FALLEN_BACK = "_fallen_back"
 """The table of requests that spares got; "_" is refused in names of groups."""
 
 _ENTRY = re.compile(r"0x[0-9a-f]+ (\S+) (.*)")
 _DESCRIPTION = re.compile(r"^description: (\S+)", re.MULTILINE)
+_VERSION = re.compile(r"^Version: (\d+)\.(\d+)", re.MULTILINE)
 _TABLE_START = "# pxname,"
 _SESSION = re.compile(r"^(0x[0-9a-f]+): .*\bbe=(\S+) srv=[^< ]", re.MULTILINE)
 _FAILED = re.compile(r"\[failed: (\d+)\]")
@@ -69,6 +74,7 @@ class WorkerState:
     in_flight: dict[str, int]  # by backend: requests at a server or queued for one
     fallen_back: Counts = field(default_factory=dict)
     counted: dict[str, Row] = field(default_factory=dict)  # by backend
+    takes_servers: bool = False  # while it runs
 
 
 class WorkerGoneError(OSError):
@@ -92,6 +98,14 @@ class MasterSocket:
             while part := connection.recv(65536):
                 parts.append(part)
         return b"".join(parts).decode(errors="replace")
+
+    def place(self) -> tuple[int, int] | None:
+        """Names the socket that is there now: each start of HAProxy makes another one."""
+        try:
+            found = os.stat(self._path)  # noqa: PTH116  # many times in a row, while each counts
+        except OSError:
+            return None
+        return found.st_ino, found.st_ctime_ns
 
     def workers(self, seconds: float = ANSWER_SECONDS_MAX) -> Workers:
         return parse_workers(self.ask("show proc", seconds))
@@ -136,10 +150,10 @@ class MasterSocket:
         self.command(worker, [f"set map {self._map} {name} {value}" for name, value in entries.items()])
 
     def command(self, worker: int, commands: list[str]) -> None:
-        """Gives a worker commands that answer nothing when they work. Raises BalancerError otherwise."""
-        for start in range(0, len(commands), COMMANDS_PER_QUESTION_MAX):
-            some = commands[start : start + COMMANDS_PER_QUESTION_MAX]
-            answer = self._ask_worker(worker, some).strip()
+        """Gives a worker commands that answer nothing when they work, or that a server has joined. Raises
+        BalancerError otherwise."""
+        for some in pieces(commands):
+            answer = self._ask_worker(worker, some).replace(JOINED, "").strip()
             if answer:
                 raise BalancerError(f"HAProxy answered {answer[:200]!r} to {some[0]!r} (of {len(some)})")
 
@@ -160,9 +174,8 @@ class MasterSocket:
         takes no such command for a server as a whole."""
         found = _SESSION.findall(self._ask_worker(worker, ["show sess"]))
         open_there = [(session, backend) for session, backend in found if backend in backends]
-        for start in range(0, len(open_there), COMMANDS_PER_QUESTION_MAX):
-            some = open_there[start : start + COMMANDS_PER_QUESTION_MAX]
-            self._ask_worker(worker, [f"shutdown session {session}" for session, _ in some])
+        for some in pieces(f"shutdown session {session}" for session, _ in open_there):
+            self._ask_worker(worker, some)
         return [backend for _, backend in open_there]
 
     def _entries(self, worker: int) -> dict[str, str]:
@@ -174,6 +187,19 @@ class MasterSocket:
         if not answer or "Can't find the target" in answer or "Can't connect to the target" in answer:
             raise WorkerGoneError(f"HAProxy's worker {worker} has ended")
         return answer
+
+
+def pieces(commands: Iterable[str]) -> Iterator[list[str]]:
+    """As many in each as HAProxy takes at once."""
+    some, size = list[str](), 0
+    for command in commands:
+        size += len(command.encode()) + len("@!4194304 ;")  # the highest process id
+        if some and size > QUESTION_BYTES_MAX:
+            yield some
+            some, size = [], len(command.encode())
+        some.append(command)
+    if some:
+        yield some
 
 
 def parse_workers(answer: str) -> Workers:
@@ -200,7 +226,10 @@ def parse_worker(answer: str) -> WorkerState:
     description = _DESCRIPTION.search(facts)
     servers, in_flight, counted = _parse_table((_TABLE_START + table).splitlines())
     name = description[1] if description else ""
-    return WorkerState(name, parse_entries(facts), servers, in_flight, counts_in(facts), counted)
+    version = _VERSION.search(facts)
+    takes_servers = version is not None and (int(version[1]), int(version[2])) >= TAKES_SERVERS
+    entries = parse_entries(facts)
+    return WorkerState(name, entries, servers, in_flight, counts_in(facts), counted, takes_servers)
 
 
 def parse_entries(answer: str) -> dict[str, str]:

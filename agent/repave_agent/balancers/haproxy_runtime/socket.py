@@ -8,9 +8,10 @@ import re
 from dataclasses import dataclass
 
 from repave_agent.balancers.haproxy.socket import (
-    COMMANDS_PER_QUESTION_MAX,
+    JOINED,
     WorkerState,
     parse_worker,
+    pieces,
 )
 from repave_agent.balancers.haproxy_runtime.snippet import FALLEN_BACK
 from repave_agent.balancers.haproxy_runtime.transport import Keys, transport_to
@@ -18,7 +19,7 @@ from repave_agent.core.ports import BalancerError
 
 _PID = re.compile(r"^Pid: (\d+)", re.MULTILINE)
 _VERSION = re.compile(r"^Version: (\d+)\.(\d+)", re.MULTILINE)
-FINE = ("", "New server registered.", "Server deleted.")
+FINE = ("", JOINED, "Server deleted.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +66,7 @@ class RuntimeSocket:
 
     def command(self, commands: list[str]) -> None:
         """One after the other. Raises BalancerError with the first that was refused."""
-        for start in range(0, len(commands), COMMANDS_PER_QUESTION_MAX):
-            some = commands[start : start + COMMANDS_PER_QUESTION_MAX]
+        for some in pieces(commands):
             answers = [line.strip() for line in self._ask(some).splitlines()]
             refused = next((answer for answer in answers if answer not in FINE), None)
             if refused is not None:

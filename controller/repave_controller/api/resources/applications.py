@@ -196,7 +196,15 @@ class Applications:
         )
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
-        """The status of an application, whole, whenever it has changed; ten times a second at most."""
-        self._names.one(request)
+        """The status of an application, whole, whenever it has changed; ten times a second at most
+
+        and at once when its rollout has come to another phase."""
+        name = self._names.one(request)
         snapshot = self._summary if query_of(request, StreamQuery).summary else self._status
-        return await self._streams.status(request, lambda: snapshot(self._names.one(request)))
+        return await self._streams.status(
+            request, lambda: snapshot(self._names.one(request)), lambda: self._turn(name)
+        )
+
+    def _turn(self, name: ApplicationName) -> object:
+        known = self._scheduler.saved(name)
+        return None if known is None or known.rollout is None else (known.rollout.number, known.rollout.phase)

@@ -1,6 +1,7 @@
 """Server-sent events: the event log as it grows, and an application's status whenever it changes."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 
 import structlog
@@ -66,9 +67,11 @@ class Streams:
         """Messages as they go over the wire, until they end."""
         return await self._send_frames(request, frames)
 
-    async def status(self, request: web.Request, snapshot: Callable[[], BaseModel]) -> web.StreamResponse:
-        """Whole snapshots: one at once, then the newest after each change, at most ten a second. Ends when
-        `snapshot` raises Refused: the application is gone."""
+    async def status(
+        self, request: web.Request, snapshot: Callable[[], BaseModel], turn: Callable[[], object]
+    ) -> web.StreamResponse:
+        """Whole snapshots: one at once, then the newest after each change, at most ten a second and at once
+        when `turn` is another one. Ends when `snapshot` raises Refused: the application is gone."""
 
         async def messages() -> AsyncIterator[tuple[int, BaseModel]]:
             sent = ""
@@ -82,10 +85,18 @@ class Streams:
                 if text != sent:
                     sent = text
                     yield version, newest
-                    await asyncio.sleep(STATUS_WINDOW_SECONDS)
+                    await self._rest(version, turn)
                 await self._scheduler.changed(version)
 
         return await self._send(request, messages())
+
+    async def _rest(self, version: int, turn: Callable[[], object]) -> None:
+        """For the window, or until the next turn: who waits for the end of a rollout hears of it at once."""
+        before = turn()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STATUS_WINDOW_SECONDS):
+                while turn() == before:
+                    version = await self._scheduler.changed(version)
 
     async def _send(
         self, request: web.Request, messages: AsyncIterator[tuple[int, BaseModel]]

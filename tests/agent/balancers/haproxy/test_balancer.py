@@ -241,6 +241,53 @@ async def test_nothing_is_reloaded_when_only_flags_or_nothing_changed(site: Site
     assert (await site.balancer.observe()).structure == changed, "a restart forgot the flag"
 
 
+async def test_hosts_join_a_backend_and_are_checked_without_a_reload(site: Site) -> None:
+    """With one that was arranged before there was any; only to leave takes a reload."""
+    joined = backend("shop-v003", *(site.rig.webs[1].port for _ in range(3)))
+    with_room = Structure(site.structure.frontends, (*site.structure.backends, replace(joined, servers=())))
+    await site.balancer.arrange(with_room)
+    assert (await site.balancer.observe()).structure == with_room
+    before = site.process.socket.workers(), site.second_process.socket.workers()
+    for count in (2, 3):
+        some = replace(joined, servers=joined.servers[:count])
+        wanted = Structure(site.structure.frontends, (*site.structure.backends, some))
+        await site.balancer.arrange(wanted)
+        assert (await site.balancer.observe()).structure == wanted
+
+        async def are_up(count: int = count) -> bool:
+            view = (await site.balancer.observe()).backend(joined.group)
+            return view is not None and view.servers_up == count
+
+        await until_async(are_up)
+    assert (site.process.socket.workers(), site.second_process.socket.workers()) == before
+    await site.balancer.route((Route(SHOP, joined.group),))
+    assert await get(site.port) == "green"
+    site.process.end()
+    assert (await site.balancer.observe()).structure == wanted, "a restart forgot them"
+    elsewhere = replace(joined, servers=(replace(joined.servers[0], port=site.rig.webs[0].port),))
+    await site.balancer.arrange(Structure(site.structure.frontends, (*site.structure.backends, elsewhere)))
+    assert await get(site.port) == "blue"
+
+
+async def test_a_host_that_did_not_join_is_not_told_to_be_there(site: Site) -> None:
+    """As after a crash between the disk and HAProxy: also the next agent has it join."""
+    wider = backend(GREEN, *(site.rig.webs[1].port for _ in range(2)))
+    structure = Structure(site.structure.frontends, (site.structure.backends[0], wider))
+    await site.balancer.arrange(structure)
+    worker = site.process.socket.workers().newest
+    assert worker is not None
+    gone = f"{GREEN}/{wider.servers[1].host}"
+    site.process.socket.ask(f"@!{worker} set server {gone} state maint;@!{worker} del server {gone}")
+    assert (await site.balancer.observe()).structure == site.structure
+    await site.balancer.close()
+    successor = site.rig.balancer(redispatch=False)
+    await successor.start()
+    assert (await successor.observe()).structure == site.structure
+    await successor.arrange(structure)
+    assert (await successor.observe()).structure == structure
+    assert site.process.socket.workers().newest == worker
+
+
 async def test_an_edit_by_hand_is_shown_and_routed_away(site: Site) -> None:
     edited = {"shop": f"{BLUE}|{GREEN}|2500", "stray": "x|y|1"}
     for route, process in [(None, site.process), (Route(SHOP, BLUE, GREEN, 2500), site.second_process)]:
