@@ -65,6 +65,7 @@ def parts(is_quick: bool) -> dict[str, Callable[[Path], Iterator[Line]]]:
         "back": lambda place: fleet.back(place, 20 if is_quick else 100, 3 if is_quick else 21),
         "agents": lambda place: herd.agents(place, 100 if is_quick else 1_000),
         "many": lambda place: herd.many(place, 100 if is_quick else 10_000),
+        "shared": lambda place: herd.shared(place, 100 if is_quick else 10_000),
         "returns": lambda place: herd.returns(place, 100 if is_quick else 5_000),
         "waves": lambda place: fleet.waves(place, 8 if is_quick else 20),
         "openstack": lambda place: providers.openstack(place, 20 if is_quick else 100),

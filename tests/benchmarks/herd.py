@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.benchmarks.table import Line
+from tests.support.postgresql import DURABLE, binaries, server
+from tests.support.several import SeveralStage
 from tests.support.stage import Stage, kept
 
 PROCESSES_MIN, AGENTS_EACH_MAX = 2, 2_500
@@ -64,6 +66,13 @@ class Herd:
             assert time.monotonic() < began + CONNECT_SECONDS, f"{self.connected()} of {count} connected"
             time.sleep(0.1)
         return time.monotonic() - began
+
+    def wait_below(self, count: int) -> None:
+        """Until most of those that will be seen away are: it grows no more."""
+        least = self.connected()
+        while least == count or self.connected() < least:
+            least = self.connected()
+            time.sleep(0.2)
 
     def cpu_seconds(self) -> float:
         return sum(cpu_seconds(each.pid) for each in self.processes)
@@ -163,6 +172,38 @@ def many(directory: Path, count: int) -> Iterator[Line]:
     yield Line(f"{count:,} agents over plaintext: memory of each", measured.memory_kib, "KiB", beside, 160.0)
     yield Line("its connection, CPU", measured.connect_ms, "ms")
     yield Line("its beats, CPU a second", measured.steady_us, "us")
+
+
+def shared(directory: Path, count: int) -> Iterator[Line]:
+    """The same over three controllers that share a PostgreSQL, and one of them is lost: until its agents are
+    all with the others."""
+    if binaries() is None:
+        return
+    with server(**DURABLE) as database, kept(_three(directory / "s", database.fresh())) as stage:
+        pids = {name: each.pid for name, each in stage.controllers.items()}
+        with Herd(stage.agents_address, "", directory / "agents", count) as herd:
+            took = herd.wait(count)
+            beside = f"all connected after {took:.0f} s; load {os.getloadavg()[0]:.1f}"
+            time.sleep(STEADY_SECONDS)
+            memory = [memory_kib(each) / 1024 for each in pids.values()]
+            used, began = sum(map(cpu_seconds, pids.values())), time.monotonic()
+            time.sleep(STEADY_SECONDS)
+            steady = (sum(map(cpu_seconds, pids.values())) - used) / (time.monotonic() - began)
+            yield Line(f"{count:,} agents of three controllers: CPU of all", steady * 100, "%", beside)
+            yield Line("memory of each", max(memory), "MiB", ", ".join(f"{each:.0f}" for each in memory))
+            used, began = sum(cpu_seconds(pids[each]) for each in stage.names[1:]), time.monotonic()
+            stage.kill(stage.names[0])
+            herd.wait_below(count)
+            lost = count - herd.connected()
+            herd.wait(count)
+            took = time.monotonic() - began
+            own = sum(cpu_seconds(pids[each]) for each in stage.names[1:]) - used
+    beside = f"{lost:,} away; CPU {own:.1f} s of the others; load {os.getloadavg()[0]:.1f}"
+    yield Line("kill -9 of one -> all of its agents back, wall", took, "s", beside, 20.0)
+
+
+def _three(directory: Path, database: str) -> SeveralStage:
+    return SeveralStage(directory, regions=(), database=database)
 
 
 # -------------------------------------------------------------------------------------------- all come back

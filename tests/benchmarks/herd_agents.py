@@ -1,6 +1,6 @@
 """A process full of agents that hold a stream and nothing else: the real session, over mTLS.
 
-python -m tests.benchmarks.herd_agents CONTROLLER AUTHORITY PREFIX COUNT
+python -m tests.benchmarks.herd_agents CONTROLLER[,CONTROLLER...] AUTHORITY PREFIX COUNT
 
 AUTHORITY is the state directory of the controller, whose authority signs the certificates. The process writes
 to stdout how many of its agents are connected, and the CPU seconds that it has used: a line for each change.
@@ -17,6 +17,7 @@ from pathlib import Path
 import structlog
 
 from repave_agent.runtime.session import Session
+from repave_agent.runtime.turns import Turns
 from repave_controller.security.authority import Authority, OwnAuthority
 from repave_protos import __version__
 from repave_protos.protocol import channel
@@ -37,10 +38,11 @@ TOLD_EVERY_SECONDS = 0.1
 class HerdAgent:
     """Has no hosts: says Hello, takes what it is told, and beats."""
 
-    def __init__(self, region: str, controller: str, shown: channel.Shown | None) -> None:
+    def __init__(self, region: str, controllers: Sequence[str], shown: channel.Shown | None) -> None:
         self.region, self.welcomes = RegionName(region), 0
+        self._turns, self._shown = Turns(controllers, random.random()), shown
         self.session = Session(
-            dial=lambda patience: channel.dial(controller, "controller", patience, shown),
+            dial=self._dial,
             hello=self._hello,
             handler=self,
             clock=time.monotonic,
@@ -48,6 +50,12 @@ class HerdAgent:
             chance=random.random,
             wall=time.time,
         )
+
+    async def _dial(self, patience: float) -> channel.Link:
+        async def dial_one(address: str) -> channel.Link:
+            return await channel.dial(address, "controller", patience, self._shown)
+
+        return await self._turns.dial(dial_one, again=self.session.is_connected)
 
     def _hello(self) -> Hello:
         return Hello(
@@ -108,10 +116,12 @@ async def tell(agents: Sequence[HerdAgent]) -> None:
         await asyncio.sleep(TOLD_EVERY_SECONDS)
 
 
-async def main(controller: str, state: str, prefix: str, count: int) -> None:
+async def main(controllers: str, state: str, prefix: str, count: int) -> None:
     regions = [f"{prefix}{number:04}" for number in range(count)]
     shown = certificates(Path(state), regions) if state else [None] * count
-    agents = [HerdAgent(region, controller, each) for region, each in zip(regions, shown, strict=True)]
+    agents = [
+        HerdAgent(region, controllers.split(","), each) for region, each in zip(regions, shown, strict=True)
+    ]
     await asyncio.gather(tell(agents), *(agent.session.run() for agent in agents))
 
 

@@ -56,6 +56,11 @@ class SeveralStage(Stage):
         addresses = " ".join(f"127.0.0.1:{grpc}" for _, grpc in self._ports.values())
         return {**super().agent_settings(region), "REPAVE_AGENT_CONTROLLER": addresses}
 
+    @property
+    def agents_address(self) -> str:
+        """Where agents dial in, at each of them."""
+        return ",".join(f"127.0.0.1:{grpc}" for _, grpc in self._ports.values())
+
     # ------------------------------------------------------------------------------------ controllers
 
     def owner(self, application: str = "hello") -> str:

@@ -29,7 +29,7 @@ from repave_controller.api.resources.packages import Packages
 from repave_controller.api.resources.promotions import PromotionRoutes
 from repave_controller.api.resources.recovery import RecoveryRoutes
 from repave_controller.api.resources.regional import Regional
-from repave_controller.api.resources.regions import Regions
+from repave_controller.api.resources.regions import PassPart, Regions
 from repave_controller.api.resources.releases import Releases
 from repave_controller.api.resources.suspects import SuspectRoutes
 from repave_controller.api.resources.traffic import TrafficRoutes
@@ -118,6 +118,7 @@ def make_app(
         artifacts = artifacts_of(ArtifactsSettings(), images, store, provenance, scheduler, clock)
     reach = reach if reach is not None else Reach(lambda: scheduler.applications(), provenance)
     packages = Packages(images, store, sessions, signing, provenance, artifacts, reach)
+    doing = relay if relay is not None else _alone(scheduler)
     api = Api(
         scheduler,
         store,
@@ -136,6 +137,7 @@ def make_app(
         promotions,
         analyses,
         drafts,
+        doing.pass_part,
     )
     access = Access(guarded, clock, metrics.refused if metrics is not None else None)
     strangers = no_strangers if guarded is None else no_foreign_pages
@@ -147,7 +149,6 @@ def make_app(
         layers.append(access.check)
     app = web.Application(middlewares=layers, client_max_size=BODY_BYTES_MAX)
     routes, once = api.routes(), Once(store, clock)
-    doing = relay if relay is not None else _alone(scheduler)
     _open_inside(app, doing, routes, once)
     acting = Acting(doing, guarded)
     for each in (hooks, gitops, promotions):
@@ -249,6 +250,7 @@ class Api:
         promotions: Promotions | None = None,
         analyses: Analyses | None = None,
         drafts: Drafts | None = None,
+        pass_part: PassPart | None = None,
     ) -> None:
         packages = packages if packages is not None else Packages(images, store, sessions)
         names, regional = Names(scheduler, sessions), Regional(sessions, images, packages)
@@ -290,7 +292,7 @@ class Api:
             Live(scheduler, sessions, clock, self.streams, company.me.instance),
             packages,
             Orphans(sessions, names),
-            Regions(scheduler, sessions),
+            Regions(scheduler, sessions, pass_part or _alone(scheduler).pass_part),
             regional,
             controllers,
             notices,

@@ -1,7 +1,7 @@
 """Enrols agents: join tokens, certificates, renewals, revocations. A decision holds once it is saved."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import structlog
 from pydantic import TypeAdapter, ValidationError
@@ -40,10 +40,13 @@ class Enrolment:
         clock: Callable[[], float],
         tell: Callable[[Sequence[Event]], None],
         withdrawn: Callable[[], None],
+        others: Callable[[], Collection[object]] = tuple,
     ) -> None:
-        """`tell` gets events that were saved; `withdrawn` is called when a certificate no longer counts."""
+        """`tell` gets events that were saved; `withdrawn` is called when a certificate no longer counts.
+        `others`: what other controllers have a part in; nothing, there are none."""
         self.authority = authority
         self._store, self._clock, self._tell, self._withdrawn = store, clock, tell, withdrawn
+        self._others = others
         self._lock = asyncio.Lock()
         self._tokens: dict[str, JoinToken] = {}
         self._members: dict[str, Member] = {}
@@ -202,6 +205,8 @@ class Enrolment:
             source, now = self.authority.source, self._clock()
             if not isinstance(source, OwnAuthority):
                 raise Refused(Refusal.AUTHORITY_IS_OPERATORS)
+            if self._others():
+                raise Refused(Refusal.AUTHORITY_OF_SEVERAL)
             if not at_once and (ends_at := source.settles_at(now)) is not None:
                 raise Refused(Refusal.ROTATING, cli("agents rotate", now=True), hours=_hours(ends_at - now))
             source.rotate(now, at_once=at_once)

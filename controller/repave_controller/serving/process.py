@@ -352,7 +352,8 @@ async def _enrolment(
     )
     names = (*tls.names.split(), "localhost", "127.0.0.1", "::1", socket.gethostname())
     authority = Authority(source, domain, names, clock, directory)
-    enrolment = Enrolment(authority, store, clock, scheduler.event_log.tell, sessions.recheck)
+    tell = scheduler.event_log.tell
+    enrolment = Enrolment(authority, store, clock, tell, sessions.recheck, scheduler.others)
     await enrolment.load()
     sessions.guard_with(enrolment)
     return enrolment

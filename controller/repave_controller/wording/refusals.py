@@ -209,6 +209,10 @@ TEXTS: Mapping[Kind, Template] = {
         "this controller speaks plaintext, on loopback only, and so enrols no agents: start it with "
         "tls.enabled = true"
     ),
+    Refusal.AUTHORITY_OF_SEVERAL: (
+        "other controllers share this one's store, and would not have the new authority: let all read one "
+        "from files (tls.ca, tls.ca_key), and rotate it there"
+    ),
     Refusal.AUTHORITY_IS_OPERATORS: (
         "the authority is the operator's (tls.ca): put a new certificate behind the first one in that file, "
         "and before it, with its key, when every agent has renewed"

@@ -4,11 +4,6 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from aiohttp import web
-from aiohttp.test_utils import make_mocked_request
-
-from repave_controller.api.web.problems import as_problems
-from repave_controller.peers.ports import NotOwner
 from repave_protos.protocol.values import ApplicationName
 from tests.controller.api.conftest import SPEC, a_package
 from tests.fakes.controller.api_rig import ObedientAgent
@@ -164,7 +159,7 @@ async def test_without_an_owner_it_is_said_and_may_be_asked_again(tmp_path: Path
         assert "repave controllers" in answer["detail"]
 
 
-async def test_what_is_for_applications_of_several_controllers_is_done_to_none(tmp_path: Path) -> None:
+async def test_what_is_for_applications_of_several_controllers_each_does_for_its_own(tmp_path: Path) -> None:
     async with peers(tmp_path, "ann", "ben") as (ann, ben):
         await begun(ann, ben)
         await ben.take(WEB)
@@ -173,23 +168,32 @@ async def test_what_is_for_applications_of_several_controllers_is_done_to_none(t
         body = {"spec": spec, "digest": await push(ben), "version": "v1"}
         assert (await post(ben, f"applications/{WEB}/releases", body))[0] == 202
         await until(lambda: all(is_idle(ann, each) for each in (HELLO, WEB)))
+        ben.be_silent()
+        ann.relay.seconds = 0.1
         status, answer = await post(ann, "regions/oslo/remove", {})
         assert (status, answer["rule"]) == (503, "no-owner"), answer
-        assert "ben decides for web" in answer["detail"]
-        assert "region.left" not in kinds(ann), "hello, which is decided on here, stays there, too"
+        assert "decides for web" in answer["detail"]
+        await ann.take(WEB)
+        status, answer = await post(ann, "regions/oslo/remove", {})
+        assert (status, answer["text"][:11]) == (200, "hello, web:"), answer
+        assert kinds(ann).count("region.left") == 2
 
 
-async def test_what_is_for_several_applications_names_the_one_that_is_not_decided_for_here() -> None:
-    async def undrain(_: web.Request) -> web.Response:
-        raise NotOwner(HELLO, "ann")
-
-    response = await as_problems(make_mocked_request("POST", "/v1/regions/oslo/undrain"), undrain)
-    assert isinstance(response, web.Response)
-    assert (response.status, response.headers["Retry-After"]) == (503, "1")
-    assert (
-        "ann decides for hello: ask for each application by itself, such as: repave regions leave REGION APP"
-        in str(response.text)
-    )
+async def test_a_region_is_removed_by_way_of_any_controller(tmp_path: Path) -> None:
+    async with peers(tmp_path, "ann", "ben", has_accounts=True) as (ann, ben):
+        await begun(ann, ben)
+        await ben.take(WEB)
+        assert (await released(ann))[0] == 202
+        spec = SPEC.replace("hello", WEB).replace("8080", "8090").replace("8000", "8001")
+        body = {"spec": spec, "digest": await push(ann), "version": "v1"}
+        assert (await post(ann, f"applications/{WEB}/releases", body))[0] == 202
+        await until(lambda: all(is_idle(ann, each) for each in (HELLO, WEB)))
+        assert (await post(ann, "regions/paris/remove", {"reason": "sold"}))[0] == 200
+        left = [event.application for event in ann.shelf.events if event.kind == "region.left"]
+        assert sorted(left) == [HELLO, WEB]
+        for each in (HELLO, WEB):
+            status, told = await post(ann, "regions/oslo/remove?application=" + each, {})
+            assert (status, told["rule"]) == (409, "last-region"), told
 
 
 async def test_a_plan_is_found_at_any_controller_while_the_one_that_has_shown_it_runs(tmp_path: Path) -> None:

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from repave_controller.core.domain.reasons import Refused
+from repave_controller.core.domain.reasons import Refusal, Refused
 from repave_controller.core.ports import StoreError
 from repave_controller.security.authority import AGENT_SECONDS
+from repave_controller.security.enrolment import Enrolment
 from repave_controller.security.roster import ENDED_SECONDS, SPENT_SECONDS, TOKEN_SECONDS
 from repave_controller.wording.render import event_text, text_of
 from repave_protos.protocol.certificates import (
@@ -198,3 +199,19 @@ async def test_an_impostors_certificate_of_the_right_name_is_not_recognised(tmp_
     async with enrolled(tmp_path / "a") as world:
         with pytest.raises(CertificateError, match="not issued by an authority"):
             world.enrolment.recognise(of_own_authority(tmp_path / "b", "paris").chain.encode())
+
+
+async def test_an_authority_of_one_controller_is_not_rotated_beside_others(tmp_path: Path) -> None:
+    others = [7]
+    async with enrolled(tmp_path) as world:
+        shared = Enrolment(
+            world.authority, world.store, world.clock, world.tell, world.withdrawn, lambda: others
+        )
+        for is_at_once in (False, True):
+            with pytest.raises(Refused) as refused:
+                await shared.rotate("ann", at_once=is_at_once)
+            assert refused.value.kind is Refusal.AUTHORITY_OF_SEVERAL
+        assert len(world.authority.pins) == 1
+        others.clear()
+        await shared.rotate("ann")
+        assert len(world.authority.pins) == 2

@@ -140,6 +140,12 @@ class LogsQuery(RegionQuery):
     follow: Flag = Field(False, description="Goes on with what hosts print.")
 
 
+class PartQuery(Query):
+    """For which of a region's applications."""
+
+    application: Name = Field("", description="For this one alone; empty: for all.")
+
+
 class TrafficQuery(RegionQuery):
     """From when on, and where."""
 

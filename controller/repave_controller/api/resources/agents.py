@@ -72,6 +72,7 @@ class AgentItem(Answer):
 REFUSES = (
     "agents-not-enrolled",
     "authority-is-operators",
+    "authority-of-several",
     "region-name",
     "rotating",
     "too-many-tokens",

@@ -1,13 +1,13 @@
 """Regions as people look after them: listed, removed, taken over by another agent."""
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from aiohttp import web
 from pydantic import Field
 
 from repave_controller.api.answers import views
 from repave_controller.api.answers.models import Items, RegionItem, SignedRequest
-from repave_controller.api.answers.queries import RegionsQuery
+from repave_controller.api.answers.queries import PartQuery, RegionsQuery
 from repave_controller.api.answers.regional_models import DoneAnswer
 from repave_controller.api.web.openapi import Route
 from repave_controller.api.web.paging import items, page
@@ -16,9 +16,11 @@ from repave_controller.api.web.requests import body_of, query_of
 from repave_controller.api.web.responses import answer
 from repave_controller.core.commands.draining import DrainRegion, UndrainRegion, check_may_drain, has_record
 from repave_controller.core.commands.lifecycle import LeaveRegion, check_may_leave, check_out_of_dns
+from repave_controller.core.commands.verb import Verb
 from repave_controller.core.domain.application import Application
 from repave_controller.core.domain.reasons import Refusal, Refused
 from repave_controller.fleet.sessions import Sessions
+from repave_controller.peers.ports import NotOwner
 from repave_controller.runtime.scheduler import Scheduler
 from repave_protos.protocol.values import RegionName
 
@@ -42,19 +44,35 @@ REMOVE_REFUSES = (
 )
 
 
-class Regions:
-    """One for an API."""
+PassPart = Callable[[web.Request, NotOwner], Awaitable[web.Response | None]]
+"""Returns what was refused."""
 
-    def __init__(self, scheduler: Scheduler, sessions: Sessions) -> None:
-        self._scheduler, self._sessions = scheduler, sessions
+
+class Regions:
+    """One for an API. What is asked of a region is done application by application, each at the controller
+    that decides for it."""
+
+    def __init__(self, scheduler: Scheduler, sessions: Sessions, pass_part: PassPart) -> None:
+        """`pass_part` lets the controller that decides for an application do what is asked of several."""
+        self._scheduler, self._sessions, self._pass_part = scheduler, sessions, pass_part
 
     def routes(self) -> tuple[Route, ...]:
         one = "regions/{region}"
         return (
             Route("GET", "regions", self.listed, Items[RegionItem], query=RegionsQuery),
-            Route("POST", f"{one}/remove", self.remove, DoneAnswer, RemoveRequest, refuses=REMOVE_REFUSES),
-            Route("POST", f"{one}/drain", self.drain, DoneAnswer, SignedRequest, refuses=REFUSES),
-            Route("POST", f"{one}/undrain", self.undrain, DoneAnswer, SignedRequest, refuses=REFUSES),
+            Route(
+                "POST",
+                f"{one}/remove",
+                self.remove,
+                DoneAnswer,
+                RemoveRequest,
+                PartQuery,
+                refuses=REMOVE_REFUSES,
+            ),
+            Route("POST", f"{one}/drain", self.drain, DoneAnswer, SignedRequest, PartQuery, refuses=REFUSES),
+            Route(
+                "POST", f"{one}/undrain", self.undrain, DoneAnswer, SignedRequest, PartQuery, refuses=REFUSES
+            ),
             Route("POST", f"{one}/take-over", self.take_over, DoneAnswer, SignedRequest, refuses=REFUSES),
         )
 
@@ -86,37 +104,35 @@ class Regions:
         view = self._sessions.views().get(region)
         if asked.lost and view is not None and view.is_connected:
             raise Refused(Refusal.REGION_CONNECTED, region=region)
-        there = self._applications_in(region)
+        there = self._asked_for(request, region)
         for application in there:
             check_may_leave(application, region)
             if not asked.lost:
                 there_now = self._scheduler.observed(application.name)
                 check_out_of_dns(application, region, there_now, self._scheduler.clock())
-        self._decided_here(there)
         if asked.lost:
             self._sessions.forget(region)
-        for application in there:
-            verb = LeaveRegion(region, asked.lost)
-            await self._scheduler.steer(application.name, verb, by=asked.by, reason=asked.reason)
-        is_forgotten = not there and self._sessions.forget(region)
+        refused = await self._steer(request, there, LeaveRegion(region, asked.lost), asked)
+        if refused is not None:
+            return refused
+        is_empty = not there and not self._applications_in(region)
+        is_forgotten = is_empty and self._sessions.forget(region)
         return answer(DoneAnswer(text=_said(region, there, asked.lost, is_forgotten)))
 
     async def drain(self, request: web.Request) -> web.Response:
         """Take a region out of DNS: all applications that have a record there leave it, or none does."""
         asked, region = await body_of(request, SignedRequest), self._region(request)
-        observed = self._scheduler.observed
+        observed, is_part = self._scheduler.observed, bool(query_of(request, PartQuery).application)
         there = [
             each
-            for each in self._applications_in(region)
-            if each.deletion is None and has_record(observed(each.name).get(region))
+            for each in self._asked_for(request, region)
+            if is_part or (each.deletion is None and has_record(observed(each.name).get(region)))
         ]
         for application in there:
             check_may_drain(application, region, observed(application.name))
-        self._decided_here(there)
-        for application in there:
-            await self._scheduler.steer(
-                application.name, DrainRegion(region), by=asked.by, reason=asked.reason
-            )
+        refused = await self._steer(request, there, DrainRegion(region), asked)
+        if refused is not None:
+            return refused
         names = ", ".join(application.name for application in there)
         text = f"no application has a record of {region} in DNS; docs/dns.md shows how its agent keeps one"
         if there:
@@ -126,12 +142,10 @@ class Regions:
     async def undrain(self, request: web.Request) -> web.Response:
         """Put a region into DNS again, for all of its applications."""
         asked, region = await body_of(request, SignedRequest), self._region(request)
-        there = [each for each in self._applications_in(region) if each.drained_in(region) is not None]
-        self._decided_here(there)
-        for application in there:
-            await self._scheduler.steer(
-                application.name, UndrainRegion(region), by=asked.by, reason=asked.reason
-            )
+        there = [each for each in self._asked_for(request, region) if each.drained_in(region) is not None]
+        refused = await self._steer(request, there, UndrainRegion(region), asked)
+        if refused is not None:
+            return refused
         names = ", ".join(application.name for application in there)
         text = f"{names}: back into DNS in {region}" if there else f"no application is drained in {region}"
         return answer(DoneAnswer(text=text))
@@ -166,10 +180,25 @@ class Regions:
             raise _unknown(region, self._sessions.views())
         return region
 
-    def _decided_here(self, applications: Iterable[Application]) -> None:
-        """Raises NotOwner before any of them is steered."""
+    async def _steer(
+        self, request: web.Request, applications: Iterable[Application], verb: Verb, asked: SignedRequest
+    ) -> web.Response | None:
+        """Returns what the owner of one has refused. Raises Refused; NotOwner of the one that is asked for
+        alone."""
         for application in applications:
-            self._scheduler.tenure_of(application.name)
+            try:
+                await self._scheduler.steer(application.name, verb, by=asked.by, reason=asked.reason)
+            except NotOwner as error:
+                if query_of(request, PartQuery).application:
+                    raise
+                refused = await self._pass_part(request, error)
+                if refused is not None:
+                    return refused
+        return None
+
+    def _asked_for(self, request: web.Request, region: RegionName) -> list[Application]:
+        only = query_of(request, PartQuery).application
+        return [each for each in self._applications_in(region) if only in ("", each.name)]
 
     def _applications_in(self, region: RegionName) -> list[Application]:
         known = self._scheduler.applications().values()

@@ -92,9 +92,8 @@ async def as_problems(request: web.Request, handler: Handler) -> web.StreamRespo
         return Problem(400, "bad-request", str(error)).response()
     except StoreError as error:
         return Problem(503, "store", str(error)).response()
-    except NotOwner as error:  # of several applications at once; one is passed on
-        text = f"{error}: ask for each application by itself, such as: repave regions leave REGION APP"
-        return Problem(503, "no-owner", text, retry_seconds=1.0).response()
+    except NotOwner as error:  # it should have been passed on
+        return Problem(503, "no-owner", f"{error}: ask again", retry_seconds=1.0).response()
     except web.HTTPException as error:
         rule = error.reason.lower().replace(" ", "-")
         response = Problem(error.status, rule, error.text or error.reason).response()

@@ -9,8 +9,9 @@ again, for a bounded time; it carries a key, so that what was done already is no
 import asyncio
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
+from urllib.parse import quote
 
 import structlog
 from aiohttp import web
@@ -172,9 +173,22 @@ class Relay:
         return await self._passed_on(request, owner)
 
     async def _passed_on(self, request: web.Request, error: NotOwner) -> web.Response:
+        outcome = await self._asked(await self._command(request), error)
+        request[TOLD] = outcome.told
+        return _response(outcome.reply)
+
+    async def pass_part(self, request: web.Request, error: NotOwner) -> web.Response | None:
+        """Lets the owner carry out, for its application alone, what is asked of several. Returns what it
+        refuses. Raises Problem."""
+        command = await self._command(request)
+        part = replace(command, path=f"{request.path}?application={quote(error.application)}")
+        reply = (await self._asked(part, error)).reply
+        return _response(reply) if reply.status >= 400 else None
+
+    async def _command(self, request: web.Request) -> Command:
         headers = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
         headers.setdefault(KEY, self._new_key())
-        command = Command(
+        return Command(
             request.method,
             request.path_qs,
             headers,
@@ -182,20 +196,16 @@ class Relay:
             request.remote or "",
             await request.read(),
         )
+
+    async def _asked(self, command: Command, error: NotOwner) -> Outcome:
+        """Raises Problem."""
         try:
             async with asyncio.timeout(self.seconds):
-                outcome = await self._ask_owners(command, error.application, error.owner)
+                return await self._ask_owners(command, error.application, error.owner)
         except TimeoutError:
             raise _no_owner(error.application, self._owners.owner_of(error.application)) from None
         except TooLong as long:
             raise Problem(413, "too-long", str(long)) from long
-        request[TOLD] = outcome.told
-        reply = outcome.reply
-        return web.Response(
-            status=reply.status,
-            body=reply.body,
-            headers={name: reply.headers[name] for name in ANSWERED if name in reply.headers},
-        )
 
     async def _ask_owners(
         self, command: Command, application: ApplicationName, owner: ControllerId | None
@@ -272,6 +282,14 @@ class Relay:
         response = await as_problems(asked, handle)
         self._outcomes[ticket] = (Told(reason_in(asked), facts_in(asked, response)), owner)
         return response
+
+
+def _response(reply: Reply) -> web.Response:
+    return web.Response(
+        status=reply.status,
+        body=reply.body,
+        headers={name: reply.headers[name] for name in ANSWERED if name in reply.headers},
+    )
 
 
 def _is_command(request: web.Request) -> bool:

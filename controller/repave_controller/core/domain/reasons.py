@@ -41,6 +41,7 @@ class Refusal(Kind):
     ARTIFACT_TOO_SLOW = "artifact-too-slow"
     ARTIFACT_UNREACHABLE = "artifact-unreachable"
     AUTHORITY_IS_OPERATORS = "authority-is-operators"
+    AUTHORITY_OF_SEVERAL = "authority-of-several"
     FIRST_STEP = "first-step"
     GROUP_IN_ROLLOUT = "group-in-rollout"
     GROUP_SERVES = "group-serves"
