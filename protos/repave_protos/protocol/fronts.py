@@ -102,7 +102,10 @@ def faults_of(front: TrafficFront) -> Iterator[tuple[str, str]]:
     if not 1 <= front.port <= 65_535:
         yield "port", f"{front.port} is no port"
     if front.protocol == "https" and front.certificate is None:
-        yield "certificate", "https needs a certificate: add certificate: {file: /etc/tls/NAME.pem}"
+        yield (
+            "certificate",
+            "https needs a certificate: add certificate: {file: /etc/repave/certificates/NAME.pem}",
+        )
     if front.protocol == "http" and front.certificate is not None:
         yield "certificate", "http has none: write protocol: https"
     if front.certificate is not None and certificate_fault(front.certificate):

@@ -94,7 +94,7 @@ def _listener(port: int, entries: list[Entry], conditions: Conditions) -> str:
     lines = ["mode tcp", "no option idle-close-on-response"] if is_tcp else []
     lines += _binds(entries, conditions)
     lines += _of_client(max(each.frontend.client_seconds for each in entries))
-    if entries[0].door.kind == "http" and conditions.thumbprint:
+    if entries[0].door.kind == "http" and conditions.thumbprint and any(map(_is_proven_here, entries)):
         lines += challenge_rules(conditions.thumbprint)
     is_matched = any(each.front.matches for each in entries)
     if is_matched:
@@ -107,6 +107,12 @@ def _listener(port: int, entries: list[Entry], conditions: Conditions) -> str:
         lines += _redirect(entry, guard) if entry.redirects else _rules(entry, guard, conditions)
     lines.sort(key=lambda line: line.startswith("use_backend "))  # HAProxy decides by them at the end
     return _section(f"_port_{port}", lines if is_tcp else [*lines, f"default_backend {NO_ROUTE}"])
+
+
+def _is_proven_here(entry: Entry) -> bool:
+    """Whether an ACME server may come to this port to see whose a name of the application is."""
+    fronts = entry.frontend.fronts
+    return any(each.certificate and each.certificate.kind == "acme-http-01" for each in fronts)
 
 
 def _section(name: str, lines: list[str]) -> str:
