@@ -14,8 +14,11 @@ from tests.support.stage import staged
 
 HOLD_SECONDS = 120
 RATE = 300.0
+SLOW_SECONDS = 0.022
+"""What the new version takes longer for hurts, too: 10 % more than usual."""
+SWIFT = "10 % errors"
 HURT_PERCENT_MAX = 0.1
-"""Of all requests in the time that the canary was to be watched."""
+"""With that fault, of all requests in the time that the canary was to be watched."""
 FAULTS: Mapping[str, tuple[Mapping[str, str], Mapping[str, float]]] = {
     "10 % errors": ({"ERROR_SHARE": "0.1"}, {"/": 1.0}),
     "1 % errors": ({"ERROR_SHARE": "0.01"}, {"/": 1.0}),
@@ -60,14 +63,21 @@ def run(place: Path, is_quick: bool) -> Iterator[Line]:
     for name, (fault, paths) in list(FAULTS.items())[: 1 if is_quick else None]:
         with staged(place / name.partition(" ")[0], regions=("paris",)) as stage:
             found = asyncio.run(
-                canary(stage, {**HEALTHY, **fault}, hold_seconds=HOLD_SECONDS, rate=RATE, paths=paths)
+                canary(
+                    stage,
+                    {**HEALTHY, **fault},
+                    hold_seconds=HOLD_SECONDS,
+                    rate=RATE,
+                    paths=paths,
+                    slow_seconds=SLOW_SECONDS,
+                )
             )
         seconds = found.exposed_seconds if found.is_back else float("inf")
         yield Line(f"canary with {name}: found and back", seconds, "s", str(found.rollout["outcome"])[:80])
         yield Line(
-            f"canary with {name}: requests failed",
+            f"canary with {name}: requests hurt",
             found.hurt_share * 100,
             "%",
             f"{found.hurt} of {found.requests:,.0f} in {HOLD_SECONDS} s",
-            HURT_PERCENT_MAX,
+            HURT_PERCENT_MAX if name == SWIFT else None,
         )

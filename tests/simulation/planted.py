@@ -34,6 +34,7 @@ def _bug(name: str, tier: int, promises: tuple[int, ...], *changes: str) -> Bug:
 ANALYSE = "controller/repave_controller/core/steps/analyse.py"
 ANALYSES = "controller/repave_controller/core/domain/analyses.py"
 LOOKS = "controller/repave_controller/core/rules/looks.py"
+BASELINES = "controller/repave_controller/core/rollout/baselines.py"
 APPROVE = "controller/repave_controller/core/steps/approve.py"
 LIFECYCLE = "controller/repave_controller/core/commands/lifecycle.py"
 RELEASE = "controller/repave_controller/core/commands/release.py"
@@ -83,6 +84,16 @@ BUGS = (
     _bug(
         "what can't be told goes on", 1, (11,),
         ANALYSES, "return Ending.PASSED if is_limited and analysis.passed else Ending.UNDECIDED", "return Ending.PASSED",
+    ),
+    _bug(
+        "what was seen before the step was tried again counts", 1, (11,),
+        LOOKS, "    return rollout.with_analysis(Analysis(gate, region, run, track.entered_at, moved_at))",
+        "    return rollout.with_analysis(replace(known, run=run, begun_at=track.entered_at) if known else Analysis(gate, region, run, track.entered_at, moved_at))",
+    ),
+    # ------------------------------------------------------------------------------------ fresh baselines
+    _bug(
+        "a baseline that nothing is compared with any more stays", 1, (2, 7),
+        BASELINES, "    _end(turn, wanted)\n", "",
     ),
     # ------------------------------------------------------------------------------------------ worn hosts
     _bug(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.load import Load
+from tests.support.load_result import Request
 from tests.support.stage import Stage
 
 PROGRAM = Path(__file__).with_name("faulty_app.py")
@@ -53,7 +54,7 @@ async def canary(
     more: str = "",
     slow_seconds: float = math.inf,
 ) -> Judged:
-    """v2, with `fault`, gets 5 % for so long. `paths`: of the requests, the share of each; an answer that
+    """v2, with `fault`, gets 5 % for so long. `paths`: of the requests, the share of each; one of v2 that
     takes longer than `slow_seconds` is a hurt one."""
     step = f"{{traffic: 5%, hold: {hold_seconds}s, analyse: {{{analyse}}}}}"
     strategy = f"{{canary: {{steps: [{step}]}}}}"
@@ -73,9 +74,13 @@ async def canary(
         running.pop_all()
     requests = [each for result in results for each in result.requests]
     at = [each.begun for each in requests if each.version == "v2" and each.begun < begun]
-    hurt = [each for each in requests if each.failure or each.ended - each.begun > slow_seconds]
+    hurt = [each for each in requests if each.failure or _is_slow(each, slow_seconds)]
     exposed = max(at) - min(at) if at else 0.0
     return Judged(rollout, exposed, len(hurt), rate * max(hold_seconds, exposed))
+
+
+def _is_slow(request: Request, slow_seconds: float) -> bool:
+    return request.version == "v2" and request.ended - request.begun > slow_seconds
 
 
 def _released(

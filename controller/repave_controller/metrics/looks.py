@@ -4,7 +4,6 @@ from prometheus_client import Counter, Histogram
 from prometheus_client.registry import CollectorRegistry
 
 from repave_controller.core.analysis.values import Outcome
-from repave_controller.core.rules.looks import DueLook
 from repave_protos.daemon.metrics import CALL_BUCKETS
 
 
@@ -24,6 +23,6 @@ class LooksMade:
         for outcome in Outcome:
             self._looks.labels(str(outcome))
 
-    def tell(self, _: DueLook, outcome: Outcome, seconds: float) -> None:
+    def tell(self, outcome: Outcome, seconds: float) -> None:
         self._looks.labels(str(outcome)).inc()
         self._seconds.observe(seconds)

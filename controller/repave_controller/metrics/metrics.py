@@ -8,9 +8,11 @@ from pathlib import Path
 import structlog
 from prometheus_client.registry import CollectorRegistry
 
+from repave_controller.core.analysis.values import Outcome
 from repave_controller.core.domain.application import Application
 from repave_controller.core.domain.instants import Instant
 from repave_controller.core.ports import Store, Transaction
+from repave_controller.core.rules.looks import DueLook
 from repave_controller.fleet.sessions import Sessions
 from repave_controller.metrics.company import OfCompany
 from repave_controller.metrics.ledger import Ledger
@@ -57,6 +59,12 @@ class Metrics:
         self.ledger.committed(transaction)
         if self.traces is not None:
             self.traces.committed(transaction)
+
+    def looked(self, application: ApplicationName, look: DueLook, outcome: Outcome, seconds: float) -> None:
+        """A look at a new group was saved."""
+        self.looks.tell(outcome, seconds)
+        if self.traces is not None:
+            self.traces.looked(application, look, outcome, seconds)
 
     def read(
         self,

@@ -7,10 +7,12 @@ controller did is told from the rollout's start.
 
 from collections.abc import Callable, Iterable, Mapping
 
+from repave_controller.core.analysis.values import Outcome
 from repave_controller.core.domain.application import Application
 from repave_controller.core.domain.instants import Instant
 from repave_controller.core.domain.rollout import Phase, Rollout, Track, TrackPhase
 from repave_controller.core.ports import Transaction
+from repave_controller.core.rules.looks import DueLook
 from repave_controller.wording.render import text_of
 from repave_protos.daemon.spans import Context, Span, Spans, context_in, context_of
 from repave_protos.protocol.values import ApplicationName, RegionName
@@ -79,6 +81,22 @@ class RolloutTraces:
         about: dict[str, str | int] = {"http.response.status_code": status, "repave.request": request}
         failed = str(status) if status >= 500 else ""
         self._spans.tell(Span(name, context, above, began, ended, about, failed, links, is_server=True))
+
+    def looked(self, name: ApplicationName, look: DueLook, outcome: Outcome, seconds: float) -> None:
+        """A look at a new group, in its region, or in its wave where the regions are judged together."""
+        found = self._known().get(name)
+        rollout = found.rollout if found is not None else None
+        tracks = [each for each in rollout.tracks if each.region == look.regions[0].region] if rollout else []
+        if rollout is None or rollout.number != look.rollout or not tracks:
+            return
+        wave = self._of_wave(name, rollout, tracks[0].wave)
+        parent = self._of_region(name, rollout, tracks[0]) if look.region else wave
+        context, ended = parent.child("look", look.gate, look.run, look.look), self._clock()
+        about = {**_about(name, rollout), "repave.gate": look.gate, "repave.look": look.look}
+        about |= {"repave.region": look.region} if look.region else {}
+        failed = str(outcome) if outcome is Outcome.ERROR else ""
+        about |= {"repave.outcome": str(outcome)}
+        self._spans.tell(Span("look", context, parent, ended - seconds, ended, about, failed))
 
     def close(self) -> None:
         self._spans.close()

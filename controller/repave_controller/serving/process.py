@@ -261,7 +261,7 @@ async def _put_together(
         hooks,
         gitops_of(settings, store, scheduler),
         promotions_of(settings, store, scheduler),
-        analyses_of(settings, scheduler, sessions, metrics.looks.tell),
+        analyses_of(settings, scheduler, sessions, metrics.looked),
     )
 
 

@@ -1,8 +1,11 @@
 """A rollout's spans: one trace, whose ids follow from what it is of, whichever controller tells them."""
 
+from dataclasses import replace
 from pathlib import Path
 
+from repave_controller.core.analysis.values import Outcome
 from repave_controller.core.domain.instants import Instant
+from repave_controller.core.rules.looks import due
 from repave_controller.metrics.traces import RolloutTraces
 from repave_controller.runtime.clock import SteadyClock
 from repave_protos.daemon.spans import Context, Span, context_in, context_of
@@ -10,6 +13,8 @@ from repave_protos.daemon.tracing import spans_from
 from tests.controller.api.conftest import release
 from tests.fakes.controller.api_rig import real_controller
 from tests.fakes.waiting import until
+from tests.scenarios.specs import spec
+from tests.scenarios.stage import serving
 
 
 class Kept:
@@ -75,3 +80,24 @@ def test_nothing_is_told_unless_the_environment_asks() -> None:
         {**at, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
     ):
         assert spans_from(environ, "x", "1") is None
+
+
+def test_a_look_is_a_span_of_its_wave_or_of_its_region() -> None:
+    canary = "{canary: {steps: [{traffic: 50%, hold: 50s, analyse: {interval: 10s}}]}}"
+    world = serving("traced", spec(canary, "paris:4, oslo:4"))
+    world.release("1.2")
+    world.until(lambda each: bool(due(each.application, Instant(each.now))))
+    (look,) = due(world.application, Instant(world.now))
+    kept, name, number = Kept(), world.application.name, world.rollout.number
+    traces = RolloutTraces(kept, "store-1", lambda: Instant(9.0), lambda: {name: world.application})
+    traces.looked(name, look, Outcome.PASS, 0.5)
+    traces.looked(name, replace(look, region=look.regions[0].region), Outcome.ERROR, 0.5)
+    traces.looked(name, replace(look, rollout=number + 1), Outcome.PASS, 0.5)
+    together, alone = kept.spans
+    above = traces.of_rollout(name, number)
+    assert (together.parent, alone.parent) == (
+        above.child("wave", 0),
+        above.child("region", look.regions[0].region),
+    )
+    assert (together.began, together.ended, together.error, alone.error) == (8.5, 9.0, "", "error")
+    assert together.attributes["repave.outcome"] == "pass"

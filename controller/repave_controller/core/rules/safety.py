@@ -7,6 +7,8 @@ numbers are those of the promises in ARCHITECTURE.md.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from repave_controller.core.analysis.values import Outcome
+from repave_controller.core.domain.analyses import Analysis, AnalysisPlan
 from repave_controller.core.domain.application import (
     UNWANTED,
     Application,
@@ -20,6 +22,8 @@ from repave_controller.core.domain.place import origin_in, target_in
 from repave_controller.core.domain.rollout import TrackPhase
 from repave_controller.core.domain.steps import courses_of
 from repave_controller.core.rules.capacity import Serving, shortfalls
+from repave_controller.core.rules.looks import analysis_of
+from repave_controller.core.rules.verdicts import gate_of
 from repave_protos.protocol.values import DesiredState, GroupName, RegionName, contradictions
 
 Groups = Mapping[GroupName, ServerGroup]
@@ -48,6 +52,7 @@ def check(before: Application, decision: Decision, observed: Observed) -> list[B
     broken += _check_published(decision)
     broken += _check_way_back(after)
     broken += _check_owners(before, after, observed)
+    broken += _check_analyses(before, after)
     return broken
 
 
@@ -175,3 +180,26 @@ def _check_owners(before: Application, after: Application, observed: Observed) -
             is_kept = known is not None and known.part(part.region) is not None
             if not is_kept and view is not None and view.group(group.name).present > 0:
                 yield Broken(5, f"{part.region}: {group.name} still has hosts and would be forgotten")
+
+
+def _check_analyses(before: Application, after: Application) -> Iterator[Broken]:
+    """Promise 11: a region goes on past an analysis by what its looks have found, or by a person's word."""
+    was, rollout = before.running, after.rollout
+    if was is None or rollout is None or was.number != rollout.number:
+        return
+    for former in was.tracks:
+        track, plan = rollout.track(former.region), was.step(former).analysis
+        is_on = former.phase is TrackPhase.RUNNING and former.origin is not None
+        if plan is None or track is None or not is_on or rollout.may_pass(gate_of(former), former.region):
+            continue
+        is_past = track.phase is TrackPhase.RUNNING and track.cursor > former.cursor
+        if (is_past or track.phase is TrackPhase.DONE) and not _lets_pass(plan, analysis_of(rollout, former)):
+            yield Broken(11, f"{former.region}: {gate_of(former)} was not found to be no worse")
+
+
+def _lets_pass(plan: AnalysisPlan, analysis: Analysis) -> bool:
+    """By its looks alone: how they were put together is left aside."""
+    last = analysis.last.outcome if analysis.last is not None else Outcome.ERROR
+    is_unsure = last is Outcome.INCONCLUSIVE and plan.on_inconclusive == "pass"
+    is_good = analysis.passed > 0 and last is not Outcome.ERROR
+    return analysis.failed <= plan.failure_limit and (is_good or is_unsure)

@@ -51,7 +51,7 @@ class Office(Protocol):
     async def judged(self, application: ApplicationName, judged: Judged, extra: Transaction) -> bool: ...
 
 
-Tell = Callable[[DueLook, Outcome, float], None]
+Tell = Callable[[ApplicationName, DueLook, Outcome, float], None]
 """What came of a look, and how many seconds it took."""
 
 
@@ -156,7 +156,7 @@ class Analyses:
         rows = await asyncio.to_thread(rows_of, application.name, look, details, now)
         extra = Transaction(looks=rows)
         if await self._office.judged(application.name, Judged.of(look, finding), extra):
-            self._tell(look, finding.outcome, now - begun)
+            self._tell(application.name, look, finding.outcome, now - begun)
             log.info(
                 "analysis.looked",
                 application=application.name,

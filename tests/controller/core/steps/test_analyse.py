@@ -12,12 +12,14 @@ from repave_controller.core.commands.judging import Judged
 from repave_controller.core.commands.promotion import Promote
 from repave_controller.core.commands.steering import Pause, Resume, Retry
 from repave_controller.core.domain.analyses import Ending, Finding
-from repave_controller.core.domain.application import Instant
+from repave_controller.core.domain.application import Decision, Instant
 from repave_controller.core.domain.reasons import Why
-from repave_controller.core.domain.rollout import Phase
+from repave_controller.core.domain.rollout import Pass, Phase, TrackPhase
 from repave_controller.core.rollout.gates import gates
 from repave_controller.core.rollout.step import after_suspension
-from repave_controller.core.rules.looks import DueLook, due
+from repave_controller.core.rules.looks import DueLook, analysis_of, due
+from repave_controller.core.rules.safety import check
+from repave_controller.core.rules.verdicts import gate_of
 from repave_controller.core.steps import Analyse
 from repave_controller.stores.codec import decode_application, encode_application
 from repave_controller.wording.render import remedy_of, text_of
@@ -383,3 +385,36 @@ def test_it_is_stored_and_what_was_stored_before_opens() -> None:
     opened = decode_application(older)
     assert opened.rollout is not None
     assert opened.rollout.analyses == ()
+
+
+@pytest.mark.parametrize(
+    ("options", "said", "is_broken"),
+    [
+        ("", [], True),
+        ("", [UNSURE], True),
+        ("", [PASS, ERROR], True),
+        ("", [PASS, FAIL], True),
+        ("failure_limit: 1", [PASS, FAIL], False),
+        ("", [PASS, UNSURE, PASS], False),
+        ("on_inconclusive: pass", [UNSURE], False),
+        ("on_inconclusive: pass", [MARGINAL], True),
+        ("on_inconclusive: pass", [ERROR], True),
+    ],
+)
+def test_no_decision_past_it_is_saved_that_its_looks_do_not_bear_out(
+    options: str, said: list[Outcome], is_broken: bool
+) -> None:
+    world = analysed(options, regions="paris:4")
+    before, rollout = world.application, world.rollout
+    (track,) = rollout.tracks
+    plan, analysis = rollout.step(track).analysis, analysis_of(rollout, track)
+    assert plan is not None
+    for outcome in said:
+        analysis = analysis.with_finding(plan, Finding(outcome), 10.0)
+    past = replace(track, phase=TrackPhase.DONE)
+    after = replace(before, rollout=rollout.with_analysis(analysis).with_track(past))
+    broken = check(before, Decision(after, (), (), None, ()), world.observed)
+    assert [each.promise for each in broken if each.promise == 11] == [11] * is_broken
+    by_a_person = replace(rollout, passes=(Pass(gate_of(track), "skipped", Instant(1)),)).with_track(past)
+    skipped = Decision(replace(before, rollout=by_a_person), (), (), None, ())
+    assert 11 not in [each.promise for each in check(before, skipped, world.observed)]

@@ -160,7 +160,7 @@ class Running:
     def begin_anew(self) -> None:
         """As another controller that has taken over."""
         reader = Reader(self.sources, 4)
-        self.analyses = Analyses(self.office, reader, lambda _, outcome, __: self.told.append(outcome))
+        self.analyses = Analyses(self.office, reader, lambda *told: self.told.append(told[2]))
 
     async def look(self) -> int:
         """Makes what is due."""
