@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from repave_agent.core.ports import Balancer, BalancerError, Frontend, Route, Structure, UnfitError
+from repave_protos.protocol.fronts import TrafficFront, needs, plain_front
 from repave_protos.protocol.values import ApplicationName, GroupName, Split
 from tests.contracts.balancer_rig import Rig
 from tests.contracts.balancer_worlds import aws, azure, google, rig
@@ -189,6 +190,29 @@ async def test_a_port_that_is_not_to_be_had_is_named_and_holds_up_no_others(rig:
     await balancer.arrange(Structure((shop, blog), (fit, more, other)))
     assert (await balancer.observe()).structure == Structure((shop, blog), (fit, more, other))
     assert (await balancer.way_in(blog)).lack == ""
+
+
+async def test_fronts_are_had_where_the_kind_says_so_and_hold_up_no_others_where_not(
+    rig: Rig, shop: Frontend
+) -> None:
+    balancer = rig.balancer()
+    await balancer.start()
+    fit, other = await rig.backend(BLUE), await rig.backend("blog-v001")
+    port = free_port()
+    fronts = (replace(plain_front(port), balance="leastconn"), TrafficFront("echo", free_port(), "tcp"))
+    blog = Frontend(ApplicationName("blog"), port, fronts=fronts)
+    wanted = Structure((shop, blog), (fit, replace(other, fronts=fronts)))
+    if set(needs(fronts)) <= set(rig.abilities.fronts):
+        assert (await balancer.way_in(blog)).lack == ""
+        await balancer.arrange(wanted)
+        assert (await balancer.observe()).structure == wanted
+        return
+    assert "has no" in (await balancer.way_in(blog)).lack
+    with pytest.raises(UnfitError, match=r"blog.*has no") as refused:
+        await balancer.arrange(wanted)
+    assert list(refused.value.frontends) == ["blog"]
+    await balancer.arrange(Structure((shop,), (fit,)))
+    assert (await balancer.observe()).structure == Structure((shop,), (fit,))
 
 
 @pytest.mark.parametrize("split", [Split("cookie", "uid"), Split("header", "uid")], ids=lambda each: each.by)

@@ -139,6 +139,7 @@ class FakeBalancer:
     async def way_in(self, frontend: Frontend) -> WayIn:
         try:
             self._refuse_taken_ports(Structure((frontend,)))
+            check_structure(Structure((frontend,)))
         except UnfitError as error:
             return WayIn(str(error))
         return WayIn()
