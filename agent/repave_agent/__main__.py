@@ -226,6 +226,7 @@ class Agent:
             kept_logs=KeptLogs(state / "logs", clock.wall),
             tenancy=self.tenancy,
             secrets=self.secrets,
+            new_journal=uuid.uuid4().hex,
             limits=Limits(
                 launches_in_flight=settings.limits.launches_in_flight,
                 launches_per_minute=settings.limits.launches_per_minute,

@@ -24,6 +24,7 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "commands.release": ("release", "rollback", "abort", "watch"),
     "commands.steering": ("object", "pause", "resume", "retry", "step-back", "promote", "scale"),
     "commands.queue": ("queue",),
+    "commands.jobs": ("jobs",),
     "commands.read": ("status", "why", "history", "apps", "groups", "hosts", "regions", "events"),
     "commands.host": ("host",),
     "commands.spec": ("spec",),

@@ -715,6 +715,26 @@ class ImageItems(TypedDict):
     next: NotRequired[str]
 
 
+class JobItem(TypedDict):
+    """An attempt of a job; or a job that was not tried yet."""
+
+    moment: str
+    name: str
+    region: str
+    state: str
+    attempt: int
+    host: str
+    asked_at: str | None
+    began_at: str | None
+    ended_at: str | None
+    exit_code: int | None
+    text: str
+    log_tail: str
+    settled: str
+    settled_by: str
+    settled_reason: str
+
+
 class LiveMessage(TypedDict):
     """What the stream has: an event named as the topic, with its snapshot as data. `reset`: what the tab
     has kept is of another controller, or of one that has begun anew."""
@@ -928,6 +948,7 @@ class PlanAnswer(TypedDict):
     rates: list[RatesItem]
     unpriced: list[str]
     prices_as_of: str
+    jobs: list[PlanJob]
     secrets: list[SecretItem]
     changes: list[str]
     guards: list[GuardItem]
@@ -938,6 +959,17 @@ class PlanAnswer(TypedDict):
     drained: list[str]
     failed: list[str]
     keep_failed_seconds: float
+
+
+class PlanJob(TypedDict):
+    """A command that would run once."""
+
+    moment: str
+    name: str
+    run: list[str]
+    region: str
+    timeout_seconds: float
+    retries: int
 
 
 class PlanLine(TypedDict):
@@ -1305,6 +1337,7 @@ class RolloutItem(TypedDict):
     ended_at: str | None
     outcome: str
     analyses: list[AnalysisItem]
+    jobs: list[JobItem]
     waves: list[WaveItem]
 
 
@@ -1327,6 +1360,7 @@ class RolloutSummary(TypedDict):
     ended_at: str | None
     outcome: str
     analyses: list[AnalysisItem]
+    jobs: list[JobItem]
     waves: list[WaveSummary]
 
 

@@ -64,9 +64,51 @@ DATABASE = "simulation/repave_simulation/tiers/database.py"
 SHARED_STORE = "simulation/repave_simulation/tiers/shared_store.py"
 ROSTER = "simulation/repave_simulation/tiers/shared_members.py"
 
+AGENT_JOBS = "agent/repave_agent/core/jobs.py"
+JOBS = "controller/repave_controller/core/rollout/jobs.py"
+WORKER = "agent/repave_agent/runtime/worker.py"
+
 NO_SAFETY = (SAFETY, "    broken: list[Broken] = []\n", "    return []\n    broken: list[Broken] = []\n")
 
 BUGS = (
+    # ------------------------------------------------------------------------------------------------ jobs
+    _bug(
+        "an attempt is begun by whoever is asked", 1, (12,),
+        AGENT_JOBS, " or job.journal != self.journal:\n            return False\n", ":\n            return False\n",
+        AGENT_JOBS, '        if job.journal not in ("", self.journal):\n            return "unknown", self.journal, None, NOT_HERE\n', "",
+    ),
+    _bug(
+        "an attempt that is over is forgotten while it is asked for", 1, (12,),
+        AGENT_JOBS, "        return highest is None or highest < key[1]\n", "        return True\n",
+        AGENT_JOBS, "            if record.key not in self._desired and is_over", "            if is_over",
+        AGENT_JOBS, "sorted(keys)[:-KEPT_MAX]", "sorted(keys)",
+    ),
+    _bug(
+        "what a launch has not answered is tried again", 1, (12,),
+        AGENT_JOBS, "isinstance(error, RefusedError | OutOfCapacityError | NotActingError)", "True",
+    ),
+    _bug(
+        "an attempt of which nobody knows is followed by another one", 1, (12,),
+        *NO_SAFETY,
+        JOBS, '    "unknown": RunState.UNKNOWN,\n', '    "unknown": RunState.FAILED,\n',
+    ),
+    _bug(
+        "a release does not wait for its jobs", 1, (12,),
+        *NO_SAFETY,
+        JOBS, "        if run is not None and run.is_open:\n            return _waiting(turn, job, run)\n",
+        "        if run is not None and run.is_open:\n            continue\n",
+    ),
+    _bug(
+        "a restarted controller asks for a new attempt", 1, (12,),
+        *NO_SAFETY,
+        ROLLOUT, "    runs = tuple(replace(run, asked_at=now) if run.is_open else run for run in rollout.runs)\n",
+        "    runs = tuple(run for run in rollout.runs if not run.is_open)\n",
+    ),
+    _bug(
+        "a job is launched before its journal says so", 2, (12,),
+        WORKER, "            self._journal.save(self._region.entries(), durable=True)\n            host = await self._provider.launch(spec, package, secrets)\n",
+        "            host = await self._provider.launch(spec, package, secrets)\n",
+    ),
     # -------------------------------------------------------------------------------------------- analyses
     _bug(
         "what could not be judged goes on", 1, (11,),

@@ -140,6 +140,8 @@ class Host:
     is_spot: bool = False
     public_address: str = field(default="", compare=False)
     """Where it is reached from outside too, as far as its provider knows; a launch need not tell yet."""
+    exit_code: int | None = None
+    """What its command ended with; None while it runs, and where its provider can't tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +166,8 @@ class Provider(Protocol):
     async def launch(self, spec: HostSpec, package: Path, secrets: HostSecrets = ()) -> Host:
         """Makes the host and starts its command; returns when it runs. Repeating a launch returns the host
         that is there. `package` is a verified tarball. `secrets` get into the host's memory only: onto
-        no disk, into no argument of a process. Raises ProviderError; then nothing is left behind."""
+        no disk, into no argument of a process. Raises ProviderError; then nothing is left behind.
+        After RefusedError and OutOfCapacityError its command has never begun."""
 
     async def list_hosts(self) -> list[Host]:
         """Every host with our tags, running or ended. Strangers are never listed."""

@@ -20,6 +20,7 @@ from repave_agent.core.fleet import Fleet, Known
 from repave_agent.core.host_health import HealthRecord, Healths, ProbeTarget
 from repave_agent.core.host_records import Record
 from repave_agent.core.host_secrets import Lack, SecretError
+from repave_agent.core.jobs import EndJob, JobPlan, JobRecord, Jobs
 from repave_agent.core.observation import (
     EMPTY_VIEW,
     Claims,
@@ -55,10 +56,12 @@ from repave_protos.protocol.values import (
     DesiredState,
     GroupName,
     HostName,
+    JobId,
     Notice,
     Probe,
     RecordReport,
     Welcome,
+    is_job_host,
 )
 
 FORMAT = 2
@@ -89,6 +92,9 @@ class Entries:
     groups: dict[GroupName, GroupFact] = field(default_factory=dict)
     term: int = 0  # in which the rest is so; in a later one another agent may have changed the region since
     is_bound: bool = False  # another agent of the region is known: nothing is done here without a lease
+    journal: str = ""  # names it: attempts of jobs are given to a journal, and no other one may begin them
+    jobs: tuple[JobRecord, ...] = ()  # attempts that were begun
+    jobs_begun: dict[ApplicationName, JobId] = field(default_factory=dict)  # the highest one that was
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +107,12 @@ class Decision:
     changes: tuple[Arrange | Steer, ...]  # of the balancer, of which one may begin
     entries: Entries
     judged: tuple[ApplicationName, ...] = ()  # the others are at rest
+    jobs: JobPlan = JobPlan()  # noqa: RUF009  # frozen
 
     @property
     def is_durable(self) -> bool:
         """The names of hosts must outlive the machine too: none is ever used twice."""
-        return bool(self.launches)
+        return bool(self.launches) or self.jobs.is_durable
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +133,8 @@ class Step:
     probes: Mapping[HostName, ProbeTarget]  # exactly these hosts are to be probed
     reports: Mapping[ApplicationName, ApplicationReport] | None  # None: traffic is just moving
     wake_at: float | None
+    jobs: tuple[HostSpec, ...] = ()  # attempts to be prepared, which then `job_begins`
+    job_ends: tuple[EndJob, ...] = ()
 
 
 class Region:
@@ -135,7 +144,11 @@ class Region:
     accepted state asks for are judged at every look.
     """
 
-    def __init__(self, limits: Limits, full_look_seconds: float = FULL_LOOK_SECONDS) -> None:
+    def __init__(
+        self, limits: Limits, full_look_seconds: float = FULL_LOOK_SECONDS, new_journal: str = ""
+    ) -> None:
+        """`new_journal`: the name of the journal, if it is empty as yet."""
+        self.jobs = Jobs(new_journal)
         self.installation = ""
         self.term = 0
         self.is_bound = False
@@ -218,7 +231,7 @@ class Region:
         """To be saved; with `accepting` as they will be once that state is accepted."""
         if accepting is not None:
             return self._entries_of({**self._desired, accepting.application: accepting})
-        key = (self.installation, self.term, self.is_bound, self._fleet.changes)
+        key = (self.installation, self.term, self.is_bound, self._fleet.changes, self.jobs.changes)
         if self._entries[0] != key:
             self._entries = (key, self._entries_of(self._desired))
         return self._entries[1]
@@ -233,6 +246,9 @@ class Region:
             groups=dict(self._fleet.groups),
             term=self.term,
             is_bound=self.is_bound,
+            journal=self.jobs.journal,
+            jobs=tuple(self.jobs.records.values()),
+            jobs_begun=dict(self.jobs.begun),
         )
 
     def take_notices(self) -> list[Notice]:
@@ -255,6 +271,8 @@ class Region:
         self._fleet.condemned = set(entries.condemned)
         self._verified = set(entries.verified)
         self._fleet.changes += 1
+        self.jobs.journal = entries.journal or self.jobs.journal
+        self.jobs.recall(entries.jobs, entries.jobs_begun)
         self._desired_changed(*self._desired)
 
     def adopt(self, hosts: Iterable[Host], view: BalancerView, now: float) -> None:
@@ -263,7 +281,7 @@ class Region:
         self._view, self._viewed_at, self._listed_at = view, now, now
         self._wake_all()
         self._fleet.suspect_routed(view)
-        self._fleet.adopt(hosts, self._fleet.known(), self._verified, now)
+        self._fleet.adopt(self._of_groups(hosts, now, now), self._fleet.known(), self._verified, now)
         self._fleet.note_enabled(view, now)
 
     # ------------------------------------------------------------------------------- from the controller
@@ -323,6 +341,7 @@ class Region:
         self._claim()
 
     def _claim(self) -> None:
+        self.jobs.wants(self._desired.values())
         self._claims = claims_of(self._desired.values(), self._named)
         self._told_by_balancer = {
             group.name: group
@@ -390,8 +409,16 @@ class Region:
     def listed(self, hosts: Iterable[Host], known: Known, now: float) -> None:
         """The provider's answer. A host that serves was verified, whether the journal says so or not."""
         self._is_listing, self._provider_trouble = False, ""
-        self._fleet.adopt(hosts, known, set(), now)
+        self._fleet.adopt(self._of_groups(hosts, known.asked_at, now), known, set(), now)
         self._fleet.note_enabled(self._view, now)
+
+    def _of_groups(self, hosts: Iterable[Host], asked_at: float | None, now: float) -> list[Host]:
+        """Those of server groups; those of jobs are looked at by the way."""
+        there = tuple(hosts)
+        self.jobs.listed(
+            (each for each in there if is_job_host(each.name)), asked_at if asked_at is not None else now, now
+        )
+        return [each for each in there if not is_job_host(each.name)]
 
     def not_listed(self, why: str) -> None:
         """What the provider can't say now it may say later; until then its hosts stay as known."""
@@ -407,6 +434,8 @@ class Region:
 
     def is_wanted(self, spec: HostSpec) -> bool:
         """To be asked again before the host is made: its package may have taken long to come."""
+        if is_job_host(spec.name):
+            return self.jobs.is_wanted(spec.name)
         state = self._desired.get(spec.application)
         group = state.group(spec.group) if state is not None else None
         return group is not None and group.count > 0
@@ -609,6 +638,9 @@ class Region:
     def decide(self, now: float) -> Decision:
         """What brings the region nearer to what is desired. Notes what is about to begin."""
         self._fleet.forgive(now)
+        jobs = self.jobs.decide(now, self._named)
+        for application in jobs.changed:
+            self._wake(application)
         self._wake_touched(now)
         judged = self._in_order(self._restless)
         if judged or self._is_plan_due or not self._plan.is_idle or self._others():
@@ -617,7 +649,7 @@ class Region:
             self._decided_by = (judged, seen)
             self._plan = reconcile(seen, self._limits, self._shares)
             self._shares = self._plan.shares
-        plan = replace(self._plan, wake_at=self._next_at(now))
+        plan = replace(self._plan, wake_at=_sooner(self._next_at(now), jobs.wake_at))
         self._prove_at = plan.list_at if plan.list_at is not None else float("inf")
         launches: list[HostSpec] = []
         destroys: list[Destroy] = []
@@ -635,7 +667,7 @@ class Region:
                     changes.append(action)
         self._note_routed(changes)
         chosen = (tuple(launches), tuple(destroys), tuple(changes))
-        return Decision(plan, *chosen, self.entries(), judged)
+        return Decision(plan, *chosen, self.entries(), judged, jobs)
 
     def _next_at(self, now: float) -> float | None:
         """When something is due that was planned now, or of an application at rest."""
@@ -649,15 +681,17 @@ class Region:
         off."""
         self._journal_trouble = journal_trouble
         launches, destroys, changes = decision.launches, decision.destroys, decision.changes
+        jobs = decision.jobs
         if journal_trouble:
             for spec in launches:
                 self._fleet.launch_failed(spec.name, journal_trouble, now, counts=False, is_final=False)
             launches, changes = (), tuple(each for each in changes if isinstance(each, Arrange))
             destroys = tuple(self._fleet.call_off(destroys))
+            jobs = self.jobs.call_off(decision.jobs, journal_trouble, now)
         change = self._choose(changes, now)
-        return Step(
-            launches, destroys, change, self._fleet.probes, self._report(decision, now), decision.plan.wake_at
-        )
+        report = self._report(decision, now)
+        wake_at = decision.plan.wake_at
+        return Step(launches, destroys, change, self._fleet.probes, report, wake_at, jobs.begins, jobs.ends)
 
     def _in_order(self, applications: Collection[ApplicationName]) -> tuple[ApplicationName, ...]:
         """As their first desired states came."""
@@ -730,7 +764,7 @@ class Region:
         is_hurried = any(is_awaited(state, seen) for state in seen.desired)
         self.look_seconds = HURRY_SECONDS if is_hurried else LOOK_SECONDS
         troubles = with_troubles(seen, decision.plan, self._troubles(), outside)
-        fresh = reports(seen, troubles, self._refusals, self._records)
+        fresh = reports(seen, troubles, self._refusals, self._records, self.jobs.reports)
         self._fleet.note_worn(fresh.values())
         self._outside = outside
         self._reports = _updated(self._reports, fresh)
@@ -754,6 +788,10 @@ class Region:
 
     def _notice(self, kind: str, text: str) -> None:
         self._fleet.notices.append(Notice(kind, text))
+
+
+def _sooner(one: float | None, other: float | None) -> float | None:
+    return min((each for each in (one, other) if each is not None), default=None)
 
 
 def _updated(

@@ -1,7 +1,7 @@
 """Sums up a region for the controller: one report for each application. Pure."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from repave_agent.core.observation import Observation
@@ -18,6 +18,7 @@ from repave_protos.protocol.values import (
     GroupName,
     GroupReport,
     HostPhase,
+    JobReport,
     RecordReport,
     Worn,
 )
@@ -31,6 +32,7 @@ def reports(
     troubles: dict[GroupName, str],
     refusals: dict[ApplicationName, str],
     records: Mapping[ApplicationName, RecordReport] = MappingProxyType({}),
+    jobs: Callable[[ApplicationName], tuple[JobReport, ...]] = lambda _: (),
 ) -> dict[ApplicationName, ApplicationReport]:
     """What is sent up: counts by phase and what the balancer acknowledged, under the accepted epoch."""
     result = {}
@@ -38,7 +40,9 @@ def reports(
         groups = tuple(_group(group, state, observation, troubles) for group in state.groups)
         refusal = refusals.get(state.application, "")
         record = records.get(state.application)
-        result[state.application] = ApplicationReport(state.application, state.epoch, groups, refusal, record)
+        result[state.application] = ApplicationReport(
+            state.application, state.epoch, groups, refusal, record, jobs(state.application)
+        )
     for application in sorted(refusals.keys() - observation.claims.accepted):
         result[application] = ApplicationReport(application, ZERO_EPOCH, refusal=refusals[application])
     return result
@@ -49,6 +53,8 @@ def ends_a_step(before: ApplicationReport | None, after: ApplicationReport) -> b
     if before is None or after is before:
         return False
     if after.refusal and after.refusal != before.refusal:
+        return True
+    if after.jobs != before.jobs:
         return True
     known = {group.group: group for group in before.groups}
     return any(_is_turned(known[group.group], group) for group in after.groups if group.group in known)

@@ -6,6 +6,7 @@ has only the last lines of a host, what is new is found by the lines that were r
 
 import asyncio
 import hashlib
+from collections.abc import Iterator
 
 from repave_agent.core.host_records import Record
 from repave_agent.core.ports import LogPiece, Provider, ProviderError, ReadLog
@@ -13,7 +14,7 @@ from repave_agent.core.region import Region
 from repave_agent.runtime.kept_logs import KeptLogs
 from repave_protos.protocol.bounds import TEXT_LENGTH_MAX
 from repave_protos.protocol.queries import HostOutput, Output, ReadOutput
-from repave_protos.protocol.values import HostName
+from repave_protos.protocol.values import GroupName, HostName, is_job_host
 
 HOSTS_MAX = 50
 ANSWER_BYTES_MAX = 512 * 1024
@@ -60,32 +61,40 @@ class HostOutputs:
         self._region, self._read, self._kept = region, read, kept
 
     async def answer(self, question: ReadOutput) -> Output:
-        records = sorted(
-            (each for each in self._region.records.values() if _is_chosen(each, question)),
-            key=lambda each: each.name,
-        )
+        records = sorted(self._chosen(question))
         chosen = records[:HOSTS_MAX]
         share = min(TEXT_LENGTH_MAX, ANSWER_BYTES_MAX // max(1, len(chosen)))
         cursors = dict(question.cursors)
         outputs = await asyncio.gather(
-            *(self._of(each, cursors.get(each.name, ""), question.lines, share) for each in chosen)
+            *(self._of(*each, cursors.get(each[0], ""), question.lines, share) for each in chosen)
         )
         gone = await asyncio.to_thread(self._gone, question, share) if question.with_gone else []
-        known = {each.name for each in records}
+        known = {name for name, _ in records}
         room = HOSTS_MAX - len(outputs)
-        gone = [each for each in gone if each.host not in known]
+        gone = [each for each in gone if each.host not in known and _may_show(each.host, question)]
         left_out = len(records) - len(chosen) + max(0, len(gone) - room)
         return Output((*outputs, *gone[:room]), left_out)
 
-    async def _of(self, record: Record, after: str, lines: int, bytes_max: int) -> HostOutput:
+    def _chosen(self, question: ReadOutput) -> Iterator[tuple[HostName, GroupName]]:
+        """Hosts that are there, and their groups."""
+        for record in self._region.records.values():
+            if _is_chosen(record, question) and not record.is_launching:
+                yield record.name, record.group
+        for job in self._region.jobs.records.values():
+            if job.host == question.host and job.application == question.application and not job.is_gone:
+                yield job.host, job.group
+
+    async def _of(
+        self, name: HostName, group: GroupName, after: str, lines: int, bytes_max: int
+    ) -> HostOutput:
         try:
             async with asyncio.timeout(READ_SECONDS):
-                piece = await self._read(record.name, after, lines, bytes_max)
+                piece = await self._read(name, after, lines, bytes_max)
         except TimeoutError:
-            return _troubled(record, after, f"no answer within {READ_SECONDS:g} s")
+            return HostOutput(name, group, cursor=after, trouble=f"no answer within {READ_SECONDS:g} s")
         except (ProviderError, ValueError) as error:
-            return _troubled(record, after, str(error))
-        return HostOutput(record.name, record.group, piece.text, piece.cursor, is_cut=piece.is_cut)
+            return HostOutput(name, group, cursor=after, trouble=str(error))
+        return HostOutput(name, group, piece.text, piece.cursor, is_cut=piece.is_cut)
 
     def _gone(self, question: ReadOutput, bytes_max: int) -> list[HostOutput]:
         if self._kept is None:
@@ -93,8 +102,9 @@ class HostOutputs:
         return self._kept.read(question.application, question.group, question.host, question.lines, bytes_max)
 
 
-def _troubled(record: Record, after: str, why: str) -> HostOutput:
-    return HostOutput(record.name, record.group, cursor=after, trouble=why)
+def _may_show(host: HostName, question: ReadOutput) -> bool:
+    """What jobs have printed is shown to who asks for it."""
+    return not is_job_host(host) or host == question.host
 
 
 def _is_chosen(record: Record, question: ReadOutput) -> bool:
@@ -102,5 +112,4 @@ def _is_chosen(record: Record, question: ReadOutput) -> bool:
         record.application == question.application
         and question.group in ("", record.group)
         and question.host in ("", record.name)
-        and not record.is_launching
     )

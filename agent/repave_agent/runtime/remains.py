@@ -13,6 +13,7 @@ import structlog
 from pydantic import TypeAdapter
 
 from repave_agent.core.host_records import Record
+from repave_agent.core.jobs import JobRecord
 from repave_agent.runtime.host_details import detail_of
 from repave_protos.daemon.files import read_file
 from repave_protos.protocol.values import ApplicationName, Digest, GroupName, HostDetail, HostName, HostPhase
@@ -80,6 +81,14 @@ def remain_of(record: Record, now: float) -> Remain | None:
         trouble=trouble,
         age_seconds=age,
         gone_at=record.launch_time + age,
+    )
+
+
+def remain_of_job(record: JobRecord) -> Remain:
+    """As which its output is kept."""
+    failed = HostPhase.FAILED
+    return Remain(
+        record.host, record.group, record.application, record.digest, "", 0, failed, record.text, 0.0, 0.0
     )
 
 

@@ -14,7 +14,8 @@ import structlog
 
 from repave_agent.core.fence import Accept, Outdated, Refuse, foreign
 from repave_agent.core.fleet import Known
-from repave_agent.core.host_secrets import NoSecrets, SecretError, SecretReader
+from repave_agent.core.host_secrets import HostSecrets, NoSecrets, SecretError, SecretReader
+from repave_agent.core.jobs import JobRecord
 from repave_agent.core.observation import EMPTY_VIEW, Limits
 from repave_agent.core.ports import (
     Balancer,
@@ -40,10 +41,17 @@ from repave_agent.runtime.host_output import READ_SECONDS, HostOutputs, by_tail
 from repave_agent.runtime.host_queries import Answers
 from repave_agent.runtime.journal import Journal, JournalError
 from repave_agent.runtime.kept_logs import HOST_BYTES_MAX, KeptLogs
-from repave_agent.runtime.remains import LOG_CHARACTERS_MAX, LOG_LINES, Remain, Remains, remain_of
+from repave_agent.runtime.remains import (
+    LOG_CHARACTERS_MAX,
+    LOG_LINES,
+    Remain,
+    Remains,
+    remain_of,
+    remain_of_job,
+)
 from repave_agent.runtime.tenancy import Tenancy
 from repave_agent.runtime.timeouts import BalancerWithTimeouts, ProviderWithTimeouts, happens
-from repave_protos.protocol.bounds import LOG_LINES_MAX
+from repave_protos.protocol.bounds import JOB_LOG_LENGTH_MAX, LOG_LINES_MAX
 from repave_protos.protocol.queries import Accepted, AcceptedOf, Content, OfHosts, Output, ReadOutput
 from repave_protos.protocol.values import (
     ApplicationName,
@@ -86,8 +94,10 @@ class Worker:
         kept_logs: KeptLogs | None = None,
         tenancy: Tenancy | None = None,
         secrets: SecretReader | None = None,
+        new_journal: str = "",
     ) -> None:
-        """`took` hears how many seconds each decision took. `read_log`: of a provider that can."""
+        """`took` hears how many seconds each decision took. `read_log`: of a provider that can.
+        `new_journal`: as Region has it."""
         self._tenancy = tenancy = tenancy or Tenancy()
         self._provider = provider = ProviderWithTimeouts(provider, tenancy.check)
         self._balancer = BalancerWithTimeouts(balancer, tenancy.check)
@@ -97,7 +107,7 @@ class Worker:
         self._journal = journal
         self._upwards = upwards
         self._clock = clock
-        self._region = Region(limits)
+        self._region = Region(limits, new_journal=new_journal)
         self._remains = remains or Remains()
         self._answers = Answers(self._region, provider, clock, limits, self._remains, prober.samples)
         self._inspections = Inspections(self._region, provider, clock, limits.inspect_seconds)
@@ -245,7 +255,9 @@ class Worker:
 
     def packages(self) -> set[Digest]:
         """Those of what is released here, and of hosts that there are."""
-        released = {group.digest for state in self._region.desired.values() for group in state.groups}
+        states = self._region.desired.values()
+        released = {group.digest for state in states for group in state.groups}
+        released |= {job.digest for state in states for job in state.jobs}
         return released | {record.digest for record in self._region.records.values()}
 
     # ---------------------------------------------------------------------------------------- the loop
@@ -353,6 +365,10 @@ class Worker:
         for destroy in step.destroys:
             remain = remain_of(self._region.records[destroy.host], self._clock())
             self._tasks.create_task(self._destroy(destroy, remain), name=f"destroy {destroy.host}")
+        for spec in step.jobs:
+            self._tasks.create_task(self._run_job(spec), name=f"job {spec.name}")
+        for end in step.job_ends:
+            self._tasks.create_task(self._end_job(end.record), name=f"end of job {end.record.host}")
         if step.change is not None:
             self._tasks.create_task(self._change(step.change), name="balance")
 
@@ -368,10 +384,58 @@ class Worker:
         self._publish()
         self._wake.set()
 
+    async def _run_job(self, spec: HostSpec) -> None:
+        """All that may take long comes first. Then the journal says that it is begun, and only then it is."""
+        jobs = self._region.jobs
+        try:
+            package = await self._fetch(spec)
+            secrets = await self._secrets.read(spec.application, spec.template.secrets)
+        except (PackageError, SecretError) as error:
+            jobs.not_begun(spec.name, error, self._clock())
+        else:
+            if jobs.begins(spec.name):
+                await self._launch_job(spec, package, secrets)
+        self._publish()
+        self._wake.set()
+
+    async def _launch_job(self, spec: HostSpec, package: Path, secrets: HostSecrets) -> None:
+        jobs = self._region.jobs
+        try:
+            self._journal.save(self._region.entries(), durable=True)
+            host = await self._provider.launch(spec, package, secrets)
+        except JournalError as error:
+            jobs.not_begun(spec.name, PackageAwaitedError(str(error)), self._clock())
+        except ProviderError as error:
+            jobs.launch_failed(spec.name, error, self._clock())
+        else:
+            log.info("job.launched", host=host.name, group=host.group)
+            jobs.launched(host, self._clock())
+        self._region.hosts_changed()  # a short one has ended by now
+
+    async def _end_job(self, record: JobRecord) -> None:
+        try:
+            tail = await self._provider.log_tail(record.host, LOG_LINES)
+        except ProviderError as error:
+            tail = f"(no log: {error})"
+        log.info("job.ended", host=record.host, state=record.ending or record.state, text=record.text)
+        self._region.jobs.logged(record.host, tail[-JOB_LOG_LENGTH_MAX:])
+        if self._kept_logs is not None and record.name:
+            await self._keep_log(self._kept_logs, remain_of_job(record), tail)
+        try:
+            await self._provider.destroy(record.host)
+        except ProviderError as error:
+            log.error("host.not_destroyed", host=record.host, why=str(error))
+            await asyncio.sleep(RETRY_SECONDS)
+            self._region.jobs.not_destroyed(record.host)
+        else:
+            self._region.jobs.destroyed(record.host)
+        self._publish()
+        self._wake.set()
+
     async def _fetch(self, spec: HostSpec) -> Path:
         package = await self._packages.fetch(spec.digest)
         if not self._region.is_wanted(spec):
-            raise PackageAwaitedError("its group is not wanted any more")
+            raise PackageAwaitedError("it is not wanted any more")
         if self._proof is not None:
             await self._proof.check(spec, package)
         return package

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from repave_cli.render.output import show_line, show_pages
-from repave_cli.transport.exit_codes import DONE, ERROR
+from repave_cli.transport.errors import CliError
+from repave_cli.transport.exit_codes import DONE, ERROR, USAGE
 from repave_cli.transport.terminal import Terminal, seconds, whole
 from repave_client.places import quoted
 
@@ -17,6 +18,7 @@ def register(commands: Any) -> None:
     logs.add_argument("app", metavar="APP")
     logs.add_argument("-f", "--follow", action="store_true", help="go on with what they print, until Ctrl-C")
     logs.add_argument("--host", default="", help="only of this one, also when it failed and is gone")
+    logs.add_argument("--job", default="", help="of the newest attempt of this job of the newest rollout")
     logs.add_argument("--group", default="", help="only of its hosts")
     logs.add_argument("--region", default="", help="only there")
     logs.add_argument(
@@ -33,15 +35,29 @@ def register(commands: Any) -> None:
     logs.set_defaults(run=run_logs)
 
 
+def _host_of_job(terminal: Terminal) -> str:
+    """Where its newest attempt ran. Raises CliError."""
+    arguments = terminal.arguments
+    rollout = terminal.client.get(f"applications/{quoted(arguments.app)}")["current_rollout"] or {}
+    tries = [each for each in rollout.get("jobs", ()) if each["name"] == arguments.job]
+    if not tries:
+        raise CliError(f"the newest rollout of {arguments.app} has no job {arguments.job!a}", USAGE)
+    host = str(tries[-1]["host"])
+    if not host:
+        raise CliError(f"job {arguments.job} was not tried yet: it has printed nothing")
+    return host
+
+
 def run_logs(terminal: Terminal) -> int:
     """1: of some host or region nothing could be had."""
     arguments = terminal.arguments
+    host = _host_of_job(terminal) if arguments.job else arguments.host
     query = {
         "region": arguments.region,
         "group": arguments.group,
-        "host": arguments.host,
+        "host": host,
         "lines": arguments.tail,
-        "gone": "1" if arguments.gone or arguments.host or arguments.since else None,
+        "gone": "1" if arguments.gone or host or arguments.since else None,
         "since": round(arguments.since) if arguments.since else None,
         "follow": "1" if arguments.follow else None,
     }

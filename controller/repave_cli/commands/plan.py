@@ -86,6 +86,7 @@ def plan_lines(plan: dict[str, Any], *, is_wide: bool = False) -> list[str]:
         *_labelled("floor", [_floor(plan)]),
         *_labelled("changes", plan["changes"]),
         *_labelled("secrets", list(map(_secret, plan["secrets"]))),
+        *_labelled("jobs", list(map(_job, plan.get("jobs", ())))),
         *_labelled("hint", [plan["hint"]] if plan["hint"] else []),
         *_labelled("warning", _warnings(plan)),
         *_labelled("cost", _costs(plan)),
@@ -253,6 +254,16 @@ def _aligned(rows: list[list[str]]) -> list[str]:
 
 def _labelled(name: str, lines: Sequence[str]) -> list[str]:
     return [f"  {name if number == 0 else '':<8} {line}" for number, line in enumerate(lines)]
+
+
+_WHEN = {"before": "before it", "after": "after it", "on_rollback": "only when it goes back"}
+
+
+def _job(job: dict[str, Any]) -> str:
+    """`migrate before it: ./migrate.sh, once, in oslo; at most 600 s, tried again 2 times`"""
+    again = f", tried again {job['retries']} times" if job["retries"] else ""
+    what = f"{job['name']} {_WHEN.get(job['moment'], job['moment'])}: {shlex.join(job['run'])}"
+    return f"{what}, once, in {job['region']}; at most {span(job['timeout_seconds'])}{again}"
 
 
 def _secret(secret: dict[str, Any]) -> str:

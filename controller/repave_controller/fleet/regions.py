@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from repave_protos.protocol.capabilities import (
     front_abilities,
+    runs_jobs,
     secret_sources,
     takes_sizes,
     takes_spot,
@@ -124,6 +125,8 @@ def _ignored(desired: DesiredState, capabilities: tuple[str, ...]) -> tuple[str,
         return "sizes of machines", "does not choose by"
     if desired.has_spot and not takes_spot(capabilities):
         return "spot machines", "can't ask for"
+    if desired.jobs and not runs_jobs(capabilities):
+        return "jobs", "does not run"
     if desired.has_health_by_balancer and not tells_health(capabilities):
         return "health by its balancer", "or its balancer does not know"
     if lacking := [each for each in desired.needs if each not in front_abilities(capabilities)]:

@@ -11,6 +11,7 @@ from prometheus_client.registry import CollectorRegistry
 
 from repave_controller.core.domain.application import Application
 from repave_controller.core.domain.instants import Instant
+from repave_controller.core.domain.jobs import RunState
 from repave_controller.core.domain.rollout import Phase, Rollout, RolloutKind, TrackPhase
 from repave_controller.core.domain.steps import KINDS
 from repave_controller.core.ports import Image, Store, Transaction
@@ -57,6 +58,12 @@ class Ledger:
             ("step",),
             registry=registry,
             buckets=BUCKETS,
+        )
+        self._jobs = Counter(
+            "repave_job_runs_total",
+            "Attempts of jobs that are over, by when they ran and what they came to.",
+            ("application", "moment", "outcome"),
+            registry=registry,
         )
         for kind in KINDS:
             self._steps.labels(kind)
@@ -107,8 +114,16 @@ class Ledger:
             self._undoing_since.setdefault(application.name, self._clock())
         if former is not None:
             self._note_steps(former, rollout)
+            self._note_jobs(application.name, former, rollout)
         if rollout.phase.is_over and (former is None or not former.phase.is_over):
             self._end(application, rollout, self._undoing_since.pop(application.name, None))
+
+    def _note_jobs(self, name: ApplicationName, former: Rollout, rollout: Rollout) -> None:
+        before = {run.id: run.state for run in former.runs}
+        for run in rollout.runs:
+            is_over = run.state not in (RunState.ASKED, RunState.RUNNING)
+            if is_over and before.get(run.id) is not run.state:
+                self._jobs.labels(name, run.moment, run.state).inc()
 
     def _note_steps(self, former: Rollout, rollout: Rollout) -> None:
         for track in former.tracks:

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 from repave_controller.spec.regional import Place, machine_in
 from repave_controller.spec.sections import NO_MACHINE_IMAGE
-from repave_controller.spec.spec import Spec
+from repave_controller.spec.spec import Spec, first_region
 from repave_protos.protocol.capabilities import (
     front_abilities,
     has_tunnel_timeout,
     runs_commands,
+    runs_jobs,
     secret_sources,
     supports_testers,
     takes_machine_images,
@@ -130,6 +131,12 @@ def _of_provider(spec: Spec, hello: Hello, index: int) -> Iterator[Disagreement]
         text = f"{provider} runs nothing inside hosts: use health.http or health.tcp"
         yield Disagreement("health.command", text)
     yield from _of_secrets(spec, hello)
+    if not runs_jobs(hello.capabilities):
+        for moment, number, job in spec.jobs.named:
+            if (job.region or first_region(spec)) == hello.region:
+                who = f"{provider} (agent {hello.agent_version})"
+                text = f"{who} can't tell how a command ended: name a region that can, or leave the job out"
+                yield Disagreement(f"jobs.{moment}.{number}", text)
 
 
 def _field(written: Place) -> str:

@@ -23,6 +23,7 @@ from repave_controller.core.domain.naming import (
 from repave_controller.core.strategies.presets import Pace
 from repave_controller.spec.analysis import AnalysisSection
 from repave_controller.spec.calendar import FREEZES_MAX, WINDOWS_MAX, FreezeSection, WindowSection
+from repave_controller.spec.jobs import JobsSection, compile_jobs
 from repave_controller.spec.places import is_remote
 from repave_controller.spec.quantities import Price, fill, is_version, wrong
 from repave_controller.spec.regional import check_region, overlays
@@ -100,6 +101,10 @@ class Spec(Section):
     waves: Annotated[tuple[WaveSection, ...], Field(strict=False, max_length=WAVES_MAX)] = Field(
         (), description="The order of the regions; all together, in lock-step, if left out."
     )
+    jobs: JobsSection = Field(
+        default_factory=lambda: JobsSection.model_validate({}),
+        description="Commands that run once in a release, before it, after it, or when it is taken back.",
+    )
     cost: Cost | None = Field(None, description="What hosts cost, for the plan.")
     rollback: Rollback = Field(
         default_factory=lambda: Rollback.model_validate({}), description="When and how a release goes back."
@@ -176,6 +181,15 @@ class Spec(Section):
                     ("health",),
                     ("traffic", "fronts", number, "proxy_protocol", "send"),
                 )
+        for moment, index, job in self.jobs.named:
+            if job.region is not None and job.region not in names:
+                known = ", ".join(sorted(names))
+                raise contradiction(
+                    f"{job.region} is no region of this spec: {known}", ("jobs", str(moment), index, "region")
+                )
+            for word in (*job.run, *job.env.values()):
+                if fault := secret_in_word(word, self.host.secrets):
+                    raise contradiction(fault, ("jobs", str(moment), index, "run"))
         surge, general = self.guards.max_surge, self.analysis
         check_strategy(self.strategy, self.pace, _policy(self), self.regions, surge, general)
         waves = compile_waves(self.waves, self.regions)
@@ -195,6 +209,7 @@ def compile_order(
     if wanted not in (None, "required", digest):
         raise OrderError("artifact.sha256", f"the spec wants the package {wanted}, this one is {digest}")
     template = _template(spec, version)
+    waves = compile_waves(spec.waves, spec.regions, spec.guards.approval_expires)
     return ReleaseOrder(
         version=version,
         digest=digest,
@@ -206,7 +221,7 @@ def compile_order(
             for name, overlay in overlays(spec.host, template, spec.regions, version, spec.app)
         ),
         steps=spec.strategy.compile(spec.pace, spec.guards.approval_expires, spec.analysis),
-        waves=compile_waves(spec.waves, spec.regions, spec.guards.approval_expires),
+        waves=waves,
         strategy=spec.strategy.name,
         prices=_prices(spec),
         currency=spec.cost.currency if spec.cost is not None else "",
@@ -220,7 +235,14 @@ def compile_order(
         reason=reason,
         key=key,
         split=_split(spec.traffic),
+        jobs=compile_jobs(spec.jobs, first_region(spec), lambda text: fill(text, version, spec.app)),
     )
+
+
+def first_region(spec: Spec) -> str:
+    """Where jobs run that say nothing: the first region of the first wave."""
+    waves = compile_waves(spec.waves, spec.regions)
+    return waves[0].regions[0] if waves else spec.regions[0].name
 
 
 def _policy(spec: Spec) -> Policy:

@@ -4,7 +4,16 @@ from collections.abc import Mapping, Sequence
 
 from repave_controller.core.domain.instants import Instant, show
 from repave_controller.core.domain.reasons import Happening, Kind
-from repave_controller.wording.phrases import Template, counted, listed, outcomes, percent, who, with_reason
+from repave_controller.wording.phrases import (
+    Template,
+    counted,
+    job_of,
+    listed,
+    outcomes,
+    percent,
+    who,
+    with_reason,
+)
 
 
 def _queued(version: str, running: str) -> str:
@@ -61,6 +70,13 @@ def _by_person(done: str) -> Template:
         return f"{done} by {who(by, reason)}"
 
     return text
+
+
+def _job_ended(how: str) -> Template:
+    def said(job: str, moment: str, attempt: int, text: str) -> str:
+        return f"{job_of(job, moment, attempt)} {how}" + (f": {text}" if text else "")
+
+    return said
 
 
 def _gate_passed(gates: Sequence[str], kind: str, by: str, role: str, reason: str) -> str:
@@ -258,6 +274,17 @@ TEXTS: Mapping[Kind, Template] = {
         f"{application} is closed, drained and destroyed, asked by {who(by, reason)}"
     ),
     Happening.GONE: "{application} is gone; its history stays",
+    Happening.JOB_ASKED: lambda job, moment, attempt: f"{job_of(job, moment, attempt)} is to run",
+    Happening.JOB_BEGAN: lambda job, moment, attempt, text: f"{job_of(job, moment, attempt)} runs",
+    Happening.JOB_SUCCEEDED: lambda job, moment, attempt, text: (
+        f"{job_of(job, moment, attempt)} has succeeded"
+    ),
+    Happening.JOB_FAILED: _job_ended("failed"),
+    Happening.JOB_STOPPED: _job_ended("was ended"),
+    Happening.JOB_UNKNOWN: _job_ended("may have run, and nobody can say how it ended"),
+    Happening.JOB_SETTLED: lambda job, outcome, by, reason: with_reason(
+        f"{who(by)} says of job {job}: {outcome}", reason
+    ),
     Happening.REGION_LEFT: _region_left,
     Happening.REGION_DRAINED: _region_drained,
     Happening.REGION_UNDRAINED: lambda region, by, reason: (

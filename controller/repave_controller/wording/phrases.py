@@ -84,6 +84,26 @@ WAYS: Mapping[str, str] = {
 """What a command does for a rollout that stands in the way, by its first word."""
 
 
+MOMENTS: Mapping[str, str] = {
+    "before": "before the release",
+    "after": "after the release",
+    "on_rollback": "after the way back",
+}
+_SETTLED = (("again", "runs it once more"), ("done", "takes it as done"), ("failed", "takes it as failed"))
+
+
+def job_of(job: str, moment: str, attempt: int = 1) -> str:
+    """`job migrate before the release, attempt 2`"""
+    which = f", attempt {attempt}," if attempt > 1 else ""
+    return f"job {job} {MOMENTS.get(moment, moment)}{which}"
+
+
+def settling(commands: Sequence[str]) -> str:
+    """What each way to settle an attempt means."""
+    meanings = zip(commands, (meaning for _, meaning in _SETTLED), strict=False)
+    return ", ".join(f"{command} {meaning}" for command, meaning in meanings)
+
+
 def ways(commands: Sequence[str]) -> str:
     """`; repave retry web tries the step again, repave rollback web goes back`; "" without any."""
     said = ", ".join(f"{command} {WAYS[command.split()[1]]}" for command in commands)

@@ -289,6 +289,13 @@ TEXTS: Mapping[Kind, Template] = {
     ),
     Refusal.NO_GATE_BUT_TIME: "nothing waits for approval, only for time; {0} ends that",
     Refusal.NOT_HELD: "the rollout of {application} is not held; {0} says what it waits for",
+    Refusal.NO_JOBS: "no rollout of {application} that runs has jobs",
+    Refusal.UNKNOWN_JOB: lambda application, job, known: (
+        f"the rollout of {application} has no job {_quoted(job)}; it has {', '.join(known)}"
+    ),
+    Refusal.JOB_NOT_OPEN: "job {job} waits for nobody: it is {state}; {0} says what is waited for",
+    Refusal.JOB_MAY_RUN: "job {job} is not over yet: wait for it, or end the release: {0}",
+    Refusal.JOB_UNFIT: "job {job} is {state} as it is: it can be run again or taken as done; see {0}",
     Refusal.NOT_PAUSED: "the rollout of {application} is not paused",
     Refusal.NOT_PAUSED_BUT_GATED: "the rollout of {application} is not paused; it waits for approval: {0}",
     Refusal.NOTHING_RUNNING: "no rollout of {application} is running; nothing to {verb}",

@@ -7,9 +7,11 @@ from repave_controller.wording.phrases import (
     Template,
     approver,
     counted,
+    job_of,
     listed,
     outcomes,
     percent,
+    settling,
     ways,
     who,
 )
@@ -206,6 +208,15 @@ def _serves_only_in(reason: str, regions: Sequence[str]) -> str:
     return f"{reason}; it serves in {listed(regions)} only"
 
 
+def _job_begins(*_: str, job: str, moment: str, attempt: int, text: str) -> str:
+    return f"{job_of(job, moment, attempt)} is to begin{in_brackets(text)}"
+
+
+def _job_failed(*_: str, job: str, moment: str, attempts: int, text: str) -> str:
+    tries = f" {attempts} times" if attempts > 1 else ""
+    return f"{job_of(job, moment)} failed{tries}{in_brackets(text)}"
+
+
 TEXTS: Mapping[Kind, Template] = {
     Why.SCALE: _counted("scale", "hosts run"),
     Why.VERIFY: _counted("verify", "hosts verified and up behind the balancer"),
@@ -246,6 +257,16 @@ TEXTS: Mapping[Kind, Template] = {
     Why.BAKE: "bake: wave {wave} of {waves} is watched",
     Why.BAKE_UNSEEN: "bake: stands still, wave {wave} of {waves} can't be watched: no word from {regions}",
     Why.GUARD: "guard {rule}: {answer}",
+    Why.JOB_BEGINS: _job_begins,
+    Why.JOB_RUNS: lambda *_, job, moment, attempt, **__: f"{job_of(job, moment, attempt)} runs",
+    Why.JOB_UNSEEN: lambda *_, job, moment, attempt, **__: (
+        f"{job_of(job, moment, attempt)}: the agent of its region is not connected"
+    ),
+    Why.JOB_ENDS: lambda *_, job, moment, attempt, **__: f"{job_of(job, moment, attempt)} is being ended",
+    Why.JOB_FAILED: _job_failed,
+    Why.JOB_UNKNOWN: lambda *_, job, moment, attempt, text, **__: (
+        f"{job_of(job, moment, attempt)} may have run{in_brackets(text)}; it is not run again by itself"
+    ),
     Why.GROWS_BACK: "{group} gets the traffic back once it has its hosts: {up} of {size} are up",
     Why.STILL_IN_TRAFFIC: "the balancer still sends traffic to {group}",
     Why.NOT_YET_IN_TRAFFIC: "the balancer has not yet given all traffic back to {group}",
@@ -337,6 +358,10 @@ REMEDIES: Mapping[Kind, Template] = {
     Why.GROWS_BACK: lambda *commands, **_: f"{commands[0]} does not wait" if commands else "",
     Why.BAKE_UNSEEN: "{0} ends it",
     Why.KEEP: "{0} ends it",
+    Why.JOB_RUNS: "{0} shows what it prints, {1} ends it and the release",
+    Why.JOB_UNSEEN: "start or reconnect the agent of {region}; {0} gives up",
+    Why.JOB_FAILED: lambda *commands, **_: settling(commands),
+    Why.JOB_UNKNOWN: lambda *commands, **_: settling(commands),
     Why.APPROVE_UNLESS: "{0} keeps it here, {1} goes on now",
     Why.APPROVE_WAVE_UNLESS: "{0} keeps it here, {1} goes on now",
     Why.BAKE: "{0} ends it",

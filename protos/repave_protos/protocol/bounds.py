@@ -13,6 +13,8 @@ from repave_protos.protocol.values import MARK_NAME, MARK_VALUE
 APPLICATIONS_MAX = 10_000  # in one message
 GROUPS_MAX = 10_000  # of one application
 HOSTS_MAX = 100_000  # of one group, and in one answer
+JOBS_MAX = 20  # attempts of jobs of one application in one region, at once
+JOB_LOG_LENGTH_MAX = 4_000  # of the end of what one has printed
 WORN_MAX = 100  # hosts that one report names, or that may be replaced at once, of one group
 NOTICES_MAX = 1_000  # in one report
 TROUBLES_MAX = 100  # of one region

@@ -34,6 +34,7 @@ _DNS = "dns"
 _REQUESTS = "requests"
 _BASELINES = "baselines"
 _FRONT = "front"
+_JOBS = "jobs"
 _COUNTED, _NOT_COUNTED = "counted", "not_counted"
 
 
@@ -72,7 +73,8 @@ class ProviderAbilities:
     `keeps_output`: what hosts print can be read. `can_be_taken_over`: an agent on another machine reaches all
     hosts, and knows them by their tags. `takes_secrets`: it can hand a secret to a host so that no other host
     and no other user reads it. `takes_sizes`, `takes_spot`: a spec may say of which size hosts are, and that
-    the cloud may take them back."""
+    the cloud may take them back. `runs_jobs`: it tells the exit code of a host's command, also after the
+    agent was away."""
 
     takes_machine_images: bool = False
     runs_commands: bool = True
@@ -81,6 +83,7 @@ class ProviderAbilities:
     takes_secrets: bool = False
     takes_sizes: bool = False
     takes_spot: bool = False
+    runs_jobs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +121,7 @@ def capability_words(
     words.append(f"{_REQUESTS}={_COUNTED if balancer.counts_requests else _NOT_COUNTED}")
     words += [_BASELINES] * balancer.takes_baselines
     words += [f"{_FRONT}={ability}" for ability in (*balancer.fronts, *certificates)]
+    words += [_JOBS] * provider.runs_jobs
     words += [_NO_COMMANDS] * (not provider.runs_commands)
     words += [_NO_OUTPUT] * (not provider.keeps_output)
     words += [_TAKE_OVER] * (provider.can_be_taken_over and balancer.can_be_taken_over)
@@ -209,6 +213,11 @@ def front_abilities(capabilities: tuple[str, ...]) -> frozenset[str]:
     """What fronts may need there, by the words of fronts.py. Only of agents that say so."""
     named = (word.partition("=") for word in capabilities)
     return frozenset(ability for name, _, ability in named if name == _FRONT)
+
+
+def runs_jobs(capabilities: tuple[str, ...]) -> bool:
+    """Whether jobs of releases can run there. Only of agents that say so."""
+    return _JOBS in capabilities
 
 
 def runs_commands(capabilities: tuple[str, ...]) -> bool:

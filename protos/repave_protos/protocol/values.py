@@ -31,6 +31,10 @@ Drain = Literal["none", "unless_last", "even_last"]
 RecordState = Literal["unknown", "in", "out"]
 HealthSource = Literal["agent", "balancer"]
 """Whose checks say whether a verified host is healthy."""
+JobState = Literal["ready", "running", "succeeded", "failed", "stopped", "unknown"]
+"""Of one attempt. ready: it has not begun, and waits to be given to a journal, or for what it needs. running:
+it may have begun. stopped: it was ended, or withdrawn before it began. unknown: it may have run, and nobody
+can say how."""
 
 FULL_WEIGHT_BP = 10_000
 SHORT_DIGEST_LENGTH = 12
@@ -172,6 +176,49 @@ class DesiredGroup:
     is_baseline: bool = False  # what a new group is compared with: fresh hosts, and an equal share
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class JobId:
+    """Which attempt of a job: in which life of the store it was decided on, and its number in that. Never
+    given to another one; later ones are greater."""
+
+    incarnation: int
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.incarnation}.{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredJob:
+    """An attempt of a job, to be made at most once. `template.run` is the job's command.
+
+    Only the agent whose journal it was given to may begin it, and only when that journal says so already.
+    """
+
+    id: JobId
+    name: str
+    group: GroupName  # of whose package
+    digest: Digest
+    template: HostTemplate
+    timeout_seconds: float  # from its start
+    journal: str = ""  # whose it is; "": nobody's yet, and each agent says which journal is its own
+    is_stopped: bool = False  # it shall not begin, or shall end
+    released_at: float = 0.0  # Unix time
+
+    @property
+    def host(self) -> HostName:
+        """The same whoever makes it: nobody makes it beside another one that is there."""
+        return HostName(f"{self.group}-job-{self.id.incarnation}-{self.id.number}")
+
+
+_JOB_HOST = re.compile(r".+-v\d{3,}-job-\d+-\d+")
+
+
+def is_job_host(name: HostName) -> bool:
+    """Whether it is the host of a job, and not of a server group."""
+    return "-job-" in name and _JOB_HOST.fullmatch(name) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class Split:
     """How requests are given to the groups that share the traffic, and by what testers are known.
@@ -218,6 +265,11 @@ class DesiredState:
     split: Split = BY_REQUEST
     spare: GroupName | None = None  # answers while no host of the group that a request is for is up
     drain: Drain = "none"
+    jobs: tuple[DesiredJob, ...] = ()
+
+    @property
+    def _templates(self) -> tuple[HostTemplate, ...]:
+        return (*(group.template for group in self.groups), *(job.template for job in self.jobs))
 
     @property
     def is_serving(self) -> bool:
@@ -226,7 +278,7 @@ class DesiredState:
     @property
     def has_secrets(self) -> bool:
         """Whether an agent that knows of none would make hosts without what they need."""
-        return any(group.template.secrets for group in self.groups)
+        return any(template.secrets for template in self._templates)
 
     @property
     def has_sizes(self) -> bool:
@@ -267,6 +319,8 @@ def contradictions(state: DesiredState) -> list[str]:
         wrong.append(f"weights add up to {total_bp} basis points, not to 0 or {FULL_WEIGHT_BP}")
     if any(group.weight_bp < 0 or group.count < 0 for group in state.groups):
         wrong.append("a weight or a count is negative")
+    if len({job.id for job in state.jobs}) != len(state.jobs):
+        wrong.append("an attempt of a job appears twice")
     wrong += _wrong_shares(state)
     wrong += [
         f"{group.name} shall take traffic with no hosts"
@@ -370,6 +424,18 @@ class GroupReport:
 
 
 @dataclass(frozen=True, slots=True)
+class JobReport:
+    """How far an attempt of a job is, as its region knows it."""
+
+    id: JobId
+    state: JobState
+    journal: str = ""  # of the agent that says so
+    exit_code: int | None = None
+    text: str = ""  # what it waits for, or how it ended
+    log_tail: str = ""  # of one that has ended
+
+
+@dataclass(frozen=True, slots=True)
 class RecordReport:
     """The region's record of an application in DNS, as it was read back last."""
 
@@ -389,6 +455,10 @@ class ApplicationReport:
     groups: tuple[GroupReport, ...] = ()
     refusal: str = ""  # why the newest desired state was not accepted, or ""
     record: RecordReport | None = None  # None: its agent keeps none
+    jobs: tuple[JobReport, ...] = ()  # of those that are desired
+
+    def job(self, job: JobId) -> JobReport | None:
+        return next((each for each in self.jobs if each.id == job), None)
 
     def group(self, name: GroupName) -> GroupReport | None:
         for group in self.groups:
@@ -559,7 +629,17 @@ def _hash(text: str) -> str:
 _FORM = fingerprint(
     [
         (each.__name__, *(field.name for field in fields(each)))
-        for each in (DesiredState, DesiredGroup, HostTemplate, SecretReference, Probe, Split, Epoch)
+        for each in (
+            DesiredState,
+            DesiredGroup,
+            DesiredJob,
+            JobId,
+            HostTemplate,
+            SecretReference,
+            Probe,
+            Split,
+            Epoch,
+        )
     ]
 )[:4]
 

@@ -25,6 +25,8 @@ from repave_protos.protocol.values import (
     GroupReport,
     Hello,
     HostName,
+    JobReport,
+    JobState,
     Lease,
     Notice,
     RecordReport,
@@ -37,7 +39,14 @@ from repave_protos.protocol.values import (
     Welcome,
     Worn,
 )
-from repave_protos.protocol.wire_desired import desired, desired_message, epoch, epoch_message
+from repave_protos.protocol.wire_desired import (
+    desired,
+    desired_message,
+    epoch,
+    epoch_message,
+    job_id,
+    job_id_message,
+)
 from repave_protos.protocol.wire_queries import answer, answer_message, query, query_message
 
 _service = pb.DESCRIPTOR.services_by_name["Fleet"]
@@ -57,6 +66,13 @@ _RECORD_STATES: Final[dict[int, RecordState]] = {
     pb.RecordReport.STATE_UNKNOWN: "unknown",
     pb.RecordReport.STATE_IN: "in",
     pb.RecordReport.STATE_OUT: "out",
+}
+_JOB_STATES: Final[dict[int, JobState]] = {
+    pb.JobReport.STATE_READY: "ready",
+    pb.JobReport.STATE_RUNNING: "running",
+    pb.JobReport.STATE_SUCCEEDED: "succeeded",
+    pb.JobReport.STATE_FAILED: "failed",
+    pb.JobReport.STATE_STOPPED: "stopped",
 }
 
 Message = TypeVar("Message", pb.FromAgent, pb.FromController)
@@ -189,6 +205,18 @@ def _application_message(report: ApplicationReport) -> pb.ApplicationReport:
         groups=map(_group_message, report.groups),
         refusal=report.refusal,
         record=_record_message(report.record) if report.record is not None else None,
+        jobs=map(_job_message, report.jobs),
+    )
+
+
+def _job_message(report: JobReport) -> pb.JobReport:
+    return pb.JobReport(
+        id=job_id_message(report.id),
+        state=pb.JobReport.State.Value(f"STATE_{report.state.upper()}"),
+        journal=report.journal,
+        exit_code=report.exit_code,
+        text=bounds.sendable(report.text),
+        log_tail=bounds.sendable(report.log_tail, bounds.JOB_LOG_LENGTH_MAX),
     )
 
 
@@ -261,12 +289,25 @@ def _report(message: pb.Report) -> Report:
 
 def _application(message: pb.ApplicationReport) -> ApplicationReport:
     bounds.few(message.groups, bounds.GROUPS_MAX, "ApplicationReport.groups")
+    bounds.few(message.jobs, bounds.JOBS_MAX, "ApplicationReport.jobs")
     return ApplicationReport(
         ApplicationName(bounds.name(message.application, "ApplicationReport.application")),
         epoch(message, "ApplicationReport.epoch"),
         tuple(map(_group, message.groups)),
         bounds.text(message.refusal, "ApplicationReport.refusal"),
         _record(message.record) if message.HasField("record") else None,
+        tuple(map(_job, message.jobs)),
+    )
+
+
+def _job(message: pb.JobReport) -> JobReport:
+    return JobReport(
+        job_id(message.id, "JobReport.id"),
+        _JOB_STATES.get(message.state, "unknown"),
+        bounds.name_or_none(message.journal, "JobReport.journal"),
+        message.exit_code if message.HasField("exit_code") else None,
+        bounds.text(message.text, "JobReport.text"),
+        bounds.text(message.log_tail, "JobReport.log_tail", bounds.JOB_LOG_LENGTH_MAX),
     )
 
 

@@ -17,6 +17,7 @@ from repave_protos.protocol.values import (
     SIZES_MAX,
     ApplicationName,
     DesiredGroup,
+    DesiredJob,
     DesiredState,
     Digest,
     Drain,
@@ -25,6 +26,7 @@ from repave_protos.protocol.values import (
     GroupName,
     HostName,
     HostTemplate,
+    JobId,
     Probe,
     SecretReference,
     Split,
@@ -76,7 +78,26 @@ def desired_message(state: DesiredState) -> pb.DesiredState:
         split=split_message(state.split),
         spare=state.spare or "",
         drain=_NUMBERS_OF_DRAIN[state.drain],
+        jobs=map(_job_message, state.jobs),
     )
+
+
+def _job_message(job: DesiredJob) -> pb.DesiredJob:
+    return pb.DesiredJob(
+        id=job_id_message(job.id),
+        name=job.name,
+        group=job.group,
+        digest=job.digest,
+        template=_template_message(job.template),
+        timeout_seconds=job.timeout_seconds,
+        journal=job.journal,
+        is_stopped=job.is_stopped,
+        released_at=job.released_at,
+    )
+
+
+def job_id_message(job: JobId) -> pb.JobId:
+    return pb.JobId(incarnation=job.incarnation, number=job.number)
 
 
 def split_message(split: Split) -> pb.Split:
@@ -161,6 +182,7 @@ def _probe_message(probe: Probe) -> pb.Probe:
 
 def desired(message: pb.DesiredState) -> DesiredState:
     bounds.few(message.groups, bounds.GROUPS_MAX, "DesiredState.groups")
+    bounds.few(message.jobs, bounds.JOBS_MAX, "DesiredState.jobs")
     return DesiredState(
         application=ApplicationName(bounds.name(message.application, "DesiredState.application")),
         epoch=epoch(message, "DesiredState.epoch"),
@@ -170,6 +192,30 @@ def desired(message: pb.DesiredState) -> DesiredState:
         split=split(message.split),
         spare=GroupName(bounds.name(message.spare, "DesiredState.spare")) if message.spare else None,
         drain=_drain(message.drain),
+        jobs=tuple(map(_job, message.jobs)),
+    )
+
+
+def _job(message: pb.DesiredJob) -> DesiredJob:
+    if not message.HasField("template"):
+        raise WireError("DesiredJob.template: is missing")
+    return DesiredJob(
+        id=job_id(message.id, "DesiredJob.id"),
+        name=bounds.name(message.name, "DesiredJob.name"),
+        group=GroupName(bounds.name(message.group, "DesiredJob.group")),
+        digest=Digest(bounds.sha256(message.digest, "DesiredJob.digest")),
+        template=_template_of(message.template),
+        timeout_seconds=bounds.positive_seconds(message.timeout_seconds, "DesiredJob.timeout_seconds"),
+        journal=bounds.name_or_none(message.journal, "DesiredJob.journal"),
+        is_stopped=message.is_stopped,
+        released_at=bounds.instant(message.released_at, "DesiredJob.released_at"),
+    )
+
+
+def job_id(message: pb.JobId, field: str) -> JobId:
+    return JobId(
+        bounds.between(0, message.incarnation, bounds.NUMBER_MAX, field),
+        bounds.between(1, message.number, bounds.NUMBER_MAX, field),
     )
 
 

@@ -5,11 +5,12 @@ from contextlib import contextmanager
 
 from repave_agent.core.ports import HostSpec, Route, Structure
 from repave_controller.core.domain.application import Application, Event, GroupState
-from repave_protos.protocol.values import DesiredState, HostName, RegionName
+from repave_protos.protocol.values import DesiredState, HostName, RegionName, is_job_host
 from repave_simulation.checks import promises
 from repave_simulation.checks.analyses import Analyses
 from repave_simulation.checks.course import Course
 from repave_simulation.checks.decisions import Decisions
+from repave_simulation.checks.jobs import JobTruth
 from repave_simulation.checks.plans import Plans
 from repave_simulation.checks.queues import Queues
 from repave_simulation.checks.returns import Returns
@@ -26,6 +27,7 @@ class Oracle:
         self._course, self._returns, self._decisions = Course(world), Returns(world), Decisions(world)
         self._queues = Queues(world)
         self._analyses = Analyses(world)
+        self._jobs = JobTruth(world)
         world.judge = self
 
     def decides(self, before: Application | None, after: Application, events: Sequence[Event]) -> None:
@@ -35,8 +37,11 @@ class Oracle:
         self._decisions.check(before, after)
         self._queues.check(before, after, events)
         self._analyses.check(before, after)
+        self._jobs.decides(before, after)
 
     def makes(self, region: RegionName, spec: HostSpec, memory: int) -> None:
+        if is_job_host(spec.name):
+            self._jobs.makes(region, spec)
         promises.check_make(self._world.places[region], spec, memory)
 
     def condemns(self, region: RegionName, host: HostName) -> None:

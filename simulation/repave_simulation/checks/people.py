@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from repave_controller.core.commands.jobs import SettleJob
 from repave_controller.core.commands.lifecycle import Delete, RetireGroup
 from repave_controller.core.commands.promotion import Promote
 from repave_controller.core.commands.queue import QueueResume
@@ -11,8 +12,9 @@ from repave_controller.core.commands.rollback import Rollback
 from repave_controller.core.commands.steering import Pause, Resize, Resume, Retry
 from repave_controller.core.commands.verb import Verb
 from repave_controller.core.domain.application import Application, Instant
+from repave_controller.core.domain.jobs import Moment, RunState, Settlement
 from repave_controller.core.domain.reasons import Refused
-from repave_controller.core.domain.rollout import Phase
+from repave_controller.core.domain.rollout import Phase, Rollout
 from repave_controller.core.rollout.gates import approvals
 from repave_controller.wording.render import text_of
 from repave_simulation.checks.course import is_by_people
@@ -32,6 +34,19 @@ LATER = Instant(1e12)
 Answer = Accepted | Refused | None
 """None: no answer, so that what became of the command is unknown."""
 Ask = Callable[[Command, Callable[[Answer], None]], None]
+
+
+def _job_of(rollout: Rollout) -> tuple[str, tuple[Settlement, ...]] | None:
+    """A job that waits for a person, and what may be said of it."""
+    for moment, job in rollout.jobs.named:
+        run = rollout.last_run(moment, job.name)
+        if run is None or run.settled or run.is_done:
+            continue
+        if run.state is RunState.UNKNOWN:
+            return job.name, ("again", "done", "failed")
+        if run.has_failed and run.attempt > job.retries and moment is not Moment.BEFORE:
+            return job.name, ("again", "done")
+    return None
 
 
 @dataclass(slots=True)
@@ -133,6 +148,12 @@ class People:
         rollout = application.running
         if rollout is None and application.queue and application.queue_stands is not None:
             return QueueResume()
+        waiting = _job_of(rollout) if rollout is not None else None
+        if waiting is not None:
+            name, outcomes = waiting
+            return SettleJob(
+                name, self.world.chance.one_of(outcomes, "settle", application.name, self.tended)
+            )
         if rollout is None or rollout.phase is not Phase.RUNNING:
             return None
         if rollout.pause is None:

@@ -21,7 +21,7 @@ from repave_protos.protocol.values import (
     Split,
 )
 from repave_simulation.kernel.chance import Chance
-from repave_simulation.scenarios.variety import analysed, judged, met_by, steered, varied
+from repave_simulation.scenarios.variety import analysed, judged, met_by, steered, varied, with_jobs
 
 APPLICATIONS = (ApplicationName("shop"), ApplicationName("till"))
 REGIONS = (RegionName("paris"), RegionName("oslo"), RegionName("rome"))
@@ -182,7 +182,8 @@ def draw(seed: int) -> Scenario:
     away = tuple(_absences(chance, commands))
     if chance.happens(0.3, "mild"):  # so that releases get far, and people meet them there
         return Scenario(seed, regions, images, commands, _numbered(away), sources, None, end)
-    strikes = _numbered((*_strikes(chance, regions, end), *away, *_last_moments(chance, commands)))
+    moments = (*_last_moments(chance, commands), *_in_jobs(chance, commands))
+    strikes = _numbered((*_strikes(chance, regions, end), *away, *moments))
     return Scenario(seed, regions, images, commands, strikes, {**_rates(chance), **sources}, None, end)
 
 
@@ -234,6 +235,7 @@ def _commands(
             command = _release(
                 chance, kind, application, image, at, regions, is_first=is_first, number=number
             )
+            command = _with_jobs(chance, command, images)
         elif kind == "steer":
             command = Command(at, kind, application, key, verb=steered(chance, name, regions))
         elif kind == "wrong":
@@ -250,6 +252,14 @@ def _commands(
             commands.append(replace(command, at=command.at + chance.one_of((0.0, 0.5, 20.0), *name, "again")))
         at += chance.one_of((0.0, 0.05, 0.5, 2.0, 6.0, 15.0, 40.0), *name, "pause")
     return tuple(sorted(commands, key=lambda each: each.at)), at
+
+
+def _with_jobs(chance: Chance, command: Command, images: dict[Digest, Behaviour]) -> Command:
+    order = command.order
+    assert order is not None, "it is a release"
+    made, names = images[order.digest], (command.application, command.key)
+    is_good = made.is_good and not made.is_worse
+    return replace(command, order=with_jobs(chance, names, order, is_good=is_good))
 
 
 def _meeting(
@@ -435,6 +445,18 @@ def _last_moments(chance: Chance, commands: tuple[Command, ...]) -> Iterator[Str
             continue
         region = chance.one_of([region for region, _ in command.order.sizes], *names, "region")
         yield Strike(0, 0.0, "rack-dies-unheard", region, 8.0, step="weight")
+
+
+def _in_jobs(chance: Chance, commands: tuple[Command, ...]) -> Iterator[Strike]:
+    """What dies while a job before a release runs."""
+    for command in commands:
+        names, order = ("in job", command.application, command.key), command.order
+        if order is None or not order.jobs.before or command.wrong or not chance.happens(0.6, *names):
+            continue
+        region = order.waves[0].regions[0] if order.waves else order.sizes[0][0]
+        kinds = ("controller-killed", "agent-killed", "agent-loses-journal", "agent-loses-power", "host-dies")
+        delay = chance.one_of((0.3, 1.0, 3.0, 9.0), *names, "delay")
+        yield Strike(0, command.at + delay, chance.one_of(kinds, *names, "kind"), region, 0.0, command.step)
 
 
 def _numbered(strikes: tuple[Strike, ...]) -> tuple[Strike, ...]:

@@ -19,6 +19,7 @@ from repave_controller.core.commands.steering import (
 from repave_controller.core.commands.verb import Verb
 from repave_controller.core.domain.analyses import AnalysisPlan, Reading
 from repave_controller.core.domain.application import Policy, ReleaseOrder
+from repave_controller.core.domain.jobs import Job, Jobs
 from repave_controller.core.domain.rollout import Step, Wave
 from repave_controller.core.steps import Approve, Soak
 from repave_controller.core.strategies import presets
@@ -30,6 +31,7 @@ from repave_simulation.kernel.chance import Chance
 VARIED = 0.5
 """Share of the releases that are more than blue/green."""
 ANALYSED = 0.3
+JOBS = 0.4
 HALF_BP, FULL_BP = 5_000, 10_000
 Gated = TypeVar("Gated", Step, Wave)
 ON_INCONCLUSIVE: tuple[Literal["hold", "rollback", "pass"], ...] = ("hold", "hold", "rollback", "pass")
@@ -50,6 +52,26 @@ def varied(chance: Chance, names: tuple[object, ...], order: ReleaseOrder) -> Re
         steps = tuple(_opening(each, seconds) for each in steps)
         waves = tuple(_opening(each, seconds) for each in waves)
     return replace(order, steps=steps, waves=waves, policy=policy)
+
+
+def with_jobs(
+    chance: Chance, names: tuple[object, ...], order: ReleaseOrder, *, is_good: bool
+) -> ReleaseOrder:
+    """The order with jobs, whose words say what they do; or as it is. Those before a good version succeed."""
+    if not chance.happens(JOBS, *names, "jobs"):
+        return order
+    ends = ("succeeds", "succeeds", "fails-once") if is_good else ("succeeds", "fails", "hangs")
+    before = _job(chance, (*names, "before"), ends) if chance.happens(0.8, *names, "before") else ()
+    ends = ("succeeds", "succeeds", "fails-once", "fails", "hangs")
+    after = _job(chance, (*names, "after"), ends) if chance.happens(0.4, *names, "after") else ()
+    back = _job(chance, (*names, "back"), ends) if chance.happens(0.5, *names, "back") else ()
+    return replace(order, jobs=Jobs(before, after, back))
+
+
+def _job(chance: Chance, names: tuple[object, ...], ends: tuple[str, ...]) -> tuple[Job, ...]:
+    how, seconds = chance.one_of(ends, *names, "how"), chance.one_of((0.2, 2.0, 8.0, 15.0), *names, "seconds")
+    retries = 1 if how == "fails-once" else chance.number(0, 2, *names, "retries")
+    return (Job(str(names[-1]), ("./job", how, str(seconds)), timeout_seconds=20.0, retries=retries),)
 
 
 def judged(chance: Chance, names: tuple[object, ...], order: ReleaseOrder) -> ReleaseOrder:

@@ -15,6 +15,7 @@ from repave_agent.core.ports import (
     BalancerError,
     Host,
     HostSpec,
+    PackageAwaitedError,
     TransientError,
 )
 from repave_agent.core.reconcile import Arrange, Steer
@@ -103,7 +104,7 @@ class CoreAgent:
     def __init__(self, world: World, place: Place, life: Life, up: Up) -> None:
         self.world, self.place, self.life, self._up = world, place, life, up
         self._prober = EventProber(world, place, life, self.wake)
-        self.region = Region(LIMITS)
+        self.region = Region(LIMITS, new_journal=f"{place.region}-{place.memory}")
         self._reports: Mapping[ApplicationName, ApplicationReport] = {}
         self._saved = place.journal
         self._is_woken = False
@@ -236,8 +237,58 @@ class CoreAgent:
             self._launch(spec)
         for destroy in step.destroys:
             self._destroy(destroy.host)
+        for spec in step.jobs:
+            self._run_job(spec)
+        for end in step.job_ends:
+            self._end_job(end.record.host)
         if step.change is not None:
             self._change(step.change)
+
+    def _run_job(self, spec: HostSpec) -> None:
+        jobs = self.region.jobs
+        if self.life.is_over or not jobs.begins(spec.name):
+            return
+        trouble = self._save(self.region.entries(), durable=True)
+        if trouble:
+            jobs.not_begun(spec.name, PackageAwaitedError(trouble), self.world.now)
+            self.wake()
+            return
+
+        def done(result: Host | Exception) -> None:
+            if isinstance(result, Host):
+                jobs.launched(result, self.world.now)
+            else:
+                jobs.launch_failed(spec.name, result, self.world.now)
+            self.region.hosts_changed()
+            self.wake()
+
+        memory = self.place.memory
+        self.world.act(
+            self.life, "launch", self.place.region, spec.name,
+            lambda: self._provided(lambda: self.place.make(spec, memory)), done, refused_launch, 0.5,
+        )  # fmt: skip
+
+    def _end_job(self, name: HostName) -> None:
+        if self.life.is_over:
+            return
+        jobs = self.region.jobs
+        jobs.logged(name, "")
+
+        def done(result: Exception | None) -> None:
+            if result is None:
+                jobs.destroyed(name)
+                self.wake()
+            else:
+                self.world.timeline.after(RETRY_SECONDS, again, self.life)
+
+        def again() -> None:
+            jobs.not_destroyed(name)
+            self.wake()
+
+        self.world.act(
+            self.life, "destroy", self.place.region, name,
+            lambda: self._provided(lambda: self.place.end(name)), done, TransientError, 0.3,
+        )  # fmt: skip
 
     def _launch(self, spec: HostSpec) -> None:
         def done(result: Host | Exception) -> None:

@@ -115,6 +115,7 @@ class SimulatedAgent:
             upwards=self,
             clock=clock,
             limits=LIMITS,
+            new_journal=f"{region}-{place.memory}",
         )
         draws = iter(range(1, 1_000_000_000))
         self.postponed = Postponed(self.worker.on_desired, asyncio.sleep)
@@ -129,7 +130,13 @@ class SimulatedAgent:
 
     def _hello(self) -> Hello:
         return Hello(
-            self._region, PROTOCOL_VERSION, "0", "simulated", "simulated", applied=self.worker.applied()
+            self._region,
+            PROTOCOL_VERSION,
+            "0",
+            "simulated",
+            "simulated",
+            capabilities=("jobs",),
+            applied=self.worker.applied(),
         )
 
     async def on_welcome(self, welcome: Welcome) -> None:

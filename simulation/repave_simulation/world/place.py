@@ -22,6 +22,7 @@ from repave_protos.protocol.values import (
     GroupName,
     HostName,
     RegionName,
+    is_job_host,
 )
 from repave_simulation.scenarios.scenario import OURS, Behaviour
 from repave_simulation.world.bench import Bench
@@ -106,6 +107,7 @@ class Place:
         self.lag_seconds = 0.0
         self.forgot_at = float("-inf")  # when its agent lost what it had written down
         self.changes = 0  # of hosts and balancer, by whomever
+        self.jobs: dict[HostName, Machine] = {}  # hosts of jobs that were ever made
         self.on_health: Callable[[HostName], None] = lambda _: None
         self.on_host_end: Callable[[], None] = lambda: None
         self.on_balancer: Callable[[], None] = lambda: None
@@ -136,11 +138,26 @@ class Place:
             spec.name, spec.group, spec.application, spec.digest, address, spec.port, self.world.now, True
         )
         machine = self.machines[spec.name] = Machine(host, OURS, behaviour, self.world.now)
+        if is_job_host(spec.name):
+            self._run_job(machine, spec)
+            return host
         boot = behaviour.boot_seconds * self.world.chance.between(0.8, 1.5, "boot", self.region, spec.name)
         self.world.later(boot, lambda: self._booted(machine))
         self.tell(f"{spec.name} is made")
         self.world.on_change(self.region)
         return host
+
+    def _run_job(self, machine: Machine, spec: HostSpec) -> None:
+        """Its words say what it does, and after how long."""
+        self.jobs[spec.name] = machine
+        self.tell(f"{spec.name} runs")
+        _, how, seconds = spec.template.run
+        is_first = dict(spec.template.environment)["REPAVE_JOB_ATTEMPT"] == "1"
+        code = int(how == "fails" or (how == "fails-once" and is_first))
+        if how != "hangs":
+            ended = f"exited with code {code}"
+            self.world.later(float(seconds), lambda: self.end_by_itself(machine, ended, code))
+        self.world.on_change(self.region)
 
     def _booted(self, machine: Machine) -> None:
         behaviour = machine.behaviour
@@ -159,9 +176,9 @@ class Place:
         machine.ill = how
         self.health_changed(machine)
 
-    def end_by_itself(self, machine: Machine, how: str = "killed") -> None:
+    def end_by_itself(self, machine: Machine, how: str = "killed", code: int | None = None) -> None:
         if machine.host.is_running and machine.host.name in self.machines:
-            machine.host = replace(machine.host, is_running=False, ended=how)
+            machine.host = replace(machine.host, is_running=False, ended=how, exit_code=code)
             self.health_changed(machine)
             self.on_host_end()
 

@@ -1,5 +1,6 @@
 """A small world for the pure step function: regions that are obedient, slow, failing or away, and a clock."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,10 +23,13 @@ from repave_protos.protocol.values import (
     ApplicationName,
     ApplicationReport,
     DesiredGroup,
+    DesiredJob,
     DesiredState,
     Digest,
     GroupName,
     GroupReport,
+    JobReport,
+    JobState,
     RecordReport,
     RegionName,
 )
@@ -50,6 +54,12 @@ def an_order(digest: str = "a", size: int = 3, **changes: Any) -> ReleaseOrder:
     return changed(order, changes)
 
 
+def job_report(job: DesiredJob, state: JobState, **more: Any) -> JobReport:
+    """Of an attempt that has a journal; one that has none waits for it."""
+    known = state if job.journal else "ready"
+    return JobReport(job.id, known, journal=job.journal or "journal", **more)
+
+
 @dataclass
 class Region:
     """A region that does at each `work` what it was asked, unless told to misbehave."""
@@ -64,6 +74,7 @@ class Region:
     draining: set[GroupName] = field(default_factory=set)  # no hosts are left, but requests
     most: dict[GroupName, int] = field(default_factory=dict)  # no more hosts of it come up
     record: RecordReport | None = None
+    does: Callable[[DesiredJob], JobReport] = lambda job: job_report(job, "succeeded")
 
     def work(self) -> None:
         if self.desired is None:
@@ -72,7 +83,11 @@ class Region:
             self._group(each.name, self._wanted(each), each.weight_bp) for each in self.desired.groups
         )
         self.reported = ApplicationReport(
-            self.desired.application, self.desired.epoch, groups, record=self.record
+            self.desired.application,
+            self.desired.epoch,
+            groups,
+            record=self.record,
+            jobs=tuple(map(self.does, self.desired.jobs)),
         )
 
     def _wanted(self, group: DesiredGroup) -> int:

@@ -52,4 +52,6 @@ def _build(options: LocalOptions, site: Site) -> OwnedProvider:
     )
 
 
-PROVIDER = ProviderKind("local", LocalOptions, _build, abilities=ProviderAbilities(takes_secrets=True))
+PROVIDER = ProviderKind(
+    "local", LocalOptions, _build, abilities=ProviderAbilities(takes_secrets=True, runs_jobs=True)
+)

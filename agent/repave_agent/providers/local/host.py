@@ -6,6 +6,7 @@
     hosts/NAME/contents.json  what was unpacked, to compare with: contents.py
     hosts/NAME/program        what its command had become when it was first looked at
     hosts/NAME/output.log     what its command prints: logs.py
+    hosts/NAME/exit           what a job's command ended with: written by the shell that leads its processes
     hosts/NAME/memory         where its secrets are, if it has any: a folder in memory, providers/memory.py
 
 Everything here blocks for a moment: provider.py calls it in threads.
@@ -17,6 +18,7 @@ import os
 import shutil
 import subprocess
 from dataclasses import asdict, dataclass
+from io import RawIOBase
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ from repave_agent.providers.local.processes import Identity, Session, Traces
 from repave_agent.providers.memory import Memory, make_memory
 from repave_protos.daemon.files import open_file, read_file
 from repave_protos.package.archive import remove, unpack
-from repave_protos.protocol.values import RegionName
+from repave_protos.protocol.values import HostName, RegionName, is_job_host
 
 FORMAT_VERSION = 1
 UNFINISHED = ".new-"
@@ -123,6 +125,17 @@ class Folder:
             Identity(**inner) if inner else None,
             Identity(**writer) if writer else None,
         )
+
+    @property
+    def exit(self) -> Path:
+        return self.path / "exit"
+
+    def exit_code(self) -> int | None:
+        """Of a job's command that has ended by itself, whoever watched; None where there is none."""
+        try:
+            return int((self.path / "exit").read_text())
+        except (OSError, ValueError):
+            return None
 
     def make_memory(self, secrets: HostSecrets) -> Memory:
         """Noted down before a secret is in it. Raises RefusedError, OSError."""
@@ -253,26 +266,46 @@ def _start(
     network: Network | None,
 ) -> tuple[subprocess.Popen[bytes], Identity | None]:
     application = folder.application
+    leads = _leading(folder) if is_job_host(HostName(folder.path.name)) else []
     if sandbox is None:
         within = argv if network is None else network.entered(argv)
-        return _start_plain(within, environment, application, output), None
+        return _start_plain([*leads, *within], environment, application, output), None
     reader, writer = os.pipe()
     try:
         with sandbox.opened() as filter_fds:
             shown = memory.path if memory is not None else None
             wrapped = sandbox.wrap(argv, application, port, writer, filter_fds, shown)
-            wrapped = wrapped if network is None else network.entered(wrapped)
+            wrapped = [*leads, *(wrapped if network is None else network.entered(wrapped))]
             process = processes.start(wrapped, environment, application, output, (writer, *filter_fds))
     except BaseException:
         os.close(reader)
         raise
     finally:
         os.close(writer)
-    with open(reader, "rb") as report:
-        raw = report.read()  # ends when bwrap has made its inner process, or has ended
-    if not raw:
+    with open(reader, "rb", buffering=0) as report:
+        told = _told(report)
+    if told is None:
         raise RefusedError(f"bubblewrap could not make the host's sandbox (exit code {process.wait()})")
-    return process, processes.identify(json.loads(raw)["child-pid"])
+    return process, processes.identify(told["child-pid"])
+
+
+def _told(report: RawIOBase) -> dict[str, int] | None:
+    """What bwrap says once it has made its inner process; None when it has ended before. That is no matter of
+    the pipe's end: the shell of a job keeps it open."""
+    raw = b""
+    while part := report.read(4096):
+        raw += part
+        with contextlib.suppress(ValueError):
+            told: dict[str, int] = json.loads(raw)
+            return told
+    return None
+
+
+def _leading(folder: Folder) -> list[str]:
+    """Words before a job's command: a shell outside its sandbox, which waits for it and writes its exit code
+    down, for agents that were not there when it ended."""
+    script = 'out=$1; shift; "$@"; code=$?; echo "$code" >"$out.part" && mv "$out.part" "$out"; exit "$code"'
+    return ["/bin/sh", "-c", script, "repave-job", str(folder.exit)]
 
 
 def _start_plain(

@@ -78,6 +78,7 @@ class _Kept:
             launched_at=self.record.launched_at,
             is_running=not self.ended,
             ended=self.ended,
+            exit_code=self.folder.exit_code() if self.ended else None,
             age_seconds=max(0.0, now - self.record.launched_at),
         )
 

@@ -49,5 +49,5 @@ PROVIDER = ProviderKind(
     SshPoolOptions,
     _build,
     {"pool": Command(POOL_USAGE, "only ssh_pool has a pool of machines", _pool)},
-    ProviderAbilities(takes_secrets=True),
+    ProviderAbilities(takes_secrets=True, runs_jobs=True),
 )

@@ -156,7 +156,7 @@ class Ledger:
     def tags(self) -> str:
         return f"{self._installation()}/{self._region}"
 
-    def host(self, lease: Lease, ended: str = "", unseen: str = "") -> Host:
+    def host(self, lease: Lease, ended: str = "", unseen: str = "", exit_code: int | None = None) -> Host:
         spec = lease.spec
         return Host(
             name=spec.name,
@@ -169,6 +169,7 @@ class Ledger:
             is_running=not ended,
             ended=ended,
             unseen=unseen,
+            exit_code=exit_code,
             age_seconds=max(0.0, self._clock.wall() - lease.taken_at),
         )
 

@@ -46,7 +46,7 @@ from repave_agent.providers.ssh_pool.machines import Machines
 from repave_agent.providers.ssh_pool.options import ResetOptions
 from repave_agent.providers.ssh_pool.sightings import Sightings
 from repave_protos.protocol.queries import FindRoom
-from repave_protos.protocol.values import HostName, RegionName
+from repave_protos.protocol.values import HostName, RegionName, is_job_host
 
 log = structlog.get_logger()
 
@@ -137,7 +137,7 @@ class SshPoolProvider:
         kept = self._ledger.entry_of(spec.name)
         if kept is not None and kept.lease is not None:
             if kept.lease.is_started:
-                return self._ledger.host(kept.lease, self._sightings.ended(spec.name))
+                return self._sightings.host(kept.lease)
             await self._hand_back(kept.name, kept.lease)  # half-made by an agent that was killed
         await self._inspector.check(spec.digest, package)
         troubles: dict[str, str] = {}  # of machines that were tried
@@ -173,7 +173,11 @@ class SshPoolProvider:
             if is_fresh and isinstance(fault, RefusedError) and not isinstance(fault, _OF_THE_MACHINE):
                 await self._hand_back(name, lease)
                 raise
+            may_have_begun = is_job_host(spec.name) and self._ledger.lease_of(name).may_run
             await self._give_up(name, str(fault))
+            if may_have_begun:  # it is tried on no other machine
+                self._ledger.suspect(name, str(fault))
+                raise TransientError(f"whether it began on {name} is not known: {fault}") from error
             if isinstance(fault, (IdentityError, BrokenError)):
                 self._ledger.free(name, reason=str(fault))
                 if isinstance(fault, IdentityError):

@@ -10,7 +10,7 @@ from repave_agent.clients.ssh_identity import IdentityError
 from repave_agent.core.ports import Clock, Host, ProviderError
 from repave_agent.providers.epitaph import epitaph
 from repave_agent.providers.ssh_pool.bootstrap import Machine
-from repave_agent.providers.ssh_pool.leases import Entry
+from repave_agent.providers.ssh_pool.leases import Entry, Lease
 from repave_agent.providers.ssh_pool.ledger import Ledger
 from repave_agent.providers.ssh_pool.machines import Machines
 from repave_protos.protocol.values import HostName
@@ -44,6 +44,7 @@ class Sightings:
         self._silent_since: dict[str, float] = {}
         self._answered_at: dict[str, float] = {}
         self._ended: dict[HostName, str] = {}
+        self._exit_codes: dict[HostName, int] = {}
         self._watches: dict[HostName, asyncio.Task[None]] = {}
         self.callbacks: list[Callable[[], None]] = []
 
@@ -65,6 +66,7 @@ class Sightings:
         if watch := self._watches.pop(host, None):
             watch.cancel()
         self._ended.pop(host, None)
+        self._exit_codes.pop(host, None)
         self._silent_since.pop(machine, None)
 
     async def close(self) -> None:
@@ -88,7 +90,12 @@ class Sightings:
                 self._ended[name] = ended
             else:
                 self.watch(entry.name, name)
-        return self._ledger.host(lease, self.ended(name), unseen)
+        return self.host(lease, unseen)
+
+    def host(self, lease: Lease, unseen: str = "") -> Host:
+        """As it is known by now."""
+        name = lease.spec.name
+        return self._ledger.host(lease, self.ended(name), unseen, self._exit_codes.get(name))
 
     async def _how_it_ended(self, machine: str, host: HostName) -> tuple[str, str]:
         """How it ended, or why nothing is seen of it: "" and "" while it runs, as far as can be known. One
@@ -140,6 +147,8 @@ class Sightings:
             how = "ended when its machine rebooted"
         else:
             how = f"exited with code {code}" if word == "exited" else "ended, and its exit code is not known"
+            if word == "exited":
+                self._exit_codes[host] = int(code)
         return epitaph(how, float(seconds) if seconds else None, await machine.tail(host, ENDED_LOG_LINES))
 
     def watch(self, machine: str, host: HostName) -> None:

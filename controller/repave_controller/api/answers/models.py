@@ -276,6 +276,28 @@ class AnalysisItem(Answer):
     text: str = Field(description="What decided in the last look; empty: all was well, or there was none.")
 
 
+class JobItem(Answer):
+    """An attempt of a job; or a job that was not tried yet."""
+
+    moment: str = Field(description="before, after or on_rollback.")
+    name: str
+    region: str
+    state: str = Field(description="waiting, asked, running, succeeded, failed, stopped or unknown.")
+    attempt: int = Field(description="From 1; 0: it was not tried yet.")
+    host: str = Field(description="As `logs` names it; empty before the first attempt.")
+    asked_at: datetime | None
+    began_at: datetime | None
+    ended_at: datetime | None
+    exit_code: int | None
+    text: str = Field(description="What it waits for, or how it ended.")
+    log_tail: str = Field(description="The end of what it has printed, once it is over.")
+    settled: str = Field(
+        description="What a person has said of it: again, done or failed; left: it was left."
+    )
+    settled_by: str
+    settled_reason: str
+
+
 class RolloutFields(Answer):
     """One release or rollback, without its waves."""
 
@@ -295,6 +317,7 @@ class RolloutFields(Answer):
     ended_at: datetime | None
     outcome: str = Field(description="Why it went back, was aborted or held.")
     analyses: list[AnalysisItem]
+    jobs: list[JobItem] = Field(description="In the order in which they run, with all their attempts.")
 
 
 class RolloutItem(RolloutFields):

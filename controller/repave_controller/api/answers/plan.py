@@ -7,6 +7,7 @@ from pydantic import Field
 from repave_controller.api.answers.answer import Answer
 from repave_controller.api.answers.reasons import FactValue, RemedyItem, facts_of, remedy_item
 from repave_controller.api.answers.secrets import SecretItem, secret_items
+from repave_controller.core.domain.jobs import Job, Moment
 from repave_controller.core.domain.rollout import Wave
 from repave_controller.core.planning.plan import Plan, RegionPlan
 from repave_controller.core.planning.prices import Rates
@@ -86,6 +87,17 @@ class PlanRegion(Answer):
     moments: list[PlanMoment] = Field(description="One a step.")
 
 
+class PlanJob(Answer):
+    """A command that would run once."""
+
+    moment: str = Field(description="before, after or on_rollback.")
+    name: str
+    run: list[str]
+    region: str
+    timeout_seconds: float
+    retries: int
+
+
 class PlanAnswer(Answer):
     """What a release would do; `id` holds as long as nothing changes."""
 
@@ -113,6 +125,7 @@ class PlanAnswer(Answer):
     rates: list[RatesItem] = Field(description="One for each currency, of the regions with a price.")
     unpriced: list[str] = Field(description="Of what a price is not known, by region.")
     prices_as_of: str = Field(description="The date of the controller's table of prices, where it counts.")
+    jobs: list[PlanJob] = Field(description="What runs once in it, in the order in which it does.")
     secrets: list[SecretItem] = Field(description="Where those of its hosts are kept.")
     changes: list[str] = Field(description="In what it differs from the group that serves.")
     guards: list[GuardItem]
@@ -155,6 +168,7 @@ def plan_answer(plan: Plan, version: str, signer: str = "") -> PlanAnswer:
         rates=[_rates(each) for each in plan.rates],
         unpriced=list(plan.unpriced),
         prices_as_of=plan.prices_as_of,
+        jobs=[_job(moment, job) for moment, job in plan.jobs.named],
         secrets=secret_items(plan.secrets),
         drained=list(plan.drained),
         changes=list(plan.changes),
@@ -165,6 +179,17 @@ def plan_answer(plan: Plan, version: str, signer: str = "") -> PlanAnswer:
         warnings=[text_of(each) for each in plan.warnings],
         failed=list(plan.failed),
         keep_failed_seconds=plan.keep_failed_seconds,
+    )
+
+
+def _job(moment: Moment, job: Job) -> PlanJob:
+    return PlanJob(
+        moment=str(moment),
+        name=job.name,
+        run=list(job.run),
+        region=job.region or "",
+        timeout_seconds=job.timeout_seconds,
+        retries=job.retries,
     )
 
 

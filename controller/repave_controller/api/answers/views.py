@@ -23,9 +23,10 @@ from repave_controller.core.domain.application import (
     ServerGroup,
 )
 from repave_controller.core.domain.generations import generation_of
+from repave_controller.core.domain.jobs import Job, JobRun, Moment
 from repave_controller.core.domain.naming import format_group
 from repave_controller.core.domain.reasons import Why, cli
-from repave_controller.core.domain.rollout import Pause, Phase, Rollout, Track, TrackPhase, Wave
+from repave_controller.core.domain.rollout import GroupNumber, Pause, Phase, Rollout, Track, TrackPhase, Wave
 from repave_controller.core.planning.forecast import Outlook
 from repave_controller.core.ports import Image
 from repave_controller.core.rollout import drains, queues
@@ -398,6 +399,56 @@ def _step_named(running: Rollout, cursor: int) -> str:
     return f"{kind} ({cursor + 1} of {len(kinds)})" if kinds.count(kind) > 1 else kind
 
 
+def job_items(rollout: Rollout, cluster: str) -> list[models.JobItem]:
+    """All attempts of each job, and the jobs that were not tried yet."""
+    found = []
+    for moment, job in rollout.jobs.named:
+        runs = [run for run in rollout.runs if (run.moment, run.job) == (moment, job.name)]
+        found += [_run_item(run, cluster) for run in runs] or [_untried(moment, job)]
+    return found
+
+
+def _run_item(run: JobRun, cluster: str) -> models.JobItem:
+    group = format_group(cluster, GroupNumber(run.group))
+    return models.JobItem(
+        moment=str(run.moment),
+        name=run.job,
+        region=run.region,
+        state=str(run.state),
+        attempt=run.attempt,
+        host=f"{group}-job-{run.id.incarnation}-{run.id.number}",
+        asked_at=time_of(run.asked_at),
+        began_at=_time_or_none(run.began_at),
+        ended_at=_time_or_none(run.ended_at),
+        exit_code=run.exit_code,
+        text=run.text,
+        log_tail=run.log_tail,
+        settled=run.settled,
+        settled_by=run.settled_by,
+        settled_reason=run.settled_reason,
+    )
+
+
+def _untried(moment: Moment, job: Job) -> models.JobItem:
+    return models.JobItem(
+        moment=str(moment),
+        name=job.name,
+        region=job.region or "",
+        state="waiting",
+        attempt=0,
+        host="",
+        asked_at=None,
+        began_at=None,
+        ended_at=None,
+        exit_code=None,
+        text="",
+        log_tail="",
+        settled="",
+        settled_by="",
+        settled_reason="",
+    )
+
+
 def brief_item(rollout: Rollout, cluster: str) -> models.RolloutItem:
     """Without what each region did."""
     return models.RolloutItem(**rollout_fields(rollout, cluster), waves=[])
@@ -452,6 +503,7 @@ def rollout_fields(rollout: Rollout, cluster: str) -> dict[str, Any]:
         "ended_at": _time_or_none(rollout.ended_at),
         "outcome": text_of(rollout.undo_reason or (pause.reason if pause is not None else None)),
         "analyses": [analysis_item(each, rollout) for each in rollout.analyses],
+        "jobs": job_items(rollout, cluster),
     }
 
 

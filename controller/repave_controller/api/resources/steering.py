@@ -1,11 +1,11 @@
 """The commands to an application that was released before: their paths, their bodies, what each asks for."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from repave_controller.api.answers.models import SignedRequest
-from repave_controller.core.commands import draining, lifecycle, promotion, queue, steering
+from repave_controller.core.commands import draining, jobs, lifecycle, promotion, queue, steering
 from repave_controller.core.commands.rollback import Rollback
 from repave_controller.core.commands.verb import Verb
 from repave_controller.core.domain.bounds import REGIONS_MAX, SIZE_MAX
@@ -118,6 +118,19 @@ class OverrideRequest(SteeringRequest):
 
     def wanted(self) -> Verb:
         return promotion.Override(self.rule, self.role)
+
+
+class SettleJobRequest(SteeringRequest):
+    """Say of a job that nobody can judge, or that has failed for good, what counts from now on."""
+
+    job: str = Field(min_length=1, max_length=100, description="Its name in the spec.")
+    outcome: Literal["again", "done", "failed"] = Field(
+        description="again: run it once more. done: it has done its work, go on. failed: it has not; of one "
+        "that may have run."
+    )
+
+    def wanted(self) -> Verb:
+        return jobs.SettleJob(self.job, self.outcome)
 
 
 class QueueResumeRequest(SteeringRequest):
@@ -233,6 +246,7 @@ BODIES: dict[str, type[SteeringRequest]] = {
     "override": OverrideRequest,
     "object": ObjectRequest,
     "sizes": SizesRequest,
+    "jobs/settle": SettleJobRequest,
     "queue/resume": QueueResumeRequest,
     "queue/drop": QueueDropRequest,
     "queue/move": QueueMoveRequest,
@@ -277,6 +291,7 @@ REFUSES: dict[str, tuple[str, ...]] = {
     "override": (*_NEXT, *_GATES, "unknown-guard", "overridden"),
     "object": (*_NEXT, *_GATES),
     "sizes": (*_NEXT, "size", "steps", "unknown-region"),
+    "jobs/settle": ("no-jobs", "unknown-job", "job-not-open"),
     "queue/resume": ("queue-empty", "queue-goes-on"),
     "queue/drop": ("queue-empty", "unknown-queued", "ambiguous-queued"),
     "queue/move": ("queue-empty", "unknown-queued", "ambiguous-queued"),

@@ -16,6 +16,7 @@ from repave_controller.core.domain.application import (
     ServerGroup,
 )
 from repave_controller.core.domain.by_region import ByRegion
+from repave_controller.core.domain.jobs import NO_JOBS, Jobs
 from repave_controller.core.domain.naming import format_group
 from repave_controller.core.domain.place import put_part, target_in
 from repave_controller.core.domain.reasons import (
@@ -39,7 +40,13 @@ from repave_controller.core.domain.rollout import (
 )
 from repave_controller.core.rollout.protection import losing_regions
 from repave_controller.core.rollout.rollback import undo
-from repave_controller.core.rollout.start import begin_tracks, group_event, new_parts, origin_of
+from repave_controller.core.rollout.start import (
+    begin_tracks,
+    group_event,
+    new_parts,
+    origin_of,
+    with_jobs,
+)
 from repave_controller.core.rollout.transitions import gone_back
 from repave_controller.core.rollout.way_back import WayBack, ways_back
 from repave_controller.core.steps.step import entered
@@ -139,6 +146,7 @@ def _start(
     waves = (Wave(_regions(ways), is_lockstep=False),)
     target = max((way.target for way in ways), key=lambda group: group.number)
     begun = begin_tracks(application, RolloutKind.ROLLBACK, target, steps, waves, tracks, by, reason, now)
+    begun = with_jobs(begun, _jobs_left(begun))
     what = reason_of(
         Happening.ROLLBACK_STARTED,
         targets=tuple(way.target.name for way in ways),
@@ -232,6 +240,13 @@ def _staying(application: Application, ways: tuple[WayBack, ...]) -> tuple[Reaso
 
 def _regions(ways: Iterable[WayBack]) -> tuple[RegionName, ...]:
     return tuple(way.region for way in ways)
+
+
+def _jobs_left(application: Application) -> Jobs:
+    """Those that undo what the release has done that is left. None of the group that it goes back to."""
+    rollout = application.running
+    left = application.group(rollout.origin) if rollout is not None else None
+    return Jobs(on_rollback=left.jobs.on_rollback) if left is not None else NO_JOBS
 
 
 # ------------------------------------------------------------------------------------------ is it well?

@@ -167,7 +167,10 @@ def restarted(rollout: Rollout, away: Instant) -> Rollout:
     """It moves again, and the time `away` that it stood still counts for nothing."""
     tracks = ByRegion(track.delayed(away) for track in rollout.tracks)
     asked_at = Instant(rollout.asked_at + away) if rollout.asked_at is not None else None
-    return replace(rollout, tracks=tracks, pause=None, asked_at=asked_at)
+    runs = tuple(
+        replace(run, asked_at=Instant(run.asked_at + away)) if run.is_open else run for run in rollout.runs
+    )
+    return replace(rollout, tracks=tracks, pause=None, asked_at=asked_at, runs=runs)
 
 
 # ------------------------------------------------------------------------------------------ going back

@@ -13,6 +13,7 @@ from repave_controller.core.domain.audience import Hearer
 from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.hosts import hosts_of as hosts_of
 from repave_controller.core.domain.instants import Instant as Instant
+from repave_controller.core.domain.jobs import NO_JOBS, Jobs
 from repave_controller.core.domain.overlays import NO_OVERLAYS, Overlays, template_in
 from repave_controller.core.domain.reasons import Reason
 from repave_controller.core.domain.rollout import GroupNumber, Rollout, Wave
@@ -146,6 +147,7 @@ class ServerGroup:
     generation: int = 0  # grows when all its hosts are to be renewed
     overlays: Overlays = NO_OVERLAYS  # sorted; what its hosts are made of where that is not `template`
     baseline_of: GroupNumber | None = None  # it is fresh hosts of that group, to compare a new one with
+    jobs: Jobs = NO_JOBS  # of its release
 
     @property
     def is_baseline(self) -> bool:
@@ -241,6 +243,7 @@ class ReleaseOrder:
     number: int = 0  # in the queue, from 1; 0: never waited
     queued_at: Instant = Instant(0)  # frozen
     overlays: Overlays = NO_OVERLAYS  # sorted; what hosts are made of where that is not `template`
+    jobs: Jobs = NO_JOBS
 
     def template_in(self, region: RegionName) -> HostTemplate:
         """What hosts are made of there."""
@@ -338,6 +341,7 @@ class Application:
     replacing: tuple[Replacement, ...] = ()
     deletion: Deletion | None = None  # until it is released again
     drained: tuple["Drained", ...] = ()  # regions, sorted
+    job_runs_total: int = 0  # attempts of jobs that were decided on
 
     def group(self, number: GroupNumber | None) -> ServerGroup | None:
         for group in self.groups:

@@ -10,6 +10,7 @@ from typing import Literal, NewType
 from repave_controller.core.domain.analyses import Analysis
 from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.instants import Instant
+from repave_controller.core.domain.jobs import NO_JOBS, JobRun, Jobs, Moment
 from repave_controller.core.domain.reasons import Reason
 from repave_controller.core.domain.steps import Step as Step
 from repave_protos.protocol.values import RegionName
@@ -241,7 +242,19 @@ class Rollout:
     looked_at: Instant | None = None  # when a controller looked last, to within LOOK_SECONDS
     makes_room: tuple[RegionName, ...] = ()  # where it begins once the groups that give way are gone
     analyses: tuple[Analysis, ...] = ()  # one for each step of a wave that has one, or for each region in it
+    jobs: Jobs = NO_JOBS  # that run once in it
+    runs: tuple[JobRun, ...] = ()  # attempts of them, the oldest first
     ended_at: Instant | None = None
+
+    def last_run(self, moment: Moment, job: str) -> JobRun | None:
+        """The newest attempt of the job."""
+        of_job = (each for each in reversed(self.runs) if (each.moment, each.job) == (moment, job))
+        return next(of_job, None)
+
+    def with_run(self, run: JobRun) -> "Rollout":
+        """Replaces the attempt of that id, or adds it."""
+        others = tuple(each for each in self.runs if each.id != run.id)
+        return replace(self, runs=tuple(sorted((*others, run), key=lambda each: each.id)))
 
     def track(self, region: RegionName) -> Track | None:
         return self.tracks.find(region)

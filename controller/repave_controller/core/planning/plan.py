@@ -14,6 +14,7 @@ from repave_controller.core.domain.application import (
     ServerGroup,
 )
 from repave_controller.core.domain.by_region import ByRegion
+from repave_controller.core.domain.jobs import NO_JOBS, Jobs
 from repave_controller.core.domain.naming import format_group
 from repave_controller.core.domain.place import place_of
 from repave_controller.core.domain.reasons import Reason, Refused
@@ -105,6 +106,7 @@ class Plan:
     failed: tuple[GroupName, ...] = ()  # kept to be looked at; the next one that fails takes its place
     keep_failed_seconds: float = 0.0  # that the hosts of this one are kept, should it fail
     secrets: tuple[SecretReference, ...] = ()  # of its hosts: where they are kept
+    jobs: Jobs = NO_JOBS
     drained: tuple[RegionName, ...] = ()  # of its regions: they stay out of DNS
     warnings: tuple[Reason, ...] = ()  # what its analyses will not see in their time
 
@@ -151,6 +153,7 @@ def plan_release(
         failed=tuple(each.name for each in application.groups if each.state is GroupState.FAILED),
         keep_failed_seconds=order.policy.keep_failed_seconds,
         secrets=order.template.secrets,
+        jobs=order.jobs,
         drained=tuple(region for region, _ in order.sizes if application.drained_in(region) is not None),
         warnings=unseen(
             rollout,
@@ -203,6 +206,7 @@ def plan_parts(application: Application, order: ReleaseOrder) -> dict[str, str]:
         "the waves": fingerprint(order.waves),
         "the rules (rollback, guards, windows, host.max_age)": fingerprint((order.policy, order.upkeep)),
         "who gets which side (traffic.split)": fingerprint(order.split),
+        "the jobs": fingerprint(order.jobs),
         "the prices": fingerprint((order.prices, order.currency)),
         "who serves": f"{serving.name} serves" if serving else "no group serves",
         "the groups there are": fingerprint(

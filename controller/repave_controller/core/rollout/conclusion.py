@@ -12,15 +12,17 @@ from repave_controller.core.domain.application import (
     Part,
     ServerGroup,
 )
+from repave_controller.core.domain.jobs import Moment
 from repave_controller.core.domain.place import origin_in, put_part, target_in
 from repave_controller.core.domain.reasons import Happening, Reason, Why, cli, reason_of
 from repave_controller.core.domain.rollout import Phase, Rollout, RolloutKind, Track, TrackPhase
-from repave_controller.core.rollout import queues, waves
+from repave_controller.core.rollout import jobs, queues, waves
 from repave_controller.core.rollout.draft import Turn
 from repave_controller.core.rollout.rollback import would_lose
 from repave_controller.core.rollout.start import catch_up
 from repave_controller.core.rollout.transitions import gone_back, never_begun, remembered, taken_over
 from repave_controller.core.rules import guards
+from repave_controller.core.rules.verdicts import Done, Failed, Waiting
 from repave_protos.protocol.values import RegionName
 
 # ---------------------------------------------------------------------------------------------- rollouts
@@ -34,18 +36,25 @@ def conclude(turn: Turn) -> None:
     if any(track.phase in waves.MOVING for track in rollout.tracks):
         return
     done = [track for track in rollout.tracks if track.phase is TrackPhase.DONE]
+    if rollout.phase is Phase.UNDOING and jobs.is_leaving(rollout):
+        runs = (run for run in rollout.runs if run.is_open)
+        turn.because += [jobs.because_ends(turn, run) for run in runs]
+        return
     is_rollback = rollout.kind is RolloutKind.ROLLBACK
     if rollout.phase is Phase.UNDOING:
-        _end(turn, Phase.HELD if done else rollout.undo_end, rollout.undo_reason)
+        if done or _are_done(turn, Moment.ON_ROLLBACK):
+            _end(turn, Phase.HELD if done else rollout.undo_end, rollout.undo_reason)
     elif rollout.is_stopped:
         reason = rollout.undo_reason
         if done:
             regions = tuple(track.region for track in done)
             reason = reason_of(Why.SERVES_ONLY_IN, reason=reason, regions=regions)
-        _end(turn, Phase.HELD if done else Phase.ROLLED_BACK, reason)
+        if done or _are_done(turn, Moment.ON_ROLLBACK):
+            _end(turn, Phase.HELD if done else Phase.ROLLED_BACK, reason)
     elif is_rollback and not any(track.phase is TrackPhase.WAITING for track in rollout.tracks):
         stays = any(track.phase in (TrackPhase.UNDONE, TrackPhase.HELD) for track in rollout.tracks)
-        _end(turn, Phase.HELD if stays or not done else Phase.SUCCEEDED, _left_out(rollout))
+        if stays or not done or _are_done(turn, Moment.ON_ROLLBACK):
+            _end(turn, Phase.HELD if stays or not done else Phase.SUCCEEDED, _left_out(rollout))
     elif all(track.is_settled for track in rollout.tracks):
         baking = waves.in_bake(turn.application, rollout, len(rollout.waves) - 1, turn.now)
         if baking is not None:
@@ -53,9 +62,26 @@ def conclude(turn: Turn) -> None:
         elif any(track.ill_at is not None for track in done):
             pass  # its region replaces hosts: that is waited for, and told
         elif done:
-            _end(turn, Phase.SUCCEEDED, _left_out(rollout))
-        else:
+            if _are_done(turn, Moment.AFTER):
+                _end(turn, Phase.SUCCEEDED, _left_out(rollout))
+        elif _are_done(turn, Moment.ON_ROLLBACK):
             _end(turn, rollout.undo_end, rollout.undo_reason or _left_out(rollout))
+
+
+def _are_done(turn: Turn, moment: Moment) -> bool:
+    """Whether the jobs of the moment are; else they are waited for, or a person is."""
+    rollout = turn.rollout
+    assert rollout is not None, "a running rollout ends"
+    if moment is Moment.ON_ROLLBACK and not jobs.owes_rollback(rollout):
+        return True
+    match jobs.verdict(turn, moment):
+        case Done():
+            return True
+        case Waiting() as waiting:
+            turn.wait(waiting)
+        case Failed() as failed:
+            turn.because.append(jobs.because_failed(turn.application, rollout, moment, failed))
+    return False
 
 
 def _left_out(rollout: Rollout) -> Reason | None:

@@ -7,6 +7,7 @@ from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.overlays import overlay_in
 from repave_controller.core.domain.place import origin_in, target_in
 from repave_controller.core.domain.rollout import RolloutKind
+from repave_controller.core.rollout.jobs import desired_jobs
 from repave_controller.core.rollout.renewal import replaced_in
 from repave_protos.protocol.values import (
     DesiredGroup,
@@ -32,7 +33,7 @@ def publish(application: Application, tenure: Tenure) -> ByRegion[tuple[RegionNa
         state = _desired_state(application, region, Epoch(tenure.incarnation, tenure.term, rev), made)
         if known is not None and state == known[1]:
             published.append(known)
-        elif known is not None or state.groups:  # else its turn has not come: it need not know
+        elif known is not None or state.groups or state.jobs:  # else its turn has not come: it need not know
             published.append((region, replace(state, epoch=replace(state.epoch, rev=rev + 1))))
     return ByRegion(published)
 
@@ -53,7 +54,8 @@ def _desired_state(application: Application, region: RegionName, epoch: Epoch, m
     port = application.frontend_port if is_open and groups else 0
     spare = _spare(application, region) if port else None
     drain = _drain(application, region)
-    return DesiredState(application.name, epoch, port, groups, application.split, spare, drain)
+    jobs = desired_jobs(application, region)
+    return DesiredState(application.name, epoch, port, groups, application.split, spare, drain, jobs)
 
 
 def _drain(application: Application, region: RegionName) -> Drain:

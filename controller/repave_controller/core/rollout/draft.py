@@ -28,6 +28,7 @@ class Turn:
     observed: Observed
     now: Instant
     constraints: Constraints
+    incarnation: int = 0  # which life of the store decides
     events: list[Event] = field(default_factory=list)
     because: list[Because] = field(default_factory=list)
     wakes: list[Instant] = field(default_factory=list)

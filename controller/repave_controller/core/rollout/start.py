@@ -15,6 +15,7 @@ from repave_controller.core.domain.application import (
     ServerGroup,
 )
 from repave_controller.core.domain.by_region import ByRegion
+from repave_controller.core.domain.jobs import Jobs
 from repave_controller.core.domain.naming import format_group
 from repave_controller.core.domain.reasons import Happening, Reason, Refusal, Refused, cli, reason_of
 from repave_controller.core.domain.rollout import (
@@ -53,6 +54,7 @@ def begin_release(application: Application, order: ReleaseOrder, now: Instant) -
         overlays=order.overlays,
         upkeep=order.upkeep,
         created_at=now,
+        jobs=order.jobs,
     )
     started = replace(
         application.with_group(group),
@@ -65,6 +67,7 @@ def begin_release(application: Application, order: ReleaseOrder, now: Instant) -
     steps = order.steps if application.serving is not None else first_steps(order.steps)
     waves = order.waves or (Wave(tuple(region for region, _ in order.sizes)),)
     started = begin(started, RolloutKind.RELEASE, group, steps, waves, order.by, order.reason, now)
+    started = with_jobs(started, order.jobs)
     what = reason_of(
         Happening.RELEASE_STARTED,
         group=group.name,
@@ -76,6 +79,13 @@ def begin_release(application: Application, order: ReleaseOrder, now: Instant) -
     if hint is not None:
         told.append(group_event(started, "release.hint", hint, now, "repave", group))
     return started, tuple(told)
+
+
+def with_jobs(application: Application, jobs: Jobs) -> Application:
+    """The application whose rollout, which has just begun, runs these."""
+    rollout = application.running
+    assert rollout is not None, "it has just begun"
+    return replace(application, rollout=replace(rollout, jobs=jobs))
 
 
 def hint_of_kept(application: Application, order: ReleaseOrder) -> Reason | None:

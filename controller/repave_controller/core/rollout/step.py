@@ -22,6 +22,7 @@ from repave_controller.core.domain.application import (
     Tenure,
 )
 from repave_controller.core.domain.by_region import ByRegion
+from repave_controller.core.domain.jobs import Moment
 from repave_controller.core.domain.limits import Wants, wants_of, with_region
 from repave_controller.core.domain.place import target_in
 from repave_controller.core.domain.reasons import Happening, Reason, Why, cli, reason_of
@@ -34,7 +35,7 @@ from repave_controller.core.domain.rollout import (
     Track,
     TrackPhase,
 )
-from repave_controller.core.rollout import baselines, conclusion, drains, protection, queues, waves
+from repave_controller.core.rollout import baselines, conclusion, drains, jobs, protection, queues, waves
 from repave_controller.core.rollout.desired_state import publish
 from repave_controller.core.rollout.draft import Turn
 from repave_controller.core.rollout.failure import FailureKind
@@ -64,7 +65,7 @@ def step(
     constraints: Constraints = NO_CONSTRAINTS,
 ) -> Decision:
     """Moves `application` on as far as `observed` and the `constraints` allow."""
-    turn = Turn(application, observed, now, constraints)
+    turn = Turn(application, observed, now, constraints, tenure.incarnation)
     for _ in range(_moves_max(application)):
         before = turn.application
         turn.begin_again()
@@ -147,7 +148,8 @@ def after_suspension(application: Application, now: Instant) -> Application:
     away = Instant(max(0.0, now - looked_at) if rollout.pause is None else 0.0)
     tracks = ByRegion(_after_suspension(track, away, now) for track in rollout.tracks)
     asked_at = Instant(rollout.asked_at + away) if rollout.asked_at is not None else None
-    looked = replace(rollout, tracks=tracks, asked_at=asked_at, looked_at=now)
+    runs = tuple(replace(run, asked_at=now) if run.is_open else run for run in rollout.runs)
+    looked = replace(rollout, tracks=tracks, asked_at=asked_at, looked_at=now, runs=runs)
     return replace(application, rollout=looked)
 
 
@@ -171,6 +173,10 @@ def _advance(turn: Turn) -> None:
     if rollout is None:
         return
     turn.because.extend(protection.refuges(turn.application, rollout))
+    jobs.note(turn)
+    rollout = turn.application.running
+    if rollout is None:
+        return
     if rollout.pause is not None:
         for troubled in protection.troubled(turn):
             protection.protect(turn, *troubled)
@@ -310,8 +316,22 @@ def _begin(turn: Turn, track: Track, wants: Wants) -> bool:
     elif (waits := waiting or making_room(turn.application, rollout, track, turn.observed)) is not None:
         turn.wait(waits)
     elif not _is_guarded(turn, rollout, track, track.cursor, wants):
-        _enter(turn, track, track.cursor)
-        return True
+        return _begin_after_jobs(turn, rollout, track)
+    return False
+
+
+def _begin_after_jobs(turn: Turn, rollout: Rollout, track: Track) -> bool:
+    """The jobs before the release run when its first region could begin, and before any does."""
+    match jobs.verdict(turn, Moment.BEFORE):
+        case Done():
+            _enter(turn, track, track.cursor)
+            return True
+        case Waiting() as waiting:
+            if waiting.because not in turn.because:
+                turn.wait(waiting)
+        case Failed(reason):
+            conclusion.tell_failure(turn, rollout, reason)
+            turn.application = undo(turn.application, rollout, reason, Phase.ROLLED_BACK, turn.now)
     return False
 
 

@@ -85,7 +85,8 @@ def _waits_to_be_sent(application: Application, region: RegionName) -> bool:
 def _read(report: ApplicationReport | None) -> object:
     if report is None:
         return None
-    return report.epoch, report.refusal, report.record, [_READ_OF_GROUP(group) for group in report.groups]
+    groups = [_READ_OF_GROUP(group) for group in report.groups]
+    return report.epoch, report.refusal, report.record, report.jobs, groups
 
 
 def _read_at_rest(report: ApplicationReport | None) -> object:

@@ -18,8 +18,9 @@ from repave_controller.core.domain.application import (
     ServerGroup,
 )
 from repave_controller.core.domain.hosts import hosts_left
+from repave_controller.core.domain.jobs import JobRun, Moment
 from repave_controller.core.domain.place import origin_in, target_in
-from repave_controller.core.domain.rollout import TrackPhase
+from repave_controller.core.domain.rollout import Phase, Rollout, TrackPhase
 from repave_controller.core.domain.steps import courses_of
 from repave_controller.core.rules.capacity import Serving, shortfalls
 from repave_controller.core.rules.looks import analysis_of
@@ -53,6 +54,7 @@ def check(before: Application, decision: Decision, observed: Observed) -> list[B
     broken += _check_way_back(after)
     broken += _check_owners(before, after, observed)
     broken += _check_analyses(before, after)
+    broken += _check_jobs(before, after)
     return broken
 
 
@@ -203,3 +205,31 @@ def _lets_pass(plan: AnalysisPlan, analysis: Analysis) -> bool:
     is_unsure = last is Outcome.INCONCLUSIVE and plan.on_inconclusive == "pass"
     is_good = analysis.passed > 0 and last is not Outcome.ERROR
     return analysis.failed <= plan.failure_limit and (is_good or is_unsure)
+
+
+def _check_jobs(before: Application, after: Application) -> Iterator[Broken]:
+    """Promise 12: an attempt has an id of its own and keeps its region and journal; a job is tried again only
+    after an attempt that is known not to run, or by a person's word; no host of a release before its jobs."""
+    rollout, former = after.running, before.rollout
+    if rollout is None or not (rollout.runs or rollout.jobs.before):
+        return
+    known = {run.id: run for run in former.runs} if former and former.number == rollout.number else {}
+    for run in rollout.runs:
+        old = known.get(run.id)
+        if old is None and (run.journal or run.id.number <= before.job_runs_total):
+            yield Broken(12, f"{run.region}: attempt {run.id} of job {run.job} is not a new one")
+        if old is not None and (old.region != run.region or old.journal not in ("", run.journal)):
+            yield Broken(12, f"{run.region}: attempt {run.id} of job {run.job} is given to another agent")
+        if old is None and not _may_try(rollout, run):
+            yield Broken(12, f"{run.region}: job {run.job} would run beside an attempt that may run")
+    if rollout.phase is Phase.RUNNING and any(track.has_begun for track in rollout.tracks):
+        for job in rollout.jobs.before:
+            last = rollout.last_run(Moment.BEFORE, job.name)
+            if last is None or not last.is_done:
+                yield Broken(12, f"a region begins before job {job.name} has succeeded")
+
+
+def _may_try(rollout: Rollout, run: JobRun) -> bool:
+    """Whether all earlier attempts of the job are over, as far as anybody can say."""
+    earlier = (each for each in rollout.runs if (each.moment, each.job) == (run.moment, run.job))
+    return all(each.has_failed or each.settled == "again" for each in earlier if each.id < run.id)

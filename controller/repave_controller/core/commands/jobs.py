@@ -1,0 +1,57 @@
+"""What people may say of an attempt of a job that nobody can judge, or that has failed for good: that it is
+run again, that it has done its work, or that it has not. Pure."""
+
+from dataclasses import dataclass, replace
+
+from repave_controller.core.commands.release import event_of
+from repave_controller.core.domain.application import Application, Instant, Observed, Outcome
+from repave_controller.core.domain.jobs import JobRun, Moment, RunState, Settlement
+from repave_controller.core.domain.reasons import Happening, Refusal, Refused, cli, reason_of
+from repave_controller.core.domain.rollout import Rollout
+
+
+@dataclass(frozen=True, slots=True)
+class SettleJob:
+    """The newest attempt of the job counts as `outcome` says."""
+
+    job: str
+    outcome: Settlement
+
+    def apply(
+        self, application: Application, observed: Observed, by: str, reason: str, now: Instant
+    ) -> Outcome:
+        """Raises Refused. A repeated command changes nothing."""
+        rollout = application.running
+        if rollout is None or not rollout.jobs.named:
+            raise Refused(Refusal.NO_JOBS, application=application.name)
+        run = _run_of(application, rollout, self.job)
+        _check(application, run, self.outcome)
+        settled = replace(
+            run, settled=self.outcome, settled_by=by, settled_reason=reason, ended_at=run.ended_at or now
+        )
+        changed = replace(application, rollout=rollout.with_run(settled))
+        what = reason_of(Happening.JOB_SETTLED, job=run.job, outcome=self.outcome, by=by, reason=reason)
+        return changed, (event_of(changed, "job.settled", what, now, by),)
+
+
+def _run_of(application: Application, rollout: Rollout, job: str) -> JobRun:
+    """The newest attempt that is not settled yet, of whichever moment."""
+    names = tuple(dict.fromkeys(each.name for _, each in rollout.jobs.named))
+    if job not in names:
+        raise Refused(Refusal.UNKNOWN_JOB, application=application.name, job=job, known=names)
+    runs = (rollout.last_run(moment, job) for moment in reversed(Moment))
+    found = [run for run in runs if run is not None]
+    unsettled = [run for run in found if not run.settled and run.state is not RunState.SUCCEEDED]
+    if unsettled or found:
+        return (unsettled or found)[0]
+    raise Refused(Refusal.JOB_NOT_OPEN, cli("why", application.name), job=job, state="not begun")
+
+
+def _check(application: Application, run: JobRun, outcome: Settlement) -> None:
+    why = cli("why", application.name)
+    if run.state in (RunState.ASKED, RunState.RUNNING) and not run.settled:
+        raise Refused(Refusal.JOB_MAY_RUN, cli("abort", application.name), job=run.job)
+    if run.settled or run.state is RunState.SUCCEEDED:
+        raise Refused(Refusal.JOB_NOT_OPEN, why, job=run.job, state=run.settled or str(run.state))
+    if outcome == "failed" and run.state is not RunState.UNKNOWN:
+        raise Refused(Refusal.JOB_UNFIT, why, job=run.job, state=str(run.state))
