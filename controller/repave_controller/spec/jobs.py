@@ -1,24 +1,28 @@
 """Jobs as a spec has them: commands that run once in a release, on a fresh host of its package."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from repave_controller.core.domain.jobs import Job, Jobs, Moment
-from repave_controller.spec.quantities import Command, PositiveDuration
+from repave_controller.spec.quantities import Command, PositiveDuration, wrong
 from repave_controller.spec.sections import Environment, Section, as_written, contradiction
-from repave_protos.daemon.settings import of_form
 from repave_protos.protocol.values import RegionName
 
 JOBS_MAX = 10
 RETRIES_MAX = 10
 TIMEOUT_SECONDS_MAX = 86_400.0
 
-Name = Annotated[
-    str,
-    of_form(r"[a-z][a-z0-9-]{0,31}", "a lower-case letter, then up to 31 letters, digits or dashes"),
-]
+
+def _check_name(text: str) -> str:
+    if re.fullmatch(r"[a-z][a-z0-9-]{0,31}", text) is None:
+        raise wrong("must be a lower-case letter, then up to 31 letters, digits or dashes")
+    return text
+
+
+Name = Annotated[str, AfterValidator(_check_name)]
 
 
 class JobSection(Section):

@@ -57,12 +57,11 @@ class JobTruth:
             return
         for run in rollout.runs:
             of = (after.name, rollout.number, run.moment, run.job)
-            group = after.group(rollout.target) if run.group == rollout.target else None
-            name = next((name for name, (_, known) in self._runs.items() if known.id == run.id), None)
+            name = next((name for name, known in self._runs.items() if _is_same(known, of, run)), None)
             if name is None:
-                found = group or next((each for each in after.groups if each.number == run.group), None)
-                assert found is not None, "an attempt is of a group"
-                name = HostName(f"{found.name}-job-{run.id.incarnation}-{run.id.number}")
+                group = next((each for each in after.groups if each.number == run.group), None)
+                assert group is not None, "an attempt is of a group"
+                name = HostName(f"{group.name}-job-{run.id.incarnation}-{run.id.number}")
             self._runs[name] = (of, run)
         if before is None or before.rollout == rollout or rollout.kind is not RolloutKind.RELEASE:
             return
@@ -93,3 +92,7 @@ class JobTruth:
 
     def _broken(self, where: str, text: str) -> None:
         self._world.broken(PROMISE, f"{where}: {text}")
+
+
+def _is_same(known: tuple[Of, JobRun], of: Of, run: JobRun) -> bool:
+    return known[0] == of and known[1].id == run.id

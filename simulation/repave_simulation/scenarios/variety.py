@@ -60,8 +60,12 @@ def with_jobs(
     """The order with jobs, whose words say what they do; or as it is. Those before a good version succeed."""
     if not chance.happens(JOBS, *names, "jobs"):
         return order
-    ends = ("succeeds", "succeeds", "fails-once") if is_good else ("succeeds", "fails", "hangs")
-    before = _job(chance, (*names, "before"), ends) if chance.happens(0.8, *names, "before") else ()
+    good, bad = ("succeeds", "succeeds", "fails-once"), ("succeeds", "fails", "hangs")
+    before = (
+        _job(chance, (*names, "before"), good if is_good else bad)
+        if chance.happens(0.8, *names, "before")
+        else ()
+    )
     ends = ("succeeds", "succeeds", "fails-once", "fails", "hangs")
     after = _job(chance, (*names, "after"), ends) if chance.happens(0.4, *names, "after") else ()
     back = _job(chance, (*names, "back"), ends) if chance.happens(0.5, *names, "back") else ()

@@ -171,6 +171,8 @@ ROWS = (
     Row("resume hello", "hello-v003"),
     Row("scale hello paris=3", "paris"),
     Row("release --version 4 --queue", "hello", before=spec(KEPT, "v4")),
+    Row("jobs list hello", ""),
+    Row("jobs settle hello migrate again", code=5),
     Row("queue list", "hello"),
     Row("queue list hello", "4"),
     Row("queue move hello 1 last", "hello"),

@@ -141,6 +141,7 @@ BODIES: Mapping[str, Any] = {
     "applications/{application}/drain-region": {"region": "paris"},
     "applications/{application}/drain-last-region": {"region": "paris", "reason": "flood"},
     "applications/{application}/undrain-region": {"region": "paris"},
+    "applications/{application}/jobs/settle": {"job": "migrate", "outcome": "done"},
     "applications/{application}/queue/drop": {"all": True},
     "applications/{application}/queue/move": {"name": "1", "place": 1},
     "freezes": {"from": "2999-12-20", "to": "2999-12-31", "applications": ["web-*"]},

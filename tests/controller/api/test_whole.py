@@ -129,6 +129,7 @@ async def test_every_command_answers_as_described(real: RealController) -> None:
     await refused(f"{one}/step-back", "first-step", json={})
     await refused(f"{one}/promote", "no-gate", json={"skip": True})
     await refused(f"{one}/object", "no-objection", json={})
+    await refused(f"{one}/jobs/settle", "no-jobs", json={"job": "migrate", "outcome": "again"})
     await refused(f"{one}/queue/resume", "queue-empty", json={})
     await refused(f"{one}/queue/drop", "queue-empty", json={"all": True})
     await refused(f"{one}/queue/move", "queue-empty", json={"name": "v3", "place": 1})

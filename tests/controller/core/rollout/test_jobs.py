@@ -46,6 +46,12 @@ def runs(world: World) -> list[tuple[str, RunState]]:
     return [(run.job, run.state) for run in rollout.runs]
 
 
+def desired_jobs(world: World) -> tuple[DesiredJob, ...]:
+    """What paris was asked for last."""
+    state = world.regions[PARIS].desired
+    return state.jobs if state is not None else ()
+
+
 def last(world: World) -> JobRun:
     rollout = world.application.rollout
     assert rollout is not None
@@ -87,12 +93,11 @@ def test_a_job_runs_once_in_a_release_to_several_regions() -> None:
 def test_an_attempt_is_published_with_no_journal_until_an_agent_has_said_its_own() -> None:
     world = World()
     world.release("a", jobs=BEFORE)
-    assert world.regions[PARIS].desired is not None
-    (job,) = world.regions[PARIS].desired.jobs
+    (job,) = desired_jobs(world)
     assert job.journal == ""
     world.regions[PARIS].work()
     world.decide()
-    (job,) = world.regions[PARIS].desired.jobs
+    (job,) = desired_jobs(world)
     assert job.journal == "journal"
 
 
@@ -193,8 +198,7 @@ def test_an_aborted_release_waits_for_its_job_to_end_and_then_undoes_it() -> Non
     world = releasing(ALL)
     ask(world, Abort())
     world.settle()
-    assert world.regions[PARIS].desired is not None
-    assert [job.is_stopped for job in world.regions[PARIS].desired.jobs] == [True]
+    assert [job.is_stopped for job in desired_jobs(world)] == [True]
     assert world.is_in(Phase.UNDOING)
     assert Why.JOB_ENDS in whys(world)
     world.regions[PARIS].does = lambda job: job_report(job, "stopped" if job.is_stopped else "succeeded")
