@@ -58,6 +58,7 @@ function Shown({ app, name, rollout, crumbs, is_live }) {
       </div>
       <aside class="stack" aria-label="Steps">
         <${Section} title="Steps" note=${rollout.steps.length ? `${Math.min(rollout.step + 1, rollout.steps.length)} of ${rollout.steps.length}` : ""}><${Steps} rollout=${rollout} /><//>
+        ${rollout.jobs?.length ? html`<${Section} title="Jobs"><ul class="passes">${rollout.jobs.map((/** @type {App} */ each, /** @type {number} */ index) => html`<li key=${index}><strong>${each.name}</strong> ${each.moment.replace("_", " ")}: ${each.state}${each.attempt > 1 ? `, attempt ${each.attempt}` : ""}${each.region ? ` in ${each.region}` : ""} ${each.ended_at || each.began_at ? html`<${Ago} at=${each.ended_at || each.began_at} />` : null}${each.text ? html`<q>${each.text}</q>` : null}</li>`)}</ul><//>` : null}
         ${rollout.passes.length ? html`<${Section} title="Let go on"><ul class="passes">${rollout.passes.map((/** @type {App} */ each, /** @type {number} */ index) => html`<li key=${index}><strong>${each.gate}</strong> ${each.kind} by ${each.by || "an operator"} <${Ago} at=${each.at} />${each.reason ? html`<q>${each.reason}</q>` : null}</li>`)}</ul><//>` : null}
       </aside>
     </div>
