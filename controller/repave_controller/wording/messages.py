@@ -18,6 +18,8 @@ TITLES: Final = {
     "rollback.succeeded": "rollback succeeded",
     "rollback.failed": "rollback failed",
     "rollback.held": "rollback holds and waits for a person",
+    "job.failed": "job failed",
+    "job.unknown": "job may have run and waits for a person",
     "queue.standing": "queue stands still",
     "gate.waiting": "waits for approval",
     "gate.objected": "somebody objects: waits for approval",

@@ -14,6 +14,7 @@ KINDS: Final[Mapping[Occasion, tuple[str, ...]]] = {
     "failures": (
         "*.failed",
         "*.held",
+        "job.unknown",
         "release.refused",
         "release.stopped",
         "queue.standing",
