@@ -1,12 +1,14 @@
-"""A real Prometheus, which scrapes a server of this process: what the source reads of it, and what it says of
-a query that is wrong."""
+"""A real Prometheus, which scrapes a server of this process, or a real HAProxy: what the source reads of it,
+and what it says of a query that is wrong."""
 
 import asyncio
 import math
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import aiohttp
 import pytest
 from aiohttp import web
 
@@ -100,6 +102,78 @@ async def _reads(running: Prometheus) -> None:
     ):
         with pytest.raises(SourceError, match=told):
             await read(query, group)
+
+
+HAPROXY = """\
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 5s
+  timeout server 5s
+frontend exporter
+  bind 127.0.0.1:{exporter}
+  http-request use-service prometheus-exporter if {{ path /metrics }}
+frontend shop
+  bind 127.0.0.1:{shop}
+  use_backend %[path,field(2,/)]
+backend shop-v001
+  server one 127.0.0.1:{application}
+backend shop-v002
+  server one 127.0.0.1:{application}
+"""
+FAILED = 'sum(increase(haproxy_backend_http_responses_total{proxy="{group}",code="5xx"}[{step}s]))'
+
+
+@asynccontextmanager
+async def behind_haproxy(folder: Path, shop: int, exporter: int) -> AsyncIterator[None]:
+    """A real HAProxy with its exporter; what it leads to as shop-v002 answers every request with 503."""
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(status=503 if "v002" in request.path else 200)
+
+    app = web.Application()
+    app.router.add_get("/{group}", answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.01)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    config = folder / "haproxy.cfg"
+    config.write_text(HAPROXY.format(shop=shop, exporter=exporter, application=runner.addresses[0][1]))
+    process = await asyncio.create_subprocess_exec("haproxy", "-db", "-f", str(config))
+    try:
+        yield
+    finally:
+        process.terminate()
+        await process.wait()
+        await runner.cleanup()
+
+
+@pytest.mark.rig
+@pytest.mark.timeout(180)
+async def test_what_haproxys_exporter_counts_of_each_group_is_read(tmp_path: Path) -> None:
+    port, shop, exporter = free_ports(3)
+    async with behind_haproxy(tmp_path, shop, exporter), aiohttp.ClientSession() as client:
+        running = prometheus(tmp_path / "p", port, {"haproxy": [f"127.0.0.1:{exporter}"]})
+        found = await asyncio.to_thread(running.__enter__)
+        source = source_of({"kind": "prometheus", "url": found.url})
+        try:
+
+            async def failed(group: str) -> float:
+                """In the steps of the last half minute, after more requests to both."""
+                for each in ("shop-v001", "shop-v002"):
+                    async with client.get(f"http://127.0.0.1:{shop}/{each}") as answer:
+                        await answer.read()
+                until = float(math.floor(time.time()))
+                side = Side(ApplicationName("shop"), (RegionName("paris"),), GroupName(group), "1.0")
+                series = await source.read(FAILED, side, Window(until - 30, until, 5))
+                return sum(each for each in series.values if not math.isnan(each))
+
+            async def is_seen() -> bool:
+                return await failed("shop-v002") > 0
+
+            await until_async(is_seen, 120.0)
+            assert await failed("shop-v001") == 0
+        finally:
+            await asyncio.to_thread(running.__exit__, None, None, None)
 
 
 def _scrapes(running: Prometheus) -> list[float]:
