@@ -34,7 +34,7 @@ class Readings:
 def is_of_known_kinds(running: Structure, wanted: Structure) -> bool:
     """Whether `wanted` has nothing but more or fewer backends like those that run: the names and addresses in
     it are checked already."""
-    kinds = [(each.probe, each.timeouts) for each in running.backends]
+    kinds = [(each.probe, each.timeouts, each.fronts) for each in running.backends]
     return running.frontends == wanted.frontends and all(
-        (each.probe, each.timeouts) in kinds for each in wanted.backends
+        (each.probe, each.timeouts, each.fronts) in kinds for each in wanted.backends
     )

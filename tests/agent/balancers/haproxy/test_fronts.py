@@ -3,9 +3,11 @@
 import asyncio
 import socket
 import ssl
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -19,7 +21,9 @@ from repave_protos.protocol.certificate_places import CertificateReference
 from repave_protos.protocol.fronts import TrafficFront
 from repave_protos.protocol.values import ApplicationName, GroupName, HostName, Probe
 from tests.fakes.agent.haproxy_rig import HaproxyRig, free_port, needs_haproxy
+from tests.fakes.waiting import until
 from tests.support.certificates import TestAuthority, new_authority
+from tests.support.load import Load
 
 pytestmark = needs_haproxy
 
@@ -393,3 +397,59 @@ async def test_a_front_whose_port_another_program_has_is_refused_alone(stage: St
             await stage.balancer.arrange(
                 replace(stage.structure, frontends=(*stage.structure.frontends, front))
             )
+
+
+@pytest.mark.rig
+@pytest.mark.timeout(300)
+async def test_nothing_is_cut_or_lost_through_many_switches_and_reloads_under_load(stage: Stage) -> None:
+    """Requests at a rate, and streams, connections and websockets that speak all the time: 40 switches, of
+    which each fourth comes with a reload. What is open is never cut; its group stays."""
+    web, echo, rpc = free_port(), free_port(), free_port()
+    await stage.add(
+        "shop",
+        TrafficFront("web", web),
+        TrafficFront("echo", echo, "tcp"),
+        TrafficFront("rpc", rpc, "grpc", has_http2=True),
+    )
+    load = Load(f"http://127.0.0.1:{web}/", rate=100, keepalive=0)
+    said, is_over = Counter[str](), asyncio.Event()
+
+    async def speak(port: int, path: str) -> None:
+        async with connected(port) as line:
+            if path:
+                await line.ask(path, headers=WEBSOCKET)
+            first = await line.say("a")
+            while not is_over.is_set():
+                assert await line.say("a") == first
+                said[f"at {port}"] += 1
+
+    async def stream(channel: grpc.aio.Channel) -> None:
+        made = call(channel)
+        await made.write(b"a")
+        first = await made.read()
+        while not is_over.is_set():
+            await made.write(b"a")
+            assert await made.read() == first
+            said["streamed"] += 1
+        await made.done_writing()
+        assert await made.read() is grpc.aio.EOF
+
+    async def switch() -> None:
+        for number in range(40):
+            await stage.switch("shop", 1 + number % 2)
+            if number % 4 == 0:
+                await stage.add(f"other{number}", TrafficFront("web", free_port()))
+            enough = said.total() + 100
+            await until(partial(lambda least: said.total() > least, enough))
+        is_over.set()
+
+    await load.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{rpc}") as channel, asyncio.TaskGroup() as tasks:
+        for _ in range(3):
+            tasks.create_task(speak(echo, ""))
+            tasks.create_task(speak(web, "/ws"))
+            tasks.create_task(stream(channel))
+        tasks.create_task(switch())
+    result = await load.stop()
+    print(len(result.requests), "requests;", dict(said))
+    assert result.failures == ()
