@@ -24,7 +24,7 @@ class _Run:
     """The looks of one run that were counted, as they became durable."""
 
     number: int
-    since: float  # of the world's clock: when the last look was counted, or the run began
+    since: float  # of the world's clock: when it was decided that the last look counts, or the run begins
     said: list[Outcome] = field(default_factory=list)
     is_final: bool = False  # the last one would not change
 
@@ -54,9 +54,9 @@ class Analyses:
 
     def _count(self, after: Application, rollout: Rollout, was: Rollout | None, analysis: Analysis) -> None:
         key: Key = (after.name, rollout.number, analysis.gate, analysis.region)
-        known = self.runs.get(key)
+        known, decided_at = self.runs.get(key), self.world.decided_at[after.name]
         if known is None or known.number != analysis.run:
-            known = self.runs[key] = _Run(analysis.run, self.world.now)
+            known = self.runs[key] = _Run(analysis.run, decided_at)
         grown = analysis.looks - len(known.said)
         if grown not in (0, 1):
             self._broken(after.name, f"{analysis.gate}: {grown} looks are counted at once")
@@ -67,14 +67,17 @@ class Analyses:
             self._broken(after.name, f"{analysis.gate}: {analysis.said[-1]} is counted, found was {found}")
         if was is not None and was.pause is not None and rollout.pause is not None:
             self._broken(after.name, f"{analysis.gate}: a look is counted in a pause")
-        self._check_time(after.name, _plan(rollout, analysis.gate), known, analysis)
+        plan = _plan(rollout, analysis.gate)
+        self._check_time(after.name, analysis, plan, known, decided_at - known.since)
         known.said.append(analysis.said[-1])
-        known.since = self.world.now
+        known.since = decided_at
         known.is_final = analysis.last is not None and analysis.last.is_final
 
-    def _check_time(self, name: ApplicationName, plan: AnalysisPlan, run: _Run, analysis: Analysis) -> None:
+    def _check_time(
+        self, name: ApplicationName, analysis: Analysis, plan: AnalysisPlan, run: _Run, passed: float
+    ) -> None:
+        """A disk that is slow takes nothing from the time between two looks."""
         least = plan.interval_seconds + (0.0 if run.said else plan.warm_up_seconds)
-        passed = self.world.now - run.since
         if passed < least - ROUNDING_SECONDS:
             self._broken(name, f"{analysis.gate}: a look is counted after {passed:.2f} of {least:g} s")
 

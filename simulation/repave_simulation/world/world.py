@@ -22,6 +22,7 @@ RESTART_SECONDS = (0.5, 20.0)
 FREEZE_SECONDS = (0.2, 45.0)
 LATE_SECONDS = (2.0, 60.0)
 SLOW_SECONDS = (1.0, 12.0)
+COMMITS = ("commit", "shared-commit")
 
 REFUSALS = (ProviderError, BalancerError, PackageError, StoreError)
 """What the world may answer instead of doing it; anything else is a mistake, and ends the run."""
@@ -101,6 +102,7 @@ class World(Bench):
         self.lives: dict[str, Life] = {}
         self.fates: dict[str, str] = {}  # what went wrong, by the key of the effect
         self.effects: list[str] = []  # every key, in order
+        self.decided_at: dict[str, float] = {}  # by application: when what is saved of it last was decided
         self.store_full_until = 0.0
         self.clock_set_back_seconds = 0.0
         self.places = {region: Place(self, region) for region in scenario.regions}
@@ -240,6 +242,8 @@ class World(Bench):
         """
         if life.is_over:
             return
+        if kind in COMMITS:
+            self.decided_at[subject] = self.now
         fate, key = self.fate(kind, f"{region}/{subject}" if region else subject, life.name)
         if fate == "crash-before":
             self.kill(life.name)
