@@ -390,6 +390,7 @@ class Agent:
         keeping = [self.keeper.run()] if self.keeper is not None else []
         parts = (
             self._act(),
+            self._keep_certificates(),
             self.session.run(),
             self.postponed.run(),
             supervisor.keep_alive(),
@@ -452,8 +453,13 @@ class Agent:
         for desired in early.values():
             await self.postponed.on_desired(desired)
         records = [self.record_keeper.run()] if self.record_keeper is not None else []
-        shows = [self.certificates.run(self.balancer)] if isinstance(self.balancer, ShowsCertificates) else []
-        await asyncio.gather(self.worker.run(), self.checkup.run(), *records, *shows)
+        await asyncio.gather(self.worker.run(), self.checkup.run(), *records)
+
+    async def _keep_certificates(self) -> None:
+        """Also while the provider keeps the region waiting: what is served goes on."""
+        if isinstance(self.balancer, ShowsCertificates):
+            await self.standing.until_it_may_act()
+            await self.certificates.run(self.balancer)
 
     async def _start_provider(self) -> None:
         self.isolation = await self.provider.start()

@@ -64,10 +64,11 @@ async def released(stage: Stage, version: str, file: Path) -> None:
 
 
 async def serve_and_replace(stage: Stage, file: Path) -> None:
-    with pytest.raises(AssertionError, match="there is no such file"):
-        await asyncio.to_thread(stage.release, "v0", size=1, fronts=fronts(file))
     keys = [put(file)]
     await released(stage, "v1", file)
+    other = fronts(file.with_name("other.pem")).replace(HOST, "other.example.com")
+    with pytest.raises(AssertionError, match="there is no such file"):
+        await asyncio.to_thread(stage.release, "v0", application="other", size=1, fronts=other)
     clients = Clients(stage.traffic_address("paris"))
     async with asyncio.TaskGroup() as tasks:
         for _ in range(2):

@@ -89,7 +89,7 @@ class Keeper:
         self._kept: dict[str, Kept] = {}
         self._arranged: frozenset[WantedCertificate] = frozenset()
         self._is_tidy = True
-        self._is_unshown = True  # an agent before this one may have been cut off
+        self._is_unshown = False
         self._show_at = 0.0
         self._trouble = ""
         self._writing = asyncio.Lock()
@@ -133,6 +133,7 @@ class Keeper:
         if known is not None:
             return known if known.wanted == wanted else replace(known, wanted=wanted, due_at=0.0, failures=0)
         path = self._folder / wanted.file
+        self._is_unshown = True  # an agent before this one may have been cut off before the balancer knew
         try:
             found = read_pem(await asyncio.to_thread(files.read_file, path))
         except (OSError, CertificateError):

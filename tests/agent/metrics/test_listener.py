@@ -16,8 +16,8 @@ from tests.support.certificates import new_authority
 
 def metrics_of(state: Path) -> Metrics:
     metrics = Metrics(new_registry("0.1.0"), state, lambda: 0.0)
-    hosts = [(("hello", "verified"), 2.0)]
-    metrics.read(lambda: Now("paris", True, False, 0, hosts, None, 4e9))
+    hosts, shown = [(("hello", "verified"), 2.0)], [(("hello", "web"), 3e9)]
+    metrics.read(lambda: Now("paris", True, False, 0, hosts, None, 4e9, shown))
     return metrics
 
 
@@ -62,6 +62,8 @@ async def test_it_answers_with_the_agents_own_state(tmp_path: Path) -> None:
         text = await answer.text()
     assert 'repave_agent_hosts{application="hello",phase="verified"} 2.0' in text
     assert 'repave_agent_connected{region="paris"} 1.0' in text
+    of_front = 'repave_agent_front_certificate_expiry_timestamp_seconds{application="hello",front="web"}'
+    assert f"{of_front} 3e+09" in text
     assert "repave_agent_own_certificate_expiry_timestamp_seconds 4e+09" in text
 
 
