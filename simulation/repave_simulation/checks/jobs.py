@@ -48,7 +48,7 @@ class JobTruth:
             self._broken(region, f"{host} runs though {former} has succeeded")
         if machine.host.is_running and former in self._world.places[run.region].machines:
             self._broken(region, f"{host} runs while {former} does")
-        if machine.condemned_at is None and machine.host.exit_code is None:
+        if not machine.host.is_running and machine.host.exit_code is None:  # it died, and was not ended
             self._broken(region, f"{host} runs, and nobody knows how {former} ended")
 
     def decides(self, before: Application | None, after: Application) -> None:
