@@ -72,6 +72,12 @@ def test_a_plan_that_is_out_of_date_says_so(stage: Stage, tab: Watched) -> None:
     tab.page.goto(f"/plan?id={plan}")
     expect(tab.page.get_by_role("status")).to_contain_text([f"Plan {plan} is out of date"])
 
+    compared = "{canary: {steps: [{traffic: 25%, hold: 1m, analyse: {baseline: fresh}}]}}"
+    text, digest = spec_of(stage, "3.0", strategy=compared)
+    plan = stage.call("POST", "plan", {"spec": text, "digest": digest, "version": "3.0"})["id"]
+    tab.page.goto(f"/plan?id={plan}")
+    expect(tab.page.locator(".plan")).to_contain_text("1 new, 1 old, 1 baseline")
+
 
 def test_releases_that_wait_change_places_and_are_dropped(stage: Stage, open_tab: Open) -> None:
     tab, other = open_tab(), open_tab()

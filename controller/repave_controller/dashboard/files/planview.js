@@ -11,7 +11,7 @@ import { counted, duration, number, percent } from "./words.js";
 export function PlanView({ plan }) {
   const steps = /** @type {Row[]} */ (plan.steps);
   const regions = /** @type {Row[]} */ (plan.regions);
-  const most = Math.max(1, ...regions.flatMap((each) => each.moments.map((/** @type {Row} */ moment) => moment.new_hosts + moment.old_hosts)));
+  const most = Math.max(1, ...regions.flatMap((each) => each.moments.map(hostsOf)));
   const rows = steps.map((step, index) => ({ ...step, index, ...spread(regions, index) }));
   const guards = /** @type {Row[]} */ (plan.guards);
   return html`<div class="page plan">
@@ -30,7 +30,7 @@ export function PlanView({ plan }) {
       <${Table} label="Steps" name="steps" rows=${rows} id=${(/** @type {Row} */ row) => String(row.index)} columns=${[
         { key: "kind", title: "Step", primary: true, cell: (/** @type {Row} */ row) => html`<span class="together"><span class="num faint">${row.index + 1}</span> ${row.kind}</span>` },
         { key: "traffic", title: "Traffic", align: "end", cell: (/** @type {Row} */ row) => row.traffic },
-        { key: "hosts", title: "Hosts of a region", cell: (/** @type {Row} */ row) => html`<span class="plan-hosts"><${Bar} of=${most} label="Hosts" parts=${[{ value: row.newest, tone: "live", text: `${row.newest} new` }, { value: row.oldest, tone: "calm", text: `${row.oldest} old` }]} /><span class="num faint">${row.hosts}</span></span>` },
+        { key: "hosts", title: "Hosts of a region", cell: (/** @type {Row} */ row) => html`<span class="plan-hosts"><${Bar} of=${most} label="Hosts" parts=${[{ value: row.newest, tone: "live", text: `${row.newest} new` }, { value: row.compared, tone: "dim", text: `${row.compared} baseline` }, { value: row.oldest, tone: "calm", text: `${row.oldest} old` }]} /><span class="num faint">${row.hosts}</span></span>` },
         { key: "seconds", title: "Time", align: "end", cell: (/** @type {Row} */ row) => row.seconds ? duration(row.seconds) : html`<span class="faint">–</span>` },
         { key: "text", title: "What it does", wide: true, cell: (/** @type {Row} */ row) => row.text.replace(`${row.kind}: `, "") },
       ]} />
@@ -53,20 +53,26 @@ export function PlanView({ plan }) {
   </div>`;
 }
 
+/** All hosts of a region in a step.
+ * @param {Row} moment */
+function hostsOf(moment) { return moment.new_hosts + moment.old_hosts + moment.baseline_hosts; }
+
 /** What a step is in its regions: one number where they are alike, else from the least to the most.
  * @param {Row[]} regions
  * @param {number} index */
 function spread(regions, index) {
   const moments = regions.map((each) => each.moments[index]).filter(Boolean);
   const range = (/** @type {(moment: Row) => number} */ of) => { const values = moments.map(of); return [Math.min(...values), Math.max(...values)]; };
-  if (!moments.length) return { traffic: "", hosts: "", newest: 0, oldest: 0, seconds: 0 };
+  if (!moments.length) return { traffic: "", hosts: "", newest: 0, oldest: 0, compared: 0, seconds: 0 };
   const said = (/** @type {number[]} */ [least, most], /** @type {string} */ word) => most ? `${least === most ? most : `${least}–${most}`} ${word}` : "";
   const [fresh, old, weight] = [range((each) => each.new_hosts), range((each) => each.old_hosts), range((each) => each.weight_bp)];
+  const compared = range((each) => each.baseline_hosts);
   return {
     traffic: percent(weight[1] ?? 0),
-    hosts: [said(fresh, "new"), said(old, "old")].filter(Boolean).join(", "),
+    hosts: [said(fresh, "new"), said(old, "old"), said(compared, "baseline")].filter(Boolean).join(", "),
     newest: fresh[1] ?? 0,
     oldest: old[1] ?? 0,
+    compared: compared[1] ?? 0,
     seconds: range((each) => each.seconds)[1] ?? 0,
   };
 }
