@@ -85,7 +85,8 @@ def _release(stage: Stage, version: str) -> Cost:
     work = stage.directory / "work"
     (work / "app" / "build").write_text(version)
     url = f"http://127.0.0.1:{stage.http_port}"
-    command = [sys.executable, "-m", "repave_cli", "release", "--version", version, "--url", url]
+    program = str(Path(sys.executable).with_name("repave"))
+    command = [program, "release", "--version", version, "--url", url]
     before, own = processor_seconds(stage, "paris"), _of_children()
     began = time.perf_counter()
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}

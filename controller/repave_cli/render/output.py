@@ -4,9 +4,8 @@ import io
 import json
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from repave_cli.transport.terminal import Terminal
 from repave_protos.daemon.printable import printable
@@ -16,8 +15,7 @@ NAMES = ("sequence", "name", "group", "id", "number", "digest", "to", "host", "a
 """Fields that hold a name, the best one first; an event has its number alone."""
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(NamedTuple):
     """One column of a table; `is_wide` ones are shown with -o wide only."""
 
     title: str

@@ -2,9 +2,8 @@
 waited for. Knows nothing of terminals: `status` prints this, `watch` shows it live."""
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 from repave_cli.render.output import ago, left, percent, span, until
 
@@ -22,21 +21,19 @@ FOR_PEOPLE = ("approve", "paused", "held", "queue-stands")
 QUIET = ("waiting", "done", "undone", "skipped")
 
 
-@dataclass(slots=True)
-class Branch:
+class Branch(NamedTuple):
     """A line, with the server groups of its region below it, and other branches."""
 
     text: str
-    groups: list[dict[str, Any]] = field(default_factory=list)
-    below: list["Branch"] = field(default_factory=list)
+    groups: Sequence[dict[str, Any]] = ()
+    below: Sequence["Branch"] = ()
 
 
-@dataclass(slots=True)
 class Some:
     """Regions, as people read them: all names, or the first ones and how many there are."""
 
-    count: int = 0
-    names: list[str] = field(default_factory=list)
+    def __init__(self, count: int = 0, names: Iterable[str] = ()) -> None:
+        self.count, self.names = count, list(names)
 
     def add(self, more: "Some") -> None:
         self.count += more.count
@@ -146,7 +143,7 @@ def queued_line(item: dict[str, Any]) -> str:
     return f"{item['number']}  {item['version']}{by}{since}{after}"
 
 
-def drawn(found: list[Branch], indent: str = "") -> list[str]:
+def drawn(found: Sequence[Branch], indent: str = "") -> list[str]:
     """The tree, with its lines."""
     lines = []
     for number, branch in enumerate(found, start=1):
@@ -377,8 +374,7 @@ def group_line(group: dict[str, Any]) -> str:
 # --------------------------------------------------------------------------------------- what is waited for
 
 
-@dataclass(frozen=True, slots=True)
-class Awaited:
+class Awaited(NamedTuple):
     """One thing that is waited for, wherever it is; what follows, and what a person could do."""
 
     text: str

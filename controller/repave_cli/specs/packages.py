@@ -3,8 +3,8 @@
 import posixpath
 import string
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from repave_cli.specs.secrets import tell_secrets
 from repave_cli.transport.errors import CliError
@@ -22,8 +22,7 @@ SIGNATURES = {".minisig": b"untrusted comment:", ".sig": b"untrusted comment:", 
 SIGNATURE_LENGTH_MAX = 65_536
 
 
-@dataclass(frozen=True)
-class Package:
+class Package(NamedTuple):
     """What is released: its digest, and the text of its signature, if there is one."""
 
     digest: str

@@ -5,7 +5,6 @@ can't: for what is wrong with the files themselves, beside a controller that is 
 What is wrong with a spec is said in the same words, with the same lines, by both.
 """
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +38,7 @@ def read_outline(terminal: Terminal, given: list[Path], version: str = "") -> tu
         if not error.is_unknown_route:
             raise _of_order(error) from error
         return _read_here(terminal, given, version)
-    known = {each.name for each in dataclasses.fields(Outline)}
-    return Outline(**{name: value for name, value in told.items() if name in known}), found
+    return Outline(**{name: value for name, value in told.items() if name in Outline._fields}), found
 
 
 def _texts(files: list[Path]) -> list[str]:

@@ -7,8 +7,8 @@ import json
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import USAGE
@@ -19,8 +19,7 @@ FOLDER_MODE = 0o700
 BYTES_MAX = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(NamedTuple):
     """For one controller. `authority`: the certificate (PEM) that its own is checked with, if not the
     machine's."""
 
@@ -36,8 +35,8 @@ def credentials_for(url: str) -> Credentials:
     known = next((each for each in kept if each.token), kept[0] if kept else Credentials())
     token, file = os.environ.get("REPAVE_TOKEN", "").strip(), os.environ.get("REPAVE_CA", "")
     if file:
-        known = replace(known, authority=read_authority(Path(file)))
-    return replace(known, token=token) if token else known
+        known = known._replace(authority=read_authority(Path(file)))
+    return known._replace(token=token) if token else known
 
 
 def keep(url: str, credentials: Credentials) -> Path:
@@ -51,7 +50,7 @@ def forget(url: str) -> bool:
     names = [_key(each) for each in urls_in(url)]
     found = {name: known[name] for name in names if name in known and known[name].token}
     if found:
-        _write({**known, **{name: replace(each, token="") for name, each in found.items()}})
+        _write({**known, **{name: each._replace(token="") for name, each in found.items()}})
     return bool(found)
 
 

@@ -4,9 +4,8 @@ The controller tells it, for reading YAML takes more imports than all else that 
 nothing that is slow: the command line keeps the value, too.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from repave_controller.spec.spec import Spec
@@ -14,8 +13,7 @@ if TYPE_CHECKING:
 SPEC_NAME = "repave.yaml"
 
 
-@dataclass(frozen=True, slots=True)
-class Outline:
+class Outline(NamedTuple):
     """`text`: to keep with the release. `uri` is as written; `package` and `signature` are the same with
     version and application put in, and "" where the spec says nothing. `sha256` may be `required`."""
 

@@ -14,9 +14,8 @@ import stat
 import tarfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, BinaryIO, cast
+from typing import IO, TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 from repave_protos.package.headers import PlainHeaders, expect_plain
 from repave_protos.package.tree import DEFAULT_LIMITS, Limits, PackageFormatError, Tree, refusal, time_of
@@ -44,8 +43,7 @@ SKIPPED_NAMES = frozenset({".git"})
 """What `pack` leaves out, at every depth. Nothing else is: hidden files are packed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Contents:
+class Contents(NamedTuple):
     """What a package holds: number of files (links count, folders do not) and the bytes in them."""
 
     files: int
@@ -133,15 +131,13 @@ class _Nowhere:
     def finish(self) -> None: ...
 
 
-@dataclass(slots=True)
 class _Folder:
     """Where `unpack` unpacks to. Names are clean and judged: parents are real folders below `top`."""
 
-    top: Path
-    is_read_only: bool
-    released_at: float
-    folders: dict[str, float] = field(default_factory=lambda: {"": 0.0})
-    """With their times in the package, which they get when nothing comes into them any more."""
+    def __init__(self, top: Path, is_read_only: bool, released_at: float) -> None:
+        self.top, self.is_read_only, self.released_at = top, is_read_only, released_at
+        self.folders = {"": 0.0}
+        """With their times in the package, which they get when nothing comes into them any more."""
 
     def folder(self, name: str, modified_at: float = 0.0) -> None:
         if name not in self.folders:
@@ -313,12 +309,11 @@ class _Bounded:
 # ---------------------------------------------------------------------------------------------- packing
 
 
-@dataclass(slots=True)
 class _HashingSink:
     """Writes on, and hashes what it wrote."""
 
-    file: BinaryIO
-    hash: "hashlib._Hash" = field(default_factory=hashlib.sha256)
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.hash = file, hashlib.sha256()
 
     def write(self, chunk: bytes) -> int:
         self.hash.update(chunk)

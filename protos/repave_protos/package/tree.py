@@ -3,8 +3,7 @@
 Pure: knows neither tar nor the disk. archive.py asks it about one member after the other.
 """
 
-from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 MEMBERS_MAX = 200_000
 UNPACKED_BYTES_MAX = 8 * 1024**3
@@ -24,8 +23,7 @@ class PackageFormatError(Exception):
     """The package, or the folder to pack, is not acceptable. The text is shown to people."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """How large a package may be once unpacked. Bytes count tar's own headers too (512 for each member)."""
 
     members: int = MEMBERS_MAX
@@ -35,15 +33,15 @@ class Limits:
 DEFAULT_LIMITS = Limits()
 
 
-@dataclass(slots=True)
 class Tree:
     """The names of a package so far. Nothing may leave the tree, and nothing may lie below a link."""
 
-    limits: Limits
-    kinds: dict[str, Kind] = field(default_factory=dict)
-    members: int = 0
-    links: dict[str, str] = field(default_factory=dict)
-    winding: list[str] = field(default_factory=list)
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.kinds: dict[str, Kind] = {}
+        self.members = 0
+        self.links: dict[str, str] = {}
+        self.winding: list[str] = []
 
     def add(self, raw_name: str, kind: Kind) -> str:
         """Takes a member in; returns its clean relative name, "" for the top folder itself."""

@@ -1,7 +1,7 @@
 """Releases, and what people do to one under way: foretold, begun, steered."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -159,7 +159,7 @@ class Releases:
         asked = await body_of(request, models.OutlineRequest)
         (name, content), *overrides = [(each.name, each.text) for each in asked.files]
         spec, text = await self._specs.read(content, name, overrides)
-        return answer(models.OutlineAnswer.model_validate(asdict(outline(spec, text, asked.version))))
+        return answer(models.OutlineAnswer.model_validate(outline(spec, text, asked.version)._asdict()))
 
     async def plan(self, request: web.Request) -> web.Response:
         """What a release of this spec would do."""
