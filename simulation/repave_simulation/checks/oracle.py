@@ -46,7 +46,8 @@ class Oracle:
 
     def condemns(self, region: RegionName, host: HostName) -> None:
         place = self._world.places[region]
-        promises.check_condemned(place, place.machines[host])
+        if not is_job_host(host):  # it is of its group's package, and none of its hosts
+            promises.check_condemned(place, place.machines[host])
 
     def ends(self, region: RegionName, host: HostName) -> None:
         place = self._world.places[region]
