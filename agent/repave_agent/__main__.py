@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -50,6 +51,7 @@ from repave_agent.metrics.traces import (
     TracedProvider,
     TracedUpwards,
 )
+from repave_agent.operations.fleets import Find, answer_hosts
 from repave_agent.operations.queries import Desk, answer_way_in
 from repave_agent.packages.baking import Bakery
 from repave_agent.packages.cache import PackageCache
@@ -94,6 +96,7 @@ from repave_protos.protocol.queries import (
     ChangeMachine,
     Content,
     Failure,
+    FindHosts,
     FindWayIn,
     HostsOf,
     ListMachines,
@@ -164,6 +167,7 @@ class Agent:
             self.tenancy.check,
         )
         self.site = Site(settings, clock, self._installation, self.tenancy, self.certificates)
+        self.registry = registry
         provider, balancer = registry.provider(settings), registry.balancer(settings)
         self.provider = provider.build(settings.section(provider.name, provider.options), self.site)
         self.balancer = balancer.build(settings.section(balancer.name, balancer.options), self.site)
@@ -367,11 +371,23 @@ class Agent:
                 content = await self.worker.read_output(question)
             case FindWayIn() as question:
                 content = await answer_way_in(BalancerWithTimeouts(self.balancer).way_in, question)
+            case FindHosts() as wanted_hosts:
+                content = await answer_hosts(self._fleets(), wanted_hosts)
             case TrafficOf(application, since):
                 content = self.figures.of(application, since, self.site.clock.wall())
             case question:
                 content = await self.desk.answer(question)
         return Answer(query.query_id, content)
+
+    def _fleets(self) -> dict[str, Find]:
+        """What this region can find of fleets that are there already."""
+        settings = self.settings
+        kinds = (self.registry.provider(settings), self.registry.balancer(settings))
+        return {
+            name: partial(find, settings.section(kind.name, kind.options), self.site)
+            for kind in kinds
+            for name, find in kind.fleets.items()
+        }
 
     def observed(self, applications: Mapping[ApplicationName, ApplicationReport]) -> None:
         self.session.observed(applications)

@@ -4,7 +4,7 @@ The registry finds the declarations, the settings get a section for each, and th
 its settings name. A declaration imports no client: `build` and the commands do, when they run.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
@@ -14,7 +14,7 @@ from repave_agent.runtime.tenancy import Tenancy
 from repave_agent.settings import AgentSettings
 from repave_protos.daemon.settings import Settings
 from repave_protos.protocol.capabilities import BalancerAbilities, ProviderAbilities
-from repave_protos.protocol.values import RegionName
+from repave_protos.protocol.values import GivenHost, RegionName
 
 Options = TypeVar("Options", bound=Settings)
 
@@ -76,6 +76,11 @@ class CommandError(Exception):
     """The command can't be done. The text says why and what can."""
 
 
+FindFleet = Callable[[Options, Site, str], Awaitable[Sequence[GivenHost]]]
+"""The hosts of a fleet that is there already, by its name; a port of 0: that of the spec. Raises
+ProviderError, BalancerError, OSError."""
+
+
 @dataclass(frozen=True, slots=True)
 class ProviderKind(Generic[Options]):
     """`build` starts nothing."""
@@ -85,6 +90,7 @@ class ProviderKind(Generic[Options]):
     build: Callable[[Options, Site], OwnedProvider]
     commands: Mapping[str, Command[Options]] = field(default_factory=dict)
     abilities: ProviderAbilities = field(default_factory=ProviderAbilities)
+    fleets: Mapping[str, FindFleet[Options]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,3 +102,4 @@ class BalancerKind(Generic[Options]):
     build: Callable[[Options, Site], OwnedBalancer]
     abilities: Callable[[Options], BalancerAbilities]
     commands: Mapping[str, Command[Options]] = field(default_factory=dict)
+    fleets: Mapping[str, FindFleet[Options]] = field(default_factory=dict)

@@ -41,6 +41,7 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "commands.controllers": ("controllers",),
     "commands.agents": ("agents",),
     "commands.doctor": ("doctor", "version", "completion"),
+    "commands.adopt": ("adopt",),
     "commands.recover": ("controller",),
     "commands.context": ("context",),
     "commands.login": ("login", "logout", "whoami"),

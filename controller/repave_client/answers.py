@@ -20,6 +20,29 @@ class AcceptedAnswer(TypedDict):
     is_joined: bool
 
 
+class AdoptedHostItem(TypedDict):
+    """A host that was found."""
+
+    region: str
+    name: str
+    address: str
+    port: int
+    trouble: str
+
+
+class AdoptionAnswer(TypedDict):
+    """What was found, and what came of it."""
+
+    application: str
+    group: str
+    is_joined: bool
+    is_dry_run: bool
+    serves: bool
+    hosts: list[AdoptedHostItem]
+    notes: list[str]
+    problems: list[str]
+
+
 class AgeItem(TypedDict):
     """How old and how worn the hosts of a group in one region are, as its agent reported last."""
 
@@ -610,6 +633,7 @@ class GroupItem(TypedDict):
     machine_image: str
     machine_sizes: list[str]
     spot: bool
+    adopted: NotRequired[bool]
     baseline_of: NotRequired[str]
 
 
@@ -686,6 +710,7 @@ class HostItem(TypedDict):
     worn: str
     gone_at: str | None
     public_address: NotRequired[str]
+    adopted: NotRequired[bool]
     baseline: NotRequired[bool]
     probes: NotRequired[list[ProbeItem]]
 
@@ -1199,6 +1224,7 @@ class RegionGroupItem(TypedDict):
     destroyed_total: int
     trouble: str
     secrets: list[SecretItem]
+    adopted: NotRequired[bool]
     baseline_of: NotRequired[str]
 
 

@@ -29,6 +29,7 @@ CHAPTERS: dict[str, tuple[str, ...]] = {
         "docs/artifacts.md",
         "docs/images.md",
         "docs/secrets.md",
+        "docs/adopt.md",
         "docs/promotion.md",
         "docs/gitops.md",
         "docs/notifications.md",

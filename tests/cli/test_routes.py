@@ -24,6 +24,7 @@ COMMANDS = {
     f"POST {APP}/logs/stream": "logs",
     f"GET {APP}/artifacts/{{artifact}}": "release",
     f"POST {APP}/artifacts": "release",
+    f"POST {APP}/adopt": "adopt",
     f"POST {APP}/releases": "release",
     f"POST {APP}/rollback": "rollback",
     f"POST {APP}/rollback/plan": "rollback",

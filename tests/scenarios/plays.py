@@ -4,6 +4,7 @@ The docstring is the transcript's title; "ask N" is the number of what users of 
 """
 
 from tests.scenarios import (  # noqa: F401  # each play registers itself
+    plays_of_adoptions,
     plays_of_failures,
     plays_of_people,
     plays_of_rollbacks,

@@ -40,6 +40,7 @@ LIFECYCLE = "controller/repave_controller/core/commands/lifecycle.py"
 RELEASE = "controller/repave_controller/core/commands/release.py"
 ADMISSION = "agent/repave_agent/core/fence.py"
 FLEET = "agent/repave_agent/core/fleet.py"
+REGION = "agent/repave_agent/core/region.py"
 JOURNAL = "agent/repave_agent/runtime/journal.py"
 LIFE = "agent/repave_agent/core/host_phase.py"
 RECONCILE = "agent/repave_agent/core/reconcile.py"
@@ -318,6 +319,21 @@ BUGS = (
         "testers stay with a group that takes none any more", 1, (1, 3, 5),
         TRAFFIC, "    return None, \"\"\n\n\ndef _had_traffic",
         "    return (present.testers if present is not None else None), \"\"\n\n\ndef _had_traffic",
+    ),
+    # ------------------------------------------------------------------------------- adopted fleets
+    _bug(
+        "an adopted host is ended by the provider", 1, (1, 5),
+        REGION, "                case Destroy() if self._fleet.records[action.host].is_adopted:\n",
+        "                case Destroy() if action.host not in self._fleet.records:\n",
+    ),
+    _bug(
+        "an adopted group is healed with fresh hosts", 1, (5,),
+        RECONCILE, "    return 0 if group.is_adopted else group.count - _held_places",
+        "    return group.count - _held_places",
+    ),
+    _bug(
+        "an adopted fleet gets traffic before it is to", 1, (2,),
+        PUBLISHING, "        weight_bp=0 if application.is_watched else part.weight_bp,\n", "        weight_bp=part.weight_bp,\n",
     ),
     # ------------------------------------------------------------------------------ several controllers
     _bug(

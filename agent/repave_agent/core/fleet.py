@@ -6,8 +6,9 @@ Facts only; what to do about them is decided in `reconcile`. A host's record end
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from repave_agent.core.adopted import taken_in
 from repave_agent.core.balancer_health import BalancerHealth
-from repave_agent.core.host_health import Health, HealthRecord, Healths, ProbeTarget
+from repave_agent.core.host_health import Health, HealthRecord, Healths, ProbeTarget, at_port
 from repave_agent.core.host_phase import Judgement, judge_host
 from repave_agent.core.host_records import Record, fact_of, signs_of
 from repave_agent.core.observation import Claims, GroupFact, HostFact
@@ -75,6 +76,7 @@ class Fleet:
         self._are_probes_given = False
         self.health: dict[HostName, Health] = {}  # what their probes had said when that was looked at last
         self.balancer_health = BalancerHealth()
+        self.adopted_seen: set[GroupName] = set()  # adopted groups whose hosts the balancer has told of
         self.left: tuple[Host, ...] = ()  # that count as gone, and may still run
         self.notices: list[Notice] = []  # not yet taken
 
@@ -157,7 +159,7 @@ class Fleet:
         settled = {
             record.name
             for record in self.records.values()
-            if not (record.is_launching or record.is_destroying)
+            if not (record.is_launching or record.is_destroying or record.is_adopted)
         }
         return Known(frozenset(self.records), frozenset(settled), now)
 
@@ -188,6 +190,33 @@ class Fleet:
         for name in sorted(known.settled - listed.keys()):
             if name in self.records:
                 self._miss(self.records[name], now)
+
+    def take_in(
+        self, desired: Iterable[DesiredState], verified: set[HostName], view: BalancerView, now: float
+    ) -> None:
+        """Hosts of adopted groups count as there from the moment at which they are wanted. `verified`: those
+        that the journal names."""
+        adopted = {group.name: (group, each) for each in desired for group in each.groups if group.is_adopted}
+        for record in [each for each in self.records.values() if each.is_adopted]:
+            if record.group not in adopted:
+                self._drop(record.name)
+        self.adopted_seen &= adopted.keys()
+        for name, (group, state) in adopted.items():
+            there, known = self.of_group.get(name, {}), None if name in self.adopted_seen else view.structure
+            for record in list(taken_in(group, state.application, there, verified, known, now)):
+                self._add(record)
+                self.tell(
+                    "host.adopted", f"{record.name} is {_place(record)}, which was there before", record
+                )
+            if view.is_running:
+                self.adopted_seen.add(name)
+
+    def let_go(self, name: HostName) -> None:
+        """An adopted host gets no more requests, and is its owner's alone again."""
+        record = self._drop(name)
+        fact = self.fact(record.group)
+        self._set_fact(record.group, replace(fact, destroyed_total=fact.destroyed_total + 1))
+        self.tell("host.let_go", f"{name}, {_place(record)}, is let go: it runs on, untouched", record)
 
     def _note_whether_it_runs(self, record: Record, host: Host) -> None:
         record.unseen = host.unseen
@@ -405,7 +434,7 @@ class Fleet:
         elif self.balancer_health.tells(record.name):
             self._unwatch(record.name)
         else:
-            known, probe = self._probes.get(record.name), group.template.probe
+            known, probe = self._probes.get(record.name), at_port(group.template.probe, record.port)
             if known is None or known.address != record.address or known.probe is not probe:
                 self._own_probes()[record.name] = ProbeTarget(record.address, probe)
 
@@ -448,6 +477,8 @@ class Fleet:
 
     def _take(self, record: Record, judgement: Judgement, now: float) -> None:
         before, record.judgement = record.judgement, judgement
+        if record.is_adopted and judgement.phase is HostPhase.STARTING and judgement != before:
+            self._tell_silent(record)
         if judgement.phase == before.phase:
             return
         match judgement.phase:
@@ -463,6 +494,12 @@ class Fleet:
                 self.tell("host.unhealthy", f"{record.name}: {judgement.trouble}", record)
             case _:
                 pass
+
+    def _tell_silent(self, record: Record) -> None:
+        """An adopted host that has not passed a probe yet has no deadline, after which it would be told."""
+        if record.judgement.trouble:
+            self.troubles[record.group] = f"{record.name}: {record.judgement.trouble}"
+            self.tell("host.unhealthy", f"{record.name}: {record.judgement.trouble}", record)
 
     def _count_failure(self, record: Record, now: float) -> None:
         fact = self.fact(record.group)
@@ -489,6 +526,10 @@ class Fleet:
     def tell(self, kind: str, text: str, record: Record) -> None:
         """For people: to the agent's log, and up to the controller's events."""
         self.notices.append(Notice(kind, text, record.application, record.group, record.name))
+
+
+def _place(record: Record) -> str:
+    return endpoint(record.address, record.port)
 
 
 def _is_proven_by(fact: GroupFact, group: DesiredGroup) -> bool:

@@ -3,9 +3,17 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import NamedTuple
 
 from repave_protos.protocol.values import HostName, Probe, ProbeSample
+
+
+@lru_cache(maxsize=1_000)
+def at_port(probe: Probe, port: int) -> Probe:
+    """The probe of a host that listens at `port`: adopted ones need not all listen at the same. The same
+    object for the same probe."""
+    return probe if probe.port == port else replace(probe, port=port)
 
 
 @dataclass(frozen=True, slots=True)

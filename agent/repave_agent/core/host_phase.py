@@ -25,6 +25,7 @@ class Signs:
     was_verified: bool = False
     is_recovering: bool = False  # was verified, then unhealthy, and not yet verified again
     is_idle: bool = False  # the balancer gives it no new requests
+    is_adopted: bool = False  # it was there before: it has no time to start, and is never given up
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,8 @@ def _healthy(signs: Signs, since: float, group: DesiredGroup | None, now: float)
 def _starting(signs: Signs, group: DesiredGroup | None, now: float) -> Judgement:
     if group is None:
         return Judgement(HostPhase.STARTING)
+    if signs.is_adopted:
+        return Judgement(HostPhase.STARTING, signs.health_reason if signs.is_healthy is False else "")
     deadline = signs.launched_at + group.template.launch_deadline_seconds
     if now < deadline:
         return Judgement(HostPhase.STARTING, signs.health_reason, deadline)

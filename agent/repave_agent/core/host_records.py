@@ -22,6 +22,7 @@ class Record:
     made_at: float  # also of one that an earlier life of the agent made
     launch_time: float = 0.0  # the same in Unix time, for people
     address: str = ""
+    is_adopted: bool = False  # it was there before: no provider knows it
     is_launching: bool = False
     is_destroying: bool = False
     is_running: bool = True
@@ -84,6 +85,7 @@ def signs_of(record: Record, health: HealthRecord | None) -> Signs:
         was_verified=record.was_verified,
         is_recovering=record.is_recovering,
         is_idle=record.idle_since is not None,
+        is_adopted=record.is_adopted,
     )
 
 

@@ -186,7 +186,8 @@ def _launch(group: DesiredGroup, state: DesiredState, observation: Observation, 
 
 
 def _missing(group: DesiredGroup, observation: Observation) -> int:
-    return group.count - _held_places(group, observation)
+    """None of an adopted group: what is lost of it is told, and not replaced."""
+    return 0 if group.is_adopted else group.count - _held_places(group, observation)
 
 
 def _room_of_minute(observation: Observation, limits: Limits) -> int:

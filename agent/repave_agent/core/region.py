@@ -186,6 +186,7 @@ class Region:
         self._judged_at = 0.0
         self._plan = Plan((), (), None)  # the last one
         self._decided_by: tuple[tuple[ApplicationName, ...], Observation] | None = None
+        self._taken_in: tuple[object, bool] = (None, False)  # desired states, whether the balancer ran
         self._routed: tuple[object, object] = (None, None)  # routes and desired states as noted last
         self._is_plan_due = True  # also where no application has to be judged
         self._outside: tuple[str, ...] = ()  # troubles of all groups, as reported last
@@ -306,6 +307,8 @@ class Region:
         self.term = term
         if is_void:
             self._fleet.condemned, self._verified, self._fleet.groups = set(), set(), {}
+            self._fleet.adopted_seen.clear()
+            self._taken_in = (None, False)
             self._fleet.changes += 1
             self._routed = (None, None)
             self._wake_all()
@@ -638,6 +641,7 @@ class Region:
     def decide(self, now: float) -> Decision:
         """What brings the region nearer to what is desired. Notes what is about to begin."""
         self._fleet.forgive(now)
+        self._take_in(now)
         jobs = self.jobs.decide(now, self._named)
         for application in jobs.changed:
             self._wake(application)
@@ -658,6 +662,8 @@ class Region:
             match action:
                 case Launch():
                     launches += self._fleet.launching(action, now)
+                case Destroy() if self._fleet.records[action.host].is_adopted:
+                    self._fleet.let_go(action.host)  # no provider ever hears of it
                 case Destroy():
                     self._fleet.destroying(action.host, now)
                     destroys.append(action)
@@ -668,6 +674,15 @@ class Region:
         self._note_routed(changes)
         chosen = (tuple(launches), tuple(destroys), tuple(changes))
         return Decision(plan, *chosen, self.entries(), judged, jobs)
+
+    def _take_in(self, now: float) -> None:
+        """Hosts of adopted groups count as there: looked at again whenever something else is desired, and
+        when the balancer first says which of them it has."""
+        known, is_running = self._taken_in
+        if known is not self._desired or is_running != self._view.is_running:
+            self._taken_in = (self._desired, self._view.is_running)
+            self._fleet.take_in(self._desired.values(), self._verified, self._view, now)
+            self._fleet.note_enabled(self._view, now)
 
     def _next_at(self, now: float) -> float | None:
         """When something is due that was planned now, or of an application at rest."""

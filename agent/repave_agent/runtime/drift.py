@@ -73,4 +73,8 @@ class Inspections:
 
 def _is_due(record: Record, before: float) -> bool:
     is_seen = record.inspected_at is not None and record.inspected_at > before
-    return not is_seen and record.judgement.phase is HostPhase.VERIFIED and not record.drift
+    return (
+        not (is_seen or record.is_adopted)
+        and record.judgement.phase is HostPhase.VERIFIED
+        and not record.drift
+    )

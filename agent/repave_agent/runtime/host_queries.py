@@ -14,6 +14,7 @@ from repave_agent.core.ports import Host, Provider, ProviderError
 from repave_agent.core.region import Region
 from repave_agent.core.reports import worn_hosts
 from repave_agent.runtime.host_details import detail_of
+from repave_agent.runtime.host_output import NO_LOG
 from repave_agent.runtime.remains import Remains
 from repave_protos.protocol.queries import Hosts, HostsOf, OfHosts, Orphans
 from repave_protos.protocol.values import HostDetail, HostName, HostPhase, ProbeSample
@@ -92,6 +93,8 @@ class Answers:
     async def _tail(self, record: Record, lines: int) -> str:
         if not lines or record.is_launching:
             return ""
+        if record.is_adopted:
+            return f"(no log: {NO_LOG})"
         try:
             return await self._provider.log_tail(record.name, lines)
         except ProviderError as error:

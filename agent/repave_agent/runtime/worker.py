@@ -54,6 +54,7 @@ from repave_agent.runtime.timeouts import BalancerWithTimeouts, ProviderWithTime
 from repave_protos.protocol.bounds import JOB_LOG_LENGTH_MAX, LOG_LINES_MAX
 from repave_protos.protocol.queries import Accepted, AcceptedOf, Content, OfHosts, Output, ReadOutput
 from repave_protos.protocol.values import (
+    NO_PACKAGE,
     ApplicationName,
     Applied,
     DesiredState,
@@ -258,7 +259,7 @@ class Worker:
         states = self._region.desired.values()
         released = {group.digest for state in states for group in state.groups}
         released |= {job.digest for state in states for job in state.jobs}
-        return released | {record.digest for record in self._region.records.values()}
+        return (released | {record.digest for record in self._region.records.values()}) - {NO_PACKAGE}
 
     # ---------------------------------------------------------------------------------------- the loop
 

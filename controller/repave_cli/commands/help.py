@@ -10,7 +10,7 @@ from repave_cli.transport.exit_codes import DONE
 from repave_cli.transport.terminal import Terminal
 
 CHAPTERS: Final = {
-    "Release": ("init", "validate", "plan", "simulate", "release", "watch", "rollback", "abort"),
+    "Release": ("init", "validate", "adopt", "plan", "simulate", "release", "watch", "rollback", "abort"),
     "Steer what runs": ("promote", "object", "pause", "resume", "retry", "step-back", "scale", "queue"),
     "Look": (
         "status",

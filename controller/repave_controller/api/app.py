@@ -8,6 +8,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from repave_controller.api.resources.accounts import AccountRoutes
+from repave_controller.api.resources.adoption import Adoptions
 from repave_controller.api.resources.agents import Agents
 from repave_controller.api.resources.analyses import AnalysisRoutes
 from repave_controller.api.resources.applications import Applications
@@ -303,6 +304,7 @@ class Api:
             accounts,
             LoginRoutes(guarded, accounts, clock),
             Doctor(scheduler, store, sessions, clock, agents, controllers, logins, disk, notices),
+            Adoptions(scheduler, sessions, regional),
             RecoveryRoutes(Recovery(scheduler, sessions, images, clock)),
         )
 

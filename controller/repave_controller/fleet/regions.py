@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from repave_protos.protocol.capabilities import (
+    adopts,
     front_abilities,
     runs_jobs,
     secret_sources,
@@ -121,6 +122,8 @@ def _ignored(desired: DesiredState, capabilities: tuple[str, ...]) -> tuple[str,
     """What the agent would leave out of hosts, and what it does instead."""
     if desired.has_secrets and secret_sources(capabilities) is None:
         return "secrets", "hands to no host"
+    if desired.has_adopted and not adopts(capabilities):
+        return "an adopted group", "does not know"
     if desired.has_sizes and not takes_sizes(capabilities):
         return "sizes of machines", "does not choose by"
     if desired.has_spot and not takes_spot(capabilities):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from repave_controller.core.commands.adoption import Adoption, Said, adopt, event
+from repave_controller.core.commands.recovery import Adoption, Said, adopt, event
 from repave_controller.core.domain.application import UNWANTED, Application, Instant, Observed, Outcome
 from repave_controller.core.domain.reasons import Refusal, Refused
 from repave_controller.core.ports import ImageStore
@@ -139,7 +139,11 @@ class Recovery:
         adoption: Adoption,
         silent: list[str],
     ) -> Candidate:
-        wanted = [group for group in adoption.application.groups if group.state not in UNWANTED]
+        wanted = [
+            group
+            for group in adoption.application.groups
+            if group.state not in UNWANTED and not group.is_adopted
+        ]
         lacking = [group for group in wanted if await self._images.bring(group.digest) is None]
         notes = [
             f"the package {short_digest(group.digest)} of {group.name} is not stored here: fresh hosts need "

@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 
 import structlog
 
+from repave_controller.core.commands.adoption import AdoptionOrder, check_hosts, request_adoption
 from repave_controller.core.commands.judging import Judged
 from repave_controller.core.commands.promotion import Override
 from repave_controller.core.commands.release import (
@@ -307,6 +308,36 @@ class Scheduler:
             raise
         self._begin(owner)
         return accepted
+
+    async def adopt_fleet(
+        self, application: ApplicationName, cluster: str, order: AdoptionOrder, spec_text: str, key: str
+    ) -> Accepted:
+        """Makes a fleet that is there already the application's first group. Raises Refused, StoreError."""
+
+        def command(known: Application, _: Observed, now: Instant) -> Outcome:
+            return self._adopt_fleet(known, order, now)
+
+        owner = self._owner_of_new(application, cluster)
+        request = dataclasses.replace(order, spec=dataclasses.replace(order.spec, by=""))
+        try:
+            accepted = await owner.command(command, "adopt", key, repr(request), spec_text)
+        except StoreError:
+            if owner.is_in_doubt:
+                self._begin(owner)
+            raise
+        self._begin(owner)
+        return accepted
+
+    def try_adoption(self, application: ApplicationName, cluster: str, order: AdoptionOrder) -> None:
+        """Whether it could be now; changes nothing. Raises Refused."""
+        known = self.saved(application) or Application(application, cluster, GroupNumber(1))
+        self._adopt_fleet(known, order, self.clock())
+
+    def _adopt_fleet(self, known: Application, order: AdoptionOrder, now: Instant) -> Outcome:
+        adopted, events = request_adoption(known, order, now)
+        self.check_places(known.name, order.spec)
+        check_hosts(known.name, order.fleet, self.applications())
+        return adopted, events
 
     def check_image(self, order: ReleaseOrder) -> None:
         """Its package is stored. Raises Refused."""

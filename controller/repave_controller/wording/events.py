@@ -154,9 +154,20 @@ def _succeeded(rollout: str, group: str, reason: str | None) -> str:
     return f"{rollout} of {group} succeeded" + (f" ({reason})" if reason else "")
 
 
-def _group_retires(group: str, regions: Sequence[str]) -> str:
+def _ends(is_adopted: int) -> str:
+    """What becomes of its hosts."""
+    return "let go, and its hosts run on" if is_adopted else "destroyed"
+
+
+def _group_retires(group: str, regions: Sequence[str], is_adopted: int = 0) -> str:
     where = f" in {listed(regions)}" if regions else ""
-    return f"{group} has been kept long enough: drained and destroyed{where}"
+    return f"{group} has been kept long enough: drained and {_ends(is_adopted)}{where}"
+
+
+def _group_destroyed(group: str, is_adopted: int = 0) -> str:
+    if is_adopted:
+        return f"{group} is let go in every region: its hosts run on, and are no concern of repave's any more"
+    return f"{group} is destroyed in every region"
 
 
 def _baseline_ends(group: str, regions: Sequence[str]) -> str:
@@ -168,9 +179,9 @@ def _group_kept(group: str, regions: Sequence[str], seconds: float) -> str:
     return f"{group} is kept to be looked at in {listed(regions)} for {seconds:g} s, out of traffic"
 
 
-def _group_retired(group: str, regions: Sequence[str], by: str, reason: str) -> str:
+def _group_retired(group: str, regions: Sequence[str], by: str, reason: str, is_adopted: int = 0) -> str:
     where = f" in {listed(regions)}" if regions else ""
-    return f"{group} is drained and destroyed{where}, asked by {who(by, reason)}"
+    return f"{group} is drained and {_ends(is_adopted)}{where}, asked by {who(by, reason)}"
 
 
 def _region_left(region: str, is_lost: bool, by: str, reason: str) -> str:
@@ -198,8 +209,14 @@ def _freeze(done: str) -> Template:
     return text
 
 
-def _adopted(group: str, notes: Sequence[str]) -> str:
+def _recovered(group: str, notes: Sequence[str]) -> str:
     return "; ".join((f"adopted what the regions run: {group or 'no group'} serves", *notes))
+
+
+def _adopted(group: str, hosts: int, regions: Sequence[str], serves: int, by: str) -> str:
+    fleet = f"{group} is the fleet that was there before, {counted(hosts, 'host')} in {listed(regions)}"
+    goes_on = "repave's balancers send it requests from now on" if serves else "it is only probed as yet"
+    return f"{fleet}, adopted by {who(by)}; {goes_on}"
 
 
 def _agent_revoked(region: str, agents: Sequence[str], by: str, reason: str) -> str:
@@ -290,7 +307,7 @@ TEXTS: Mapping[Kind, Template] = {
     Happening.REGION_UNDRAINED: lambda region, by, reason: (
         f"{region} goes back into DNS, asked by {who(by, reason)}"
     ),
-    Happening.GROUP_DESTROYED: "{group} is destroyed in every region",
+    Happening.GROUP_DESTROYED: _group_destroyed,
     Happening.GROUP_RENEWED: _group_renewed,
     Happening.HOST_TAINTED: lambda host, reason: with_reason(f"{host} is tainted", reason),
     Happening.HOST_REPLACED: "{host} is gone and a fresh host has its place: {why}",
@@ -298,7 +315,11 @@ TEXTS: Mapping[Kind, Template] = {
     Happening.ALL_UNFROZEN: _all_unfrozen,
     Happening.FREEZE_ADDED: _freeze("added"),
     Happening.FREEZE_LIFTED: _freeze("lifted"),
+    Happening.RECOVERED: _recovered,
     Happening.ADOPTED: _adopted,
+    Happening.ADOPTED_SERVES: (
+        "{group}, which was adopted, is served by repave's balancers now, asked by {by}"
+    ),
     Happening.AGENT_INVITED: "a join token for an agent of {region} was made by {by}",
     Happening.AGENT_JOINED: "{agent} joined from {address}, with a token of {by}",
     Happening.AGENT_REVOKED: _agent_revoked,

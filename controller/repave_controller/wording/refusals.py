@@ -205,6 +205,24 @@ TEXTS: Mapping[Kind, Template] = {
     Refusal.ALL_PASSED: "the rollout of {application} may pass all gates and waits already; {0} says more",
     Refusal.AMBIGUOUS_QUEUED: "several queued releases of {application} are {name}; give a number: {queued}",
     Refusal.ALREADY_BACK: _already_back,
+    Refusal.ADOPTED_OTHERWISE: (
+        lambda delete, application, group, differences: (
+            f"{application} was adopted as {group} with other hosts: {', '.join(differences)}; to adopt "
+            f"these, forget that one first, which touches no host: {delete}"
+        )
+    ),
+    Refusal.ADOPTED_HOST: (
+        "{host} is of {group}, which was adopted: repave can't make another one like it; the next release "
+        "does without it"
+    ),
+    Refusal.ADOPTED_GROUP: (
+        "{group} was adopted: repave can't make hosts like those that it has; release a version first"
+    ),
+    Refusal.ADOPTED_GONE: (
+        "{group} was adopted, and {region} has none of its hosts any more: repave can't make them again; "
+        "name the regions that still have some with --region"
+    ),
+    Refusal.AGENTS_DO_NOT_ADOPT: "the agents of {regions} can't adopt hosts: upgrade them",
     Refusal.AGENTS_NOT_ENROLLED: (
         "this controller speaks plaintext, on loopback only, and so enrols no agents: start it with "
         "tls.enabled = true"
@@ -264,6 +282,22 @@ TEXTS: Mapping[Kind, Template] = {
     ),
     Refusal.GROUP_FAILED_AT_TAINT: (
         "{group} failed and is kept as it is to be looked at: {host} is not replaced; to end the group: {0}"
+    ),
+    Refusal.HAS_RELEASES: (
+        "{application} has been released ({groups}): only an application that was never released can be "
+        "adopted"
+    ),
+    Refusal.HOST_ADOPTED_ALREADY: "{host} in {region} was adopted for {other}: a host is one application's",
+    Refusal.FLEET_HOST_TWICE: "{region}: {hosts} is named twice: each host once",
+    Refusal.FLEET_NAMED_TWICE: "the fleet of {regions} is named twice: one source for each region",
+    Refusal.FLEET_NOT_FOUND: "{region}: its fleet can't be found: {why}",
+    Refusal.FLEET_OF_OTHER_REGION: "{regions}: the spec has no such region; it has {known}",
+    Refusal.FLEET_SILENT: (
+        "{region}: none of its {hosts} hosts passes the spec's probe: {why}; correct health, or the hosts"
+    ),
+    Refusal.FLEET_WITH_COMMAND: (
+        "health.command: no command can be run in hosts that were there before: write health.http or "
+        "health.tcp"
     ),
     Refusal.HELD: lambda *commands, reason: f"repave holds it itself: {reason}{ways(commands)}",
     Refusal.HOSTS_GONE: (
@@ -334,6 +368,10 @@ TEXTS: Mapping[Kind, Template] = {
     Refusal.MOVED: _moved,
     Refusal.NO_WAY_IN: "traffic.port: {regions}: {lack}",
     Refusal.NO_BASELINES: _no_baselines,
+    Refusal.NO_BASELINE_OF_ADOPTED: (
+        "{group} was adopted, so no fresh hosts of it can be made to compare with: leave baseline out of the "
+        "first release's analysis; it is compared with {group} itself then"
+    ),
     Refusal.ONLY_SWITCHES: _only_switches,
     Refusal.PORT_NOT_SHARED: "traffic.fronts: port {port} is that of {other} in {regions}: {why}",
     Refusal.PORT_TAKEN: "traffic.port: {port} is taken by {other} in {regions}; choose another port",

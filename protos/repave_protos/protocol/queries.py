@@ -14,11 +14,13 @@ from repave_protos.protocol.values import (
     Beat,
     DesiredState,
     Digest,
+    GivenHost,
     GroupName,
     Hello,
     HostDetail,
     HostName,
     Lease,
+    Probe,
     Rejection,
     Report,
     Resync,
@@ -131,6 +133,18 @@ class TrafficOf:
 
 
 @dataclass(frozen=True, slots=True)
+class FindHosts:
+    """The hosts of a fleet that is there already, each probed once. `kind`: where they are found; "hosts" are
+    those that are named. Of the others the region's balancer or provider knows which `name` has. FoundHosts.
+    """
+
+    kind: str
+    name: str
+    hosts: tuple[GivenHost, ...]
+    probe: Probe
+
+
+@dataclass(frozen=True, slots=True)
 class UnknownQuestion:
     """One of a newer controller. `kind` is its field in fleet.proto."""
 
@@ -139,7 +153,9 @@ class UnknownQuestion:
 
 OfHosts = HostsOf | Orphans
 OfProvider = ListMachines | ChangeMachine | FindRoom | ListBakes | BakeOrder
-Question = OfHosts | ReadOutput | AcceptedOf | OfProvider | FindWayIn | TrafficOf | UnknownQuestion
+Question = (
+    OfHosts | ReadOutput | AcceptedOf | OfProvider | FindWayIn | TrafficOf | FindHosts | UnknownQuestion
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +307,19 @@ class Traffic:
 
 
 @dataclass(frozen=True, slots=True)
+class FoundHost:
+    """`trouble`: why its probe did not pass; "" when it did."""
+
+    host: GivenHost
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundHosts:
+    hosts: tuple[FoundHost, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Refusal:
     """The agent or its provider will not do it; `why` is for people."""
 
@@ -304,7 +333,20 @@ class Failure:
     why: str
 
 
-Content = Hosts | Output | Accepted | Machines | Done | Room | WayIn | Bakes | Traffic | Refusal | Failure
+Content = (
+    Hosts
+    | Output
+    | Accepted
+    | Machines
+    | Done
+    | Room
+    | WayIn
+    | Bakes
+    | Traffic
+    | FoundHosts
+    | Refusal
+    | Failure
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,8 @@ GroupName = NewType("GroupName", str)
 HostName = NewType("HostName", str)
 Digest = NewType("Digest", str)
 """Lower-case hexadecimal SHA-256 of a package, 64 characters."""
+NO_PACKAGE = Digest("0" * 64)
+"""Of an adopted group: what its hosts are made of is not known here."""
 
 Drift = Literal["ignore", "report", "taint"]
 """What becomes of a host that is no longer as it was made."""
@@ -155,6 +157,15 @@ class HostTemplate:
 
 
 @dataclass(frozen=True, slots=True)
+class GivenHost:
+    """A host that was there before repave, which neither makes nor ends it."""
+
+    address: str
+    port: int
+    name: str = ""  # as it is called where it was found; "": nothing is known of that
+
+
+@dataclass(frozen=True, slots=True)
 class DesiredGroup:
     """One server group in one region. `count == 0`: it is drained, and destroyed if not `keeps_failed`."""
 
@@ -174,6 +185,12 @@ class DesiredGroup:
     released_at: float = 0.0  # Unix time; 0: of a controller that did not say
     keeps_failed: bool = False  # once it is given up none of its hosts is destroyed; `count` 0 only drains it
     is_baseline: bool = False  # what a new group is compared with: fresh hosts, and an equal share
+    given: tuple[GivenHost, ...] = ()  # of an adopted group: all its hosts, the first `count` of which it has
+
+    @property
+    def is_adopted(self) -> bool:
+        """Whether its hosts were there before: none is made, and none is ended."""
+        return bool(self.given)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -286,6 +303,11 @@ class DesiredState:
         return any(group.template.machine_sizes for group in self.groups)
 
     @property
+    def has_adopted(self) -> bool:
+        """Whether an agent that knows of none would make hosts of a package that is none."""
+        return any(group.is_adopted for group in self.groups)
+
+    @property
     def has_spot(self) -> bool:
         """Whether an agent that knows of none would make hosts at the full price."""
         return any(group.template.is_spot for group in self.groups)
@@ -326,6 +348,16 @@ def contradictions(state: DesiredState) -> list[str]:
         f"{group.name} shall take traffic with no hosts"
         for group in state.groups
         if group.weight_bp > 0 and group.count == 0
+    ]
+    wrong += [
+        f"{group.name} was adopted with {len(group.given)} hosts and shall have {group.count}"
+        for group in state.groups
+        if group.is_adopted and group.count > len(group.given)
+    ]
+    wrong += [
+        f"{group.name} was adopted: none of its hosts is replaced"
+        for group in state.groups
+        if group.is_adopted and (group.replace or group.is_baseline)
     ]
     takers = [group for group in state.groups if group.takes_testers]
     if len(takers) > 1:
@@ -634,6 +666,7 @@ _FORM = fingerprint(
             DesiredGroup,
             DesiredJob,
             JobId,
+            GivenHost,
             HostTemplate,
             SecretReference,
             Probe,

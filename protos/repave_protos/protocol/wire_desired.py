@@ -23,6 +23,7 @@ from repave_protos.protocol.values import (
     Drain,
     Drift,
     Epoch,
+    GivenHost,
     GroupName,
     HostName,
     HostTemplate,
@@ -128,7 +129,12 @@ def _desired_group_message(group: DesiredGroup) -> pb.DesiredGroup:
         released_at=group.released_at,
         keeps_failed=group.keeps_failed,
         is_baseline=group.is_baseline,
+        given=map(given_message, group.given),
     )
+
+
+def given_message(host: GivenHost) -> pb.GivenHost:
+    return pb.GivenHost(address=host.address, port=host.port, name=bounds.sendable(host.name))
 
 
 @lru_cache(TEMPLATES_KEPT)
@@ -137,7 +143,7 @@ def _template_message(template: HostTemplate) -> pb.HostTemplate:
     return pb.HostTemplate(
         run=template.run,
         environment=[pb.Variable(name=name, value=value) for name, value in template.environment],
-        probe=_probe_message(template.probe),
+        probe=probe_message(template.probe),
         min_healthy_seconds=template.min_healthy_seconds,
         launch_deadline_seconds=template.launch_deadline_seconds,
         drain_seconds=template.drain_seconds,
@@ -164,7 +170,7 @@ def _secret_message(secret: SecretReference) -> pb.Secret:
     return pb.Secret(name=secret.name, source=secret.source, where=secret.where, as_file=secret.as_file)
 
 
-def _probe_message(probe: Probe) -> pb.Probe:
+def probe_message(probe: Probe) -> pb.Probe:
     return pb.Probe(
         kind=_KINDS_OF_PROBE[probe.kind],
         port=probe.port,
@@ -251,6 +257,7 @@ def _desired_group(message: pb.DesiredGroup) -> DesiredGroup:
     if drift is None:
         raise WireError(f"DesiredGroup.drift: {message.drift} is nothing that this version knows")
     bounds.few(message.replace, bounds.WORN_MAX, "DesiredGroup.replace")
+    bounds.few(message.given, bounds.HOSTS_MAX, "DesiredGroup.given")
     return DesiredGroup(
         name=GroupName(bounds.name(message.name, "DesiredGroup.name")),
         digest=Digest(bounds.sha256(message.digest, "DesiredGroup.digest")),
@@ -268,6 +275,15 @@ def _desired_group(message: pb.DesiredGroup) -> DesiredGroup:
         released_at=bounds.instant(message.released_at, "DesiredGroup.released_at"),
         keeps_failed=message.keeps_failed,
         is_baseline=message.is_baseline,
+        given=tuple(map(given_host, message.given)),
+    )
+
+
+def given_host(message: pb.GivenHost) -> GivenHost:
+    return GivenHost(
+        bounds.name(message.address, "GivenHost.address"),
+        bounds.between(1, message.port, 65_535, "GivenHost.port"),
+        bounds.line(message.name, "GivenHost.name", bounds.NAME_LENGTH_MAX),
     )
 
 
@@ -289,7 +305,7 @@ def _template(message: pb.HostTemplate) -> HostTemplate:
     return HostTemplate(
         run=bounds.words(message.run, "HostTemplate.run"),
         environment=tuple(map(_variable, message.environment)),
-        probe=_probe(message.probe),
+        probe=probe(message.probe),
         min_healthy_seconds=bounds.seconds(message.min_healthy_seconds, "HostTemplate.min_healthy_seconds"),
         launch_deadline_seconds=bounds.seconds(
             message.launch_deadline_seconds, "HostTemplate.launch_deadline_seconds"
@@ -367,7 +383,7 @@ def _variable(message: pb.Variable) -> tuple[str, str]:
     return bounds.name(message.name, "Variable.name"), bounds.text(message.value, "Variable.value")
 
 
-def _probe(message: pb.Probe) -> Probe:
+def probe(message: pb.Probe) -> Probe:
     kind = _PROBE_KINDS.get(message.kind)
     if kind is None:
         raise WireError(f"Probe.kind: {message.kind} is no kind that this version knows")

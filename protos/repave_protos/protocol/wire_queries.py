@@ -17,9 +17,12 @@ from repave_protos.protocol.queries import (
     Content,
     Done,
     Failure,
+    FindHosts,
     FindRoom,
     FindWayIn,
     Flip,
+    FoundHost,
+    FoundHosts,
     Front,
     GroupTraffic,
     HostOutput,
@@ -53,7 +56,17 @@ from repave_protos.protocol.values import (
     HostPhase,
     ProbeSample,
 )
-from repave_protos.protocol.wire_desired import desired, desired_message, machine_sizes, split, split_message
+from repave_protos.protocol.wire_desired import (
+    desired,
+    desired_message,
+    given_host,
+    given_message,
+    machine_sizes,
+    probe,
+    probe_message,
+    split,
+    split_message,
+)
 from repave_protos.protocol.wire_fronts import front_message, fronts_of
 
 _NUMBERS_OF_PHASE = {
@@ -135,6 +148,11 @@ def _question_message(question: Question) -> pb.Query:
             return pb.Query(find_way_in=asked)
         case TrafficOf(application, since):
             return pb.Query(traffic_of=pb.TrafficOf(application=application, since=since))
+        case FindHosts(kind, name, given, asked_by):
+            found_by = pb.FindHosts(
+                kind=kind, name=name, hosts=map(given_message, given), probe=probe_message(asked_by)
+            )
+            return pb.Query(find_hosts=found_by)
         case ListBakes():
             return pb.Query(list_bakes=pb.ListBakes())
         case BakeOrder(digest, name, check, by):
@@ -190,6 +208,8 @@ def _question(message: pb.Query) -> Question:
                 ApplicationName(bounds.name(of.application, "TrafficOf.application")),
                 bounds.instant(of.since, "TrafficOf.since"),
             )
+        case "find_hosts":
+            return _find_hosts(message.find_hosts)
         case "list_bakes":
             return ListBakes()
         case "bake_order":
@@ -202,6 +222,16 @@ def _question(message: pb.Query) -> Question:
             )
         case _:
             return UnknownQuestion(bounds.text(message.kind, "Query.kind", bounds.NAME_LENGTH_MAX))
+
+
+def _find_hosts(message: pb.FindHosts) -> FindHosts:
+    bounds.few(message.hosts, bounds.HOSTS_MAX, "FindHosts.hosts")
+    return FindHosts(
+        bounds.name(message.kind, "FindHosts.kind"),
+        bounds.line(message.name, "FindHosts.name", bounds.TEXT_LENGTH_MAX),
+        tuple(map(given_host, message.hosts)),
+        probe(message.probe),
+    )
 
 
 def _find_room(message: pb.FindRoom) -> FindRoom:
@@ -299,6 +329,17 @@ def _content_message(content: Content) -> pb.Answer:
             )
         case Traffic():
             return pb.Answer(traffic=_traffic_message(content))
+        case FoundHosts(found):
+            return pb.Answer(
+                found_hosts=pb.FoundHosts(
+                    hosts=[
+                        pb.FoundHosts.Found(
+                            host=given_message(each.host), trouble=bounds.sendable(each.trouble)
+                        )
+                        for each in found
+                    ]
+                )
+            )
         case Refusal(why):
             return pb.Answer(refusal=pb.Refusal(why=bounds.sendable(why)))
         case Failure(why):
@@ -346,6 +387,14 @@ def _content(message: pb.Answer) -> Content:
             return Bakes(tuple(map(_image, message.bakes.images)), tuple(map(_bake, message.bakes.bakes)))
         case "traffic":
             return _traffic(message.traffic)
+        case "found_hosts":
+            bounds.few(message.found_hosts.hosts, bounds.HOSTS_MAX, "FoundHosts.hosts")
+            return FoundHosts(
+                tuple(
+                    FoundHost(given_host(each.host), bounds.text(each.trouble, "FoundHosts.trouble"))
+                    for each in message.found_hosts.hosts
+                )
+            )
         case "refusal":
             return Refusal(bounds.text(message.refusal.why, "Refusal.why"))
         case "failure":

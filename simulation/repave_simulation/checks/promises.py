@@ -186,6 +186,8 @@ def _check_gain(world: World, place: Place, name: GroupName) -> None:
         _broken(place, 2, f"{name} gets traffic and was never decided")
         return
     decided = world.ledger.applications[_application_of(place, name)]
+    if decided.is_watched:
+        _broken(place, 2, f"{name} was adopted and is only to be watched, and gets traffic")
     for region in _together(decided, group, place.region):
         part, ever = group.part(region), len(world.places[region].proven.get(name, ()))
         if part is not None and ever < decided.policy.needed(part.judged):
@@ -271,6 +273,8 @@ def check_make(place: Place, spec: HostSpec, memory: int) -> None:
     group = place.world.ledger.group(spec.group)
     if group is None:
         _broken(place, 5, f"{spec.name} is made and {spec.group} was never decided")
+    elif group.is_adopted:
+        _broken(place, 5, f"{spec.name} is made, and {spec.group} was adopted")
     elif spec.digest != group.digest:
         _broken(place, 8, f"{spec.name} is made from another image than {spec.group}")
     if (spec.name, memory) in place.names_used:

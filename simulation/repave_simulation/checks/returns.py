@@ -167,7 +167,7 @@ class Returns:
             if former.phase not in BACK and track.phase in BACK:
                 self.shrunk.pop(key, None)
                 if old.percent < FULL_PERCENT and track.phase is TrackPhase.UNDOING:
-                    left = [each for each in place.ours() if each.host.group == origin.name]
+                    left = [each for each in place.hosts() if each.host.group == origin.name]
                     running = sum(each.host.is_running and each.condemned_at is None for each in left)
                     ever = len(place.proven.get(origin.name, ()))
                     self.shrunk[key] = _Shrunk(max(old.count, running), ever)
@@ -185,7 +185,7 @@ class Returns:
             place, since = self.world.places[track.region], self.world.now - OF_LATE_SECONDS
             if left is None or part is None or part.weight_bp:
                 continue  # of one that still has its share no traffic has left: the other grows first
-            machines = [each for each in place.ours() if each.host.group == left.name]
+            machines = [each for each in place.hosts() if each.host.group == left.name]
             well = sum(each.is_well and (each.well_since or since) < since for each in machines)
             if well * 2 > part.count:
                 text = f"{left.name} lost its traffic with {well} of {part.count} hosts well all the time"
@@ -200,7 +200,7 @@ class Returns:
         needed = after.policy.needed(now.size)
         waited = WALL + self.world.now - track.entered_at
         is_over = waited >= origin.template.growing_seconds
-        others = [each for each in place.ours() if each.host.group == target.name]
+        others = [each for each in place.hosts() if each.host.group == target.name]
         if have < needed and not is_over and any(promises.is_known_well(place, each) for each in others):
             text = f"{origin.name} has {have} of {now.size} hosts and gets all traffic"
             self.world.broken(1, f"{track.region}: {text}; {target.name} could still serve")

@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from repave_controller.core.commands.adoption import Fleet
 from repave_controller.core.commands.lifecycle import Delete, RetireGroup
 from repave_controller.core.commands.release import WhileBusy
+from repave_controller.core.commands.rollback import Rollback
 from repave_controller.core.commands.verb import Verb
 from repave_controller.core.domain.application import Policy, ReleaseOrder, Upkeep
 from repave_controller.core.domain.rollout import Step
@@ -15,6 +17,7 @@ from repave_protos.protocol.values import (
     BY_REQUEST,
     ApplicationName,
     Digest,
+    GivenHost,
     HostTemplate,
     Probe,
     RegionName,
@@ -25,9 +28,14 @@ from repave_simulation.scenarios.variety import analysed, judged, met_by, steere
 
 APPLICATIONS = (ApplicationName("shop"), ApplicationName("till"))
 REGIONS = (RegionName("paris"), RegionName("oslo"), RegionName("rome"))
+DESK = ApplicationName("desk")
+"""Its fleet was there before, in the seeds that adopt one."""
+ADOPTING = 0.2
 OURS = "ours"
 """The tag of hosts that belong to the simulated installation and region."""
 TESTERS = Split(tester_by="header", tester_name="x-tester", tester_value="yes")
+OLD_FLEET = "those who ran the fleet before"
+"""The tag of hosts that are adopted."""
 UNFAIR_SECONDS_MAX = 400.0
 JUDGED_MAX = 2
 IMAGES = 23 + JUDGED_MAX
@@ -35,7 +43,9 @@ IMAGES = 23 + JUDGED_MAX
 BLIND_SECONDS = 15.0
 """Longer than any probe needs to find a host ill, by its thresholds, and the agent to look at it."""
 
-CommandKind = Literal["release", "queue", "latest", "replace", "rollback", "abort", "steer", "push", "wrong"]
+CommandKind = Literal[
+    "release", "queue", "latest", "replace", "rollback", "abort", "steer", "push", "wrong", "adopt"
+]
 Trouble = Literal["fail", "slow", "ambiguous", "crash", "pause", "network", "source", "lies"]
 
 RATES: dict[Trouble, tuple[float, ...]] = {
@@ -108,6 +118,7 @@ class Command:
     verb: Verb | None = None  # what a command to a rollout asks of it
     wrong: str = ""  # what is wrong with it, when it is to be refused
     step: str = ""
+    serves: bool = False  # of an adoption: at once
 
     @property
     def busy(self) -> WhileBusy:
@@ -155,6 +166,7 @@ class Scenario:
     converge_seconds: float = 900.0
     blind_seconds: float = BLIND_SECONDS
     rates_from: float = 0.0  # an instant: before it nothing goes wrong by rates
+    fleet: Fleet = ()  # of the application that is adopted
     is_doubtful: bool = False  # releases may fail though nothing goes wrong: the settings may be bad
 
     @property
@@ -173,18 +185,21 @@ def draw(seed: int) -> Scenario:
     commands += tuple(_ending(chance, applications, last))
     judged_ones = tuple(_judged(chance, regions, applications, last))
     commands += judged_ones
+    fleet = _fleet(chance, regions)
+    commands += tuple(_adoption(chance, regions, last)) if fleet else ()
     sources: dict[Trouble, float] = {}
     if judged_ones and chance.happens(0.7, "bad source"):
         sources = {"source": chance.one_of((0.1, 0.4, 0.7), "bad source", "rate")}
     end = last + chance.between(40.0, 120.0, "end")
     if chance.happens(0.12, "calm"):
-        return Scenario(seed, regions, images, commands, unfair_seconds=end)
+        return Scenario(seed, regions, images, commands, unfair_seconds=end, fleet=fleet)
     away = tuple(_absences(chance, commands))
     if chance.happens(0.3, "mild"):  # so that releases get far, and people meet them there
-        return Scenario(seed, regions, images, commands, _numbered(away), sources, None, end)
+        return Scenario(seed, regions, images, commands, _numbered(away), sources, None, end, fleet=fleet)
     moments = (*_last_moments(chance, commands), *_in_jobs(chance, commands))
     strikes = _numbered((*_strikes(chance, regions, end), *away, *moments))
-    return Scenario(seed, regions, images, commands, strikes, {**_rates(chance), **sources}, None, end)
+    rates = {**_rates(chance), **sources}
+    return Scenario(seed, regions, images, commands, strikes, rates, None, end, fleet=fleet)
 
 
 def _digest(number: int) -> Digest:
@@ -308,6 +323,33 @@ def _judged(
         yield replace(command, order=judged(chance, (application, image), command.order))
 
 
+def _fleet(chance: Chance, regions: tuple[RegionName, ...]) -> Fleet:
+    """Hosts that were there before; of most seeds none."""
+    if not chance.happens(ADOPTING, "adopts"):
+        return ()
+    sizes = {region: chance.number(1, 4, "fleet", region) for region in sorted(regions)}
+    return tuple(
+        (region, tuple(GivenHost(f"10.8.0.{number}", 8080) for number in range(1, size + 1)))
+        for region, size in sizes.items()
+    )
+
+
+def _adoption(chance: Chance, regions: tuple[RegionName, ...], last: float) -> Iterator[Command]:
+    """The fleet is adopted, released from, and gone back to, whatever else happens."""
+    whole = _release(chance, "adopt", DESK, 1, 4.0, regions, is_first=True)
+    yield replace(whole, key=f"adopts-{DESK}", serves=chance.happens(0.5, "adopts", "serves"))
+    at = 6.0
+    for number in range(chance.number(1, 3, "adopts", "releases")):
+        at += chance.one_of((1.0, 15.0, 40.0), "adopts", number, "pause")
+        image = chance.number(1, IMAGES - JUDGED_MAX, "adopts", number, "image")
+        yield _release(
+            chance, "latest", DESK, image, min(at, last), regions, is_first=False, number=200 + number
+        )
+        if chance.happens(0.5, "adopts", number, "goes back"):
+            verb = Rollback(to="adopted") if chance.happens(0.5, "adopts", number, "to") else Rollback()
+            yield Command(at + 20.0, "steer", DESK, f"desk-back-{number}", verb=verb)
+
+
 def is_first_release(commands: list[Command], application: ApplicationName) -> bool:
     """Whether only the first release was asked for: a canary has no group to share with yet."""
     return sum(each.application == application for each in commands) < 2
@@ -333,7 +375,7 @@ def _release(
     order = ReleaseOrder(
         version=str(image),
         digest=_digest(image),
-        frontend_port=8000 + APPLICATIONS.index(application),
+        frontend_port=8000 + (*APPLICATIONS, DESK).index(application),
         sizes=tuple((region, size) for region in sorted(regions)),
         template=HostTemplate(
             run=("./serve",),

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from repave_controller.core.commands.adoption import AdoptionOrder, request_adoption
 from repave_controller.core.commands.judging import Judged
 from repave_controller.core.commands.release import (
     answer,
@@ -35,7 +36,7 @@ from repave_controller.wording.render import event_text
 from repave_protos.protocol.values import ApplicationName, ApplicationReport, DesiredState, RegionName
 from repave_simulation.checks.people import Answer
 from repave_simulation.kernel.timeline import CONTROLLER, WALL, Life
-from repave_simulation.scenarios.scenario import Command
+from repave_simulation.scenarios.scenario import DESK, Command
 from repave_simulation.tiers.looking import Looker
 from repave_simulation.world.world import World
 
@@ -137,8 +138,13 @@ class CoreController:
 
     def _change(self, command: Command, known: Application, name: ApplicationName) -> Outcome:
         now = self._clock()
+        fleet = self.world.scenario.fleet
+        if command.order is not None and command.kind == "adopt":
+            return request_adoption(known, AdoptionOrder(command.order, fleet, command.serves), now)
         if command.order is not None:
             order = command.order
+            if name == DESK and not known.rollouts_total:
+                raise unknown_application(name, tuple(self._owners))
             if order.digest not in self.world.stored:
                 raise Refused(Refusal.UNKNOWN_IMAGE)
             check_regions(order.sizes, tuple(self.reports))

@@ -178,7 +178,7 @@ class TierThree(TierTwo):
     ) -> None:
         """One that another controller decides on is sent on to that one."""
         try:
-            accepted = await carried_out(self.peers[life.name].scheduler, command)
+            accepted = await carried_out(self.peers[life.name].scheduler, command, self.world.scenario.fleet)
         except Refused as refused:
             done(refused)
         except NotOwner as other:

@@ -146,7 +146,7 @@ class SimulatedProvider(Hands):
     async def ask(self, probe: Probe, address: str, execute: Execute) -> ProbeResult:
         """One probe: health.Ask."""
         await asyncio.sleep(PROBE_SECONDS)
-        machine = next((each for each in self._place.ours() if each.host.address == address), None)
+        machine = next((each for each in self._place.hosts() if each.host.address == address), None)
         if machine is not None and machine.is_well:
             return PASSED
         if machine is not None and machine.ill == "hangs":

@@ -16,8 +16,9 @@ from repave_agent.runtime.journal import Journal, JournalError
 from repave_agent.runtime.retry import Postponed
 from repave_agent.runtime.session import Session
 from repave_agent.runtime.worker import Worker
+from repave_controller.core.commands.adoption import AdoptionOrder, Fleet
 from repave_controller.core.commands.judging import Judged
-from repave_controller.core.commands.release import Accepted
+from repave_controller.core.commands.release import Accepted, unknown_application
 from repave_controller.core.commands.rollback import Rollback
 from repave_controller.core.commands.steering import Abort
 from repave_controller.core.domain.application import Application
@@ -46,7 +47,7 @@ from repave_simulation.checks.people import People
 from repave_simulation.kernel.log import listen
 from repave_simulation.kernel.loop import SimulatedLoop
 from repave_simulation.kernel.timeline import CONTROLLER, WALL, Life
-from repave_simulation.scenarios.scenario import Command, Scenario
+from repave_simulation.scenarios.scenario import DESK, Command, Scenario
 from repave_simulation.tiers.figures import LATENCY_SECONDS, LIMITS, RESTART_SECONDS
 from repave_simulation.tiers.living import live_through
 from repave_simulation.tiers.looking import Looker
@@ -135,7 +136,7 @@ class SimulatedAgent:
             "0",
             "simulated",
             "simulated",
-            capabilities=("jobs",),
+            capabilities=("jobs", "adopts"),
             applied=self.worker.applied(),
         )
 
@@ -274,7 +275,7 @@ class TierTwo:
         self, scheduler: Scheduler, life: Life, command: Command, done: Callable[[people.Answer], None]
     ) -> None:
         try:
-            accepted = await carried_out(scheduler, command)
+            accepted = await carried_out(scheduler, command, self.world.scenario.fleet)
         except Refused as refused:
             done(refused)
         except StoreError:
@@ -299,12 +300,15 @@ async def taken_in(scheduler: Scheduler, application: ApplicationName, judged: J
         await scheduler.judged(application, judged)
 
 
-async def carried_out(scheduler: Scheduler, command: Command) -> Accepted:
+async def carried_out(scheduler: Scheduler, command: Command, fleet: Fleet) -> Accepted:
     """Raises Refused, StoreError, NotOwner."""
-    name = command.application
+    name, text = command.application, f"spec of {command.key}"
+    if command.order is not None and command.kind == "adopt":
+        adoption = AdoptionOrder(command.order, fleet, command.serves)
+        return await scheduler.adopt_fleet(name, name, adoption, text, command.key)
+    if name == DESK and name not in scheduler.applications():
+        raise unknown_application(name, ())
     if command.order is not None:
-        return await scheduler.release(
-            name, name, command.order, f"spec of {command.key}", queue=command.busy
-        )
+        return await scheduler.release(name, name, command.order, text, queue=command.busy)
     verb = command.verb or (Abort() if command.kind == "abort" else Rollback())
     return await scheduler.steer(name, verb, by=command.key, key=command.key)

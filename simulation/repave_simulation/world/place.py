@@ -16,6 +16,7 @@ from repave_agent.core.ports import (
 )
 from repave_agent.core.region import Entries
 from repave_protos.protocol.values import (
+    NO_PACKAGE,
     ApplicationName,
     DesiredState,
     Digest,
@@ -24,7 +25,7 @@ from repave_protos.protocol.values import (
     RegionName,
     is_job_host,
 )
-from repave_simulation.scenarios.scenario import OURS, Behaviour
+from repave_simulation.scenarios.scenario import DESK, OLD_FLEET, OURS, Behaviour
 from repave_simulation.world.bench import Bench
 
 _NO_DIGEST = Digest("f" * 64)
@@ -113,6 +114,7 @@ class Place:
         self.on_balancer: Callable[[], None] = lambda: None
         self._gone: dict[HostName, tuple[float, Host]] = {}
         self._add_strangers()
+        self._add_fleet()
 
     def _add_strangers(self) -> None:
         """Hosts that are not ours; one has a name such as ours have."""
@@ -121,6 +123,15 @@ class Place:
             host = Host(name, GroupName(f"shop-v{number + 1:03d}"), ApplicationName("shop"), _NO_DIGEST,
                         f"10.9.9.{number}", 8080, 0.0, is_running=True)  # fmt: skip
             self.machines[name] = Machine(host, owner, Behaviour(), 0.0, is_booted=True, well_since=0.0)
+
+    def _add_fleet(self) -> None:
+        """Hosts that are well and serve, before any of repave does; as their group will be called."""
+        group = GroupName(f"{DESK}-v001")
+        for number, given in enumerate(dict(self.world.scenario.fleet).get(self.region, ()), start=1):
+            name = HostName(f"{group}-{number}")
+            host = Host(name, group, DESK, NO_PACKAGE, given.address, given.port, 0.0, is_running=True)
+            self.machines[name] = Machine(host, OLD_FLEET, Behaviour(), 0.0, is_booted=True, well_since=0.0)
+            self.proven.setdefault(group, set()).add(name)
 
     # ----------------------------------------------------------------------------------------- hosts
 
@@ -302,7 +313,7 @@ class Place:
 
     def is_busy(self, group: GroupName) -> bool:
         """Whether requests are in flight to the group: to some host of it that can still answer."""
-        is_running = any(each.host.is_running for each in self.ours() if each.host.group == group)
+        is_running = any(each.host.is_running for each in self.hosts() if each.host.group == group)
         return is_running and self.balancer.busy_until.get(group, 0.0) > self.world.now
 
     def balancer_dies(self, *, forgets: bool) -> None:
@@ -360,6 +371,10 @@ class Place:
 
     def ours(self) -> Iterable[Machine]:
         return (machine for machine in self.machines.values() if machine.owner == OURS)
+
+    def hosts(self) -> Iterable[Machine]:
+        """Those that repave works with: its own, and those that it may adopt."""
+        return (machine for machine in self.machines.values() if machine.owner in (OURS, OLD_FLEET))
 
     def tell(self, text: str) -> None:
         self.world.story.tell(self.world.now, self.region, text)

@@ -80,7 +80,7 @@ def _cut(world: World, place: Place, seconds: float) -> None:
 
 
 def _strike_hosts(world: World, strike: Strike, place: Place) -> None:
-    chosen = (each for each in place.ours() if strike.digest in (None, each.host.digest))
+    chosen = (each for each in place.hosts() if strike.digest in (None, each.host.digest))
     machines = sorted(chosen, key=lambda each: each.host.name)
     if not machines:
         return
@@ -109,7 +109,7 @@ def _strike_hosts(world: World, strike: Strike, place: Place) -> None:
 
 
 def _end_group(place: Place, group: GroupName) -> None:
-    for machine in [each for each in place.ours() if each.host.group == group]:
+    for machine in [each for each in place.hosts() if each.host.group == group]:
         place.end_by_itself(machine)
 
 

@@ -7,6 +7,7 @@ truth changes there and nowhere else.
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from repave_agent.core.ports import BalancerError, PackageError, ProviderError
@@ -14,7 +15,7 @@ from repave_controller.core.domain.application import Application, Event
 from repave_controller.core.ports import StoreError
 from repave_protos.protocol.values import RegionName
 from repave_simulation.kernel.timeline import CONTROLLER, KEEPALIVE_SECONDS, Life, Timeline
-from repave_simulation.scenarios.scenario import Scenario, Strike, Trouble
+from repave_simulation.scenarios.scenario import OLD_FLEET, Scenario, Strike, Trouble
 from repave_simulation.world.bench import Bench
 from repave_simulation.world.place import Place
 
@@ -352,8 +353,11 @@ class World(Bench):
         for place in self.places.values():
             place.cut_until = place.provider_down_until = place.journal_full_until = place.lag_seconds = 0.0
             place.balancer.disagrees_until = 0.0
-            for machine in place.ours():
+            for machine in place.hosts():
                 machine.lies = False
+                if machine.owner == OLD_FLEET and not machine.host.is_running:
+                    machine.host = replace(machine.host, is_running=True, ended="")  # by its owners
+                    place.health_changed(machine)
                 if machine.behaviour.is_good and machine.ill:
                     place.fall_ill(machine, "")
             place.check_servers_soon()
@@ -392,12 +396,12 @@ def _ignore_refusal(apply: Callable[[], object]) -> None:
 def _difference(place: Place) -> str:
     """What of the region is not as its accepted states say."""
     hosts: Counter[str] = Counter(each.host.group for each in place.ours())
-    well: Counter[str] = Counter(each.host.group for each in place.ours() if each.is_well)
+    well: Counter[str] = Counter(each.host.group for each in place.hosts() if each.is_well)
     for state in place.accepted.values():
         route = place.balancer.route(state.application)
         for group in state.groups:
             behaviour = place.world.behaviour(group.digest)
-            total = hosts.pop(group.name, 0)
+            total = hosts.pop(group.name, group.count if group.is_adopted else 0)
             if group.count and not behaviour.is_good:
                 continue  # its hosts fall ill for ever, and are replaced for ever
             if total > group.count + len(group.replace) or well[group.name] < group.count:

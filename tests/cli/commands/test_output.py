@@ -17,8 +17,16 @@ from ruamel.yaml import YAML
 from repave_cli.commands import bake
 from repave_cli.main import make_parser
 from repave_controller.settings import OidcSettings
-from repave_protos.protocol.queries import ChangeMachine, Done, ListMachines, Machines
-from repave_protos.protocol.values import RegionName
+from repave_protos.protocol.queries import (
+    ChangeMachine,
+    Done,
+    FindHosts,
+    FoundHost,
+    FoundHosts,
+    ListMachines,
+    Machines,
+)
+from repave_protos.protocol.values import GivenHost, RegionName
 from tests.cli.commands.test_agents import join
 from tests.cli.commands.test_pool import MACHINE, Cloud
 from tests.fakes.agent.orphans import an_orphan
@@ -77,6 +85,14 @@ def second_admin(stage: Stage) -> str:
     return str(stage.asked("tokens", "create", "bob")["token"])
 
 
+def a_fleet(stage: Stage) -> None:
+    """What runs in paris before any release, and an agent that can look at it."""
+    sessions = stage.controller.sessions
+    view = sessions.known[RegionName("paris")]
+    view.hello = replace(view.hello, capabilities=(*view.hello.capabilities, "adopts"))
+    sessions.tells["paris", FindHosts] = FoundHosts((FoundHost(GivenHost("10.0.0.1", 8080)),))
+
+
 def spec(text: str, version: str) -> Callable[[Stage], None]:
     return lambda stage: stage.spec(text, version)
 
@@ -93,6 +109,7 @@ ROWS = (
     Row("context set here {}", "here", values=lambda stage: [stage.controller.url]),
     Row("context list", "here"),
     Row("context use here", "here"),
+    Row("adopt --hosts paris=10.0.0.1:8080 --dry-run", "10.0.0.1", before=a_fleet),
     Row("plan", "hello-v001"),
     Row("simulate --from-scratch --faults none --hosts 1", "paris"),
     Row("image push app"),

@@ -265,7 +265,7 @@ async def test_recover_adopts_what_runs_and_sends_it_back_unchanged_under_a_new_
             assert after.epoch.incarnation == 2
             assert replace(after, epoch=before[name].epoch) == before[name]
         assert world.waits_for() == ""
-        assert "application.adopted" in world.kinds()
+        assert "application.recovered" in world.kinds()
         await world.release("c")
         assert await world.ended() is Phase.SUCCEEDED
         assert world.weights() == {"shop-v003": 10_000}

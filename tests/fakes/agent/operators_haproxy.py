@@ -4,9 +4,10 @@ is reloaded by them when they like."""
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 
 from repave_agent.balancers.checks import check_structure
 from repave_agent.balancers.haproxy_runtime.balancer import RuntimeBalancer
@@ -18,6 +19,7 @@ from repave_agent.balancers.haproxy_runtime.snippet import (
     slots,
 )
 from repave_agent.core.ports import Frontend, Structure, UnfitError
+from repave_protos.protocol.values import ApplicationName
 
 READY_SECONDS = 30.0
 GLOBAL = """\
@@ -43,9 +45,18 @@ class OperatorsHaproxy:
     """One side: everything in `directory`."""
 
     def __init__(
-        self, directory: Path, address: str = "127.0.0.1", *, has_map: bool = True, keeps: bool = False
+        self,
+        directory: Path,
+        address: str = "127.0.0.1",
+        *,
+        has_map: bool = True,
+        keeps: bool = False,
+        own: str = "",
+        others: Mapping[ApplicationName, str] = MappingProxyType({}),
     ) -> None:
-        """`keeps`: its backends are in a file of their own, in which the agent may write."""
+        """`keeps`: its backends are in a file of their own, in which the agent may write. `own`: backends
+        that the operator has; `others`: which of them answers for an application until repave does."""
+        self._own, self._others = own, others
         self.has_map, self.keeps = has_map, keeps
         self.mistake = ("", "")
         self.is_stubborn = False  # nothing more is pasted
@@ -75,7 +86,10 @@ class OperatorsHaproxy:
         pasted = entrances_without_map(self.frontends, self.address)
         places = pools(self.frontends) + EMPTY_POOL
         if self.has_map:
-            pasted, places = entrances(self.frontends, str(self.map), self.address), slots(4)
+            pasted, places = (
+                entrances(self.frontends, str(self.map), self.address, self._others),
+                slots(4),
+            )
         if not self.keeps or self._pasted != (pasted, places):
             self.map.write_text(map_file(self.frontends))
             self.backends.write_text(places)
@@ -84,7 +98,7 @@ class OperatorsHaproxy:
             read.append(self.backends)
         else:
             pasted += f"\n{places}"
-        main.write_text((GLOBAL.format(socket=self.socket) + pasted).replace(*self.mistake))
+        main.write_text((GLOBAL.format(socket=self.socket) + self._own + pasted).replace(*self.mistake))
         command = ["haproxy", "-db", *(word for each in read for word in ("-f", str(each)))]
         if self.processes and self.processes[-1].poll() is None:
             command += ["-sf", str(self.processes[-1].pid)]

@@ -1,8 +1,11 @@
 """The balancer that is an operator's own HAProxy: what it is called, takes and can do."""
 
+from collections.abc import Sequence
+
 from repave_agent.balancers.haproxy_runtime.options import COMMAND_USAGE, HaproxyRuntimeOptions
 from repave_agent.kinds import BalancerKind, Command, CommandLine, OwnedBalancer, Site
 from repave_protos.protocol.capabilities import BalancerAbilities
+from repave_protos.protocol.values import GivenHost
 
 WITH_MAP = BalancerAbilities(
     share_step_bp=1, takes_timeouts=False, counts_requests=True, takes_baselines=True
@@ -28,6 +31,12 @@ def _command(options: HaproxyRuntimeOptions, site: Site, line: CommandLine) -> s
     return balancer_command(options, site, line)
 
 
+async def _fleet(options: HaproxyRuntimeOptions, site: Site, name: str) -> Sequence[GivenHost]:
+    from repave_agent.balancers.haproxy_runtime.fleets import of_backend  # only when a fleet is adopted
+
+    return await of_backend(options, site, name)
+
+
 BALANCER = BalancerKind(
     "haproxy_runtime",
     HaproxyRuntimeOptions,
@@ -41,4 +50,5 @@ BALANCER = BalancerKind(
             works_unset=("snippet",),
         )
     },
+    fleets={"haproxy": _fleet},
 )

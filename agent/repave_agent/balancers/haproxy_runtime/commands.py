@@ -2,9 +2,10 @@
 `repave-agent balancer check` checks that it is there."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from repave_agent.balancers.haproxy_runtime.balancer import RuntimeBalancer, build
+from repave_agent.balancers.haproxy_runtime.fleets import BACKEND
 from repave_agent.balancers.haproxy_runtime.options import COMMAND_USAGE, HaproxyRuntimeOptions
 from repave_agent.balancers.haproxy_runtime.snippet import (
     entrances,
@@ -40,23 +41,34 @@ def balancer_command(options: HaproxyRuntimeOptions, site: Site, line: CommandLi
     """Does what the words ask and returns what is to be shown. Raises BalancerError, RefusedError."""
     match list(line.words):
         case ["snippet", *applications] if applications:
-            return _snippet(options, [_frontend(each) for each in applications])
+            return _snippet(options, dict(map(_place, applications)))
         case ["check"]:
             return _check(build(options, site), line.output, has_map=bool(options.map))
         case _:
             raise BalancerError(f"balancer {' '.join(line.words)}: not understood. There is: {COMMAND_USAGE}")
 
 
-def _snippet(options: HaproxyRuntimeOptions, frontends: Sequence[Frontend]) -> str:
+def _snippet(options: HaproxyRuntimeOptions, places: Mapping[Frontend, str]) -> str:
+    """`places`: with the backend that answers until repave does, where there is one."""
+    frontends = list(places)
     # Each of a pair must start without the address that only one of them has at a time.
     bind = "*" if len(options.sockets) > 1 else options.traffic_address
     read_too = READ_TOO.format(path=options.backends) if options.backends else ""
     if not options.map:
         return f"{SOCKET_NEEDED}\n{entrances_without_map(frontends, bind)}\n{read_too}{pools(frontends)}"
-    places = slots(max(SLOTS, 2 * len(frontends)))
+    room = slots(max(SLOTS, 2 * len(frontends)))
+    others = {each.application: backend for each, backend in places.items() if backend}
     first = "".join(f"#   {line}\n" for line in map_file(frontends).splitlines())
     mapped = f"# Into {options.map}, which must be there:\n{first}"
-    return f"{SOCKET_NEEDED}{mapped}\n{entrances(frontends, options.map, bind)}\n{read_too}{places}"
+    return f"{SOCKET_NEEDED}{mapped}\n{entrances(frontends, options.map, bind, others)}\n{read_too}{room}"
+
+
+def _place(text: str) -> tuple[Frontend, str]:
+    """`shop:80:else=old-shop`: until repave has a route for shop, the operator's backend old-shop answers."""
+    place, sign, backend = text.partition(":else=")
+    if sign and BACKEND.fullmatch(backend) is None:
+        raise BalancerError(f"{text}: else= names a backend of HAProxy: letters, digits and _ . : - only")
+    return _frontend(place), backend
 
 
 def _frontend(text: str) -> Frontend:

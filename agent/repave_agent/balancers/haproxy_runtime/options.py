@@ -5,7 +5,7 @@ from pathlib import Path
 from repave_agent.settings import Words
 from repave_protos.daemon.settings import Settings
 
-COMMAND_USAGE = "snippet APP:PORT... | check"
+COMMAND_USAGE = "snippet APP:PORT[:else=BACKEND]... | check"
 
 
 class HaproxyRuntimeOptions(Settings):

@@ -7,15 +7,17 @@ map, which names slots instead of groups: `first|second|basis points of second|t
 Without a map each application has one backend, its pool, for all of its groups.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from repave_agent.balancers.haproxy.fallback import counting_backend, fallback_rules
 from repave_agent.balancers.haproxy.split import baseline_rules, split_rules, tester_rules
 from repave_agent.core.ports import Frontend
-from repave_protos.protocol.values import Split
+from repave_protos.protocol.values import ApplicationName, Split
 
 SLOT = "repave-slot-"
 FALLEN_BACK = "repave-fallen-back"
+NO_ROUTE = "repave-no-route"
 OWNER_KEY = "_owner"
 SPLIT_KEY = "_split."
 PORT_KEY = "_port."
@@ -24,9 +26,15 @@ POOL = "repave-pool-"
 OWNER_MARK = "_owner."
 
 
-def entrances(frontends: Sequence[Frontend], map_path: str, bind: str = "*") -> str:
-    """Frontends that go by the map. The socket stays the operator's: it needs `level admin`."""
-    parts = (_frontend(each, map_path, bind) for each in frontends)
+def entrances(
+    frontends: Sequence[Frontend],
+    map_path: str,
+    bind: str = "*",
+    others: Mapping[ApplicationName, str] = MappingProxyType({}),
+) -> str:
+    """Frontends that go by the map. `others`: which backend of the operator answers for an application until
+    repave does. The socket stays the operator's: it needs `level admin`."""
+    parts = (_frontend(each, map_path, bind, others.get(each.application, NO_ROUTE)) for each in frontends)
     return "\n".join((*parts, _no_route(map_path), counting_backend(FALLEN_BACK)))
 
 
@@ -61,7 +69,7 @@ def split_text(split: Split) -> str:
     return f"{split.by}:{split.name},{testers}"
 
 
-def _frontend(frontend: Frontend, map_path: str, bind: str) -> str:
+def _frontend(frontend: Frontend, map_path: str, bind: str, otherwise: str) -> str:
     lines = [
         f"bind {bind}:{frontend.port}",
         f"# bind {bind}:443 ssl crt /etc/haproxy/certs/ alpn h2,http/1.1   # HTTPS",
@@ -77,7 +85,7 @@ def _frontend(frontend: Frontend, map_path: str, bind: str) -> str:
         *baseline_rules(),
         *fallback_rules(frontend.application, FALLEN_BACK),
         "use_backend %[var(txn.chosen)] if { var(txn.route) -m found }",
-        "default_backend repave-no-route",
+        f"default_backend {otherwise}",
     ]
     return "\n  ".join((f"frontend {frontend.application}", *lines)) + "\n"
 
@@ -95,7 +103,7 @@ frontend {name}
 
 def _no_route(map_path: str) -> str:
     return f"""\
-backend repave-no-route
+backend {NO_ROUTE}
   mode http
   http-request set-var(txn.route) str(-),map({map_path})
   http-request return status 503 content-type text/plain string "repave: no release takes traffic here yet\\n"

@@ -64,6 +64,16 @@ class RuntimeSocket:
         table = self._ask(["show stat -1 2 -1"]).strip().removeprefix("# ")
         return {row["pxname"]: row["algo"] for row in csv.DictReader(table.splitlines())}
 
+    def servers_of(self, backend: str) -> list[dict[str, str]]:
+        """The servers of any backend, as HAProxy saves them: `srv_name`, `srv_addr`, `srv_port` and so on.
+        Raises BalancerError where it has none of the name."""
+        answer = self._ask([f"show servers state {backend}"])
+        lines = [line.removeprefix("# ") for line in answer.splitlines() if line.strip()]
+        if len(lines) < 2 or not lines[1].startswith("be_id "):
+            names = ", ".join(sorted(name for name in self.algorithms() if not name.startswith("repave-")))
+            raise BalancerError(f"{self}: there is no backend {backend}; there are: {names or 'none'}")
+        return list(csv.DictReader(lines[1:], delimiter=" "))
+
     def command(self, commands: list[str]) -> None:
         """One after the other. Raises BalancerError with the first that was refused."""
         for some in pieces(commands):

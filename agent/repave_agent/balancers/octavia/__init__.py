@@ -1,5 +1,6 @@
 """The balancer that is a load balancer of OpenStack: what it is called, takes and can do."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -8,6 +9,7 @@ from repave_agent.clients.openstack import CloudOptions
 from repave_agent.kinds import BalancerKind, OwnedBalancer, Site
 from repave_agent.settings import Words, words_of
 from repave_protos.protocol.capabilities import BalancerAbilities
+from repave_protos.protocol.values import GivenHost
 
 ABILITIES = BalancerAbilities(
     share_step_bp=100, supports_sticky_split=False, has_tunnel_timeout=False, can_be_taken_over=True
@@ -75,4 +77,16 @@ def _as_openstack(options: OctaviaOptions, site: Site) -> CloudOptions:
     return usual.model_copy(update={name: value for name, value in said.items() if value})
 
 
-BALANCER = BalancerKind("octavia", OctaviaOptions, _build, lambda _: ABILITIES)
+async def _pool(options: OctaviaOptions, site: Site, name: str) -> Sequence[GivenHost]:
+    from repave_agent.clients.openstack.api import Api
+    from repave_agent.clients.openstack.fleets import members_of
+    from repave_agent.clients.openstack.login import cloud_of
+
+    api = Api(cloud_of(options if options.cloud else _as_openstack(options, site)), site.clock)
+    try:
+        return await members_of(api, name)
+    finally:
+        await api.close()
+
+
+BALANCER = BalancerKind("octavia", OctaviaOptions, _build, lambda _: ABILITIES, fleets={"octavia": _pool})

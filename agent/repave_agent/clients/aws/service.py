@@ -209,6 +209,12 @@ class Ec2(AwsService):
     service, page = "ec2", ("NextToken", "NextToken")
 
 
+class AutoScaling(AwsService):
+    """Groups of instances that AWS keeps."""
+
+    service, page = "autoscaling", ("NextToken", "NextToken")
+
+
 class ServiceQuotas(AwsService):
     """How much an account may have."""
 

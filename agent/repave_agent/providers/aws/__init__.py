@@ -1,8 +1,11 @@
 """The provider whose hosts are instances of AWS: what it is called and takes."""
 
+from collections.abc import Sequence
+
 from repave_agent.kinds import OwnedProvider, ProviderKind, Site
 from repave_agent.providers.aws.options import AwsOptions
 from repave_protos.protocol.capabilities import ProviderAbilities
+from repave_protos.protocol.values import GivenHost
 
 
 def _build(options: AwsOptions, site: Site) -> OwnedProvider:
@@ -18,6 +21,18 @@ def _build(options: AwsOptions, site: Site) -> OwnedProvider:
     return AwsProvider(site.region, site.installation, options, depot, site.clock, ec2, quotas, images)
 
 
+async def _asg(options: AwsOptions, site: Site, name: str) -> Sequence[GivenHost]:
+    from repave_agent.clients.aws.fleets import instances_of
+    from repave_agent.clients.aws.service import AutoScaling, Ec2
+
+    scaling, ec2 = AutoScaling(options), Ec2(options)
+    try:
+        return await instances_of(scaling, ec2, name)
+    finally:
+        await scaling.close()
+        await ec2.close()
+
+
 PROVIDER = ProviderKind(
     "aws",
     AwsOptions,
@@ -30,4 +45,5 @@ PROVIDER = ProviderKind(
         takes_sizes=True,
         takes_spot=True,
     ),
+    fleets={"asg": _asg},
 )

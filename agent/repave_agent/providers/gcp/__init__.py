@@ -1,8 +1,11 @@
 """The provider whose hosts are instances of Google Cloud: what it is called and takes."""
 
+from collections.abc import Sequence
+
 from repave_agent.kinds import OwnedProvider, ProviderKind, Site
 from repave_agent.providers.gcp.options import GcpOptions
 from repave_protos.protocol.capabilities import ProviderAbilities
+from repave_protos.protocol.values import GivenHost
 
 
 def _build(options: GcpOptions, site: Site) -> OwnedProvider:
@@ -23,6 +26,18 @@ def _build(options: GcpOptions, site: Site) -> OwnedProvider:
     )
 
 
+async def _instance_group(options: GcpOptions, site: Site, name: str) -> Sequence[GivenHost]:
+    from repave_agent.clients.gcp.account import Account
+    from repave_agent.clients.gcp.fleets import instances_of
+
+    account = Account(options, site.clock)
+    try:
+        await account.begin()
+        return await instances_of(account.compute, name)
+    finally:
+        await account.compute.rest.close()
+
+
 PROVIDER = ProviderKind(
     "gcp",
     GcpOptions,
@@ -35,4 +50,5 @@ PROVIDER = ProviderKind(
         takes_sizes=True,
         takes_spot=True,
     ),
+    fleets={"instance-group": _instance_group},
 )

@@ -1,8 +1,11 @@
 """The provider whose hosts are servers of an OpenStack project: what it is called and takes."""
 
+from collections.abc import Sequence
+
 from repave_agent.kinds import OwnedProvider, ProviderKind, Site
 from repave_agent.providers.openstack.options import OpenstackOptions
 from repave_protos.protocol.capabilities import ProviderAbilities
+from repave_protos.protocol.values import GivenHost
 
 
 def _build(options: OpenstackOptions, site: Site) -> OwnedProvider:
@@ -19,6 +22,18 @@ def _build(options: OpenstackOptions, site: Site) -> OwnedProvider:
     return OpenstackProvider(site.region, site.installation, api, options, depot, site.clock, images)
 
 
+async def _pool(options: OpenstackOptions, site: Site, name: str) -> Sequence[GivenHost]:
+    from repave_agent.clients.openstack.api import Api
+    from repave_agent.clients.openstack.fleets import members_of
+    from repave_agent.clients.openstack.login import cloud_of
+
+    api = Api(cloud_of(options), site.clock)
+    try:
+        return await members_of(api, name)
+    finally:
+        await api.close()
+
+
 PROVIDER = ProviderKind(
     "openstack",
     OpenstackOptions,
@@ -30,4 +45,5 @@ PROVIDER = ProviderKind(
         can_be_taken_over=True,
         takes_sizes=True,
     ),
+    fleets={"octavia": _pool},
 )

@@ -326,6 +326,7 @@ class RolloutItem(RolloutFields):
     waves: list[WaveItem] = Field(description="Empty in a brief history.")
 
 
+ADOPTED = "It was there before repave, which made none of its hosts and ends none."
 BASELINE_OF = (
     "The group whose version it has, where it is fresh hosts to compare a new group with; else empty."
 )
@@ -353,6 +354,7 @@ class RegionGroupItem(Answer):
     destroyed_total: int
     trouble: str
     secrets: list[SecretItem]
+    adopted: bool = Field(False, description=ADOPTED)
     baseline_of: str = Field("", description=BASELINE_OF)
 
 
@@ -460,7 +462,7 @@ class GroupItem(Answer):
     application: str
     name: str
     version: str
-    digest: str
+    digest: str = Field(description="Of its package; empty of an adopted group.")
     state: str
     size: int
     verified: int
@@ -477,6 +479,7 @@ class GroupItem(Answer):
         description="As the spec names them, best first; empty: that of each region's settings."
     )
     spot: bool = Field(description="Its machines may be taken back by their cloud at any time.")
+    adopted: bool = Field(False, description=ADOPTED)
     baseline_of: str = Field("", description=BASELINE_OF)
 
 
@@ -499,7 +502,7 @@ class HostItem(Answer):
     phase: str
     address: str
     port: int
-    digest: str
+    digest: str = Field(description="Of its package; empty of an adopted host.")
     age_seconds: float
     healthy_seconds: float
     trouble: str
@@ -507,6 +510,7 @@ class HostItem(Answer):
     worn: str = Field(description="Why it is to be replaced; empty when it is not.")
     gone_at: datetime | None = Field(description="When it ended; null while it is there.")
     public_address: str = Field("", description="Where it is reached from outside; empty: not known.")
+    adopted: bool = Field(False, description=ADOPTED)
     baseline: bool = Field(False, description="Of a group that a new one is compared with.")
     probes: list[ProbeItem] = Field(
         [],

@@ -42,6 +42,7 @@ from repave_controller.wording.render import command_of, event_text, text_of, te
 from repave_protos.daemon.endpoint import endpoint
 from repave_protos.protocol.capabilities import dns_of
 from repave_protos.protocol.values import (
+    NO_PACKAGE,
     DesiredGroup,
     DesiredState,
     GroupReport,
@@ -202,6 +203,7 @@ def _region_group(
     return models.RegionGroupItem(
         name=group.name,
         version=group.version,
+        adopted=group.is_adopted,
         state=str(part.state if part is not None else group.state),
         size=part.count if part is not None and group.is_baseline else group.size(region),
         baseline_of=_baseline_of(group, application),
@@ -346,6 +348,8 @@ def _why_text(application: Application) -> str:
         way = f", or {command_of(back)}" if works(back, application, {}, Instant(0)) else ""
         return f"held: {text_of(rollout.undo_reason)}; release a better version{way}"
     rests = f"nothing is being rolled out; {serving.name if serving else 'no group'} serves"
+    if application.is_watched and serving is not None:
+        return f"its fleet was adopted as {serving.name}, and is only probed until the first release begins"
     if rollout is None or rollout.phase is Phase.SUCCEEDED:
         return rests
     name = format_group(application.cluster, rollout.target)
@@ -583,7 +587,8 @@ def group_item(group: ServerGroup, application: Application, observed: Observed)
         application=application.name,
         name=group.name,
         version=group.version,
-        digest=group.digest,
+        digest="" if group.is_adopted else group.digest,
+        adopted=group.is_adopted,
         state=str(group.state),
         size=sum(part.count if group.is_baseline else part.size for part in group.parts),
         verified=sum(report.verified for report in reports.values()),
@@ -615,7 +620,8 @@ def host_item(host: HostDetail, region: RegionName, application: Application) ->
         phase=str(host.phase),
         address=host.address,
         port=host.port,
-        digest=host.digest,
+        digest="" if host.digest == NO_PACKAGE else host.digest,
+        adopted=host.digest == NO_PACKAGE,
         age_seconds=round(host.age_seconds, 1),
         healthy_seconds=round(host.healthy_seconds, 1),
         trouble=host.trouble,

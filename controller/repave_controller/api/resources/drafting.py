@@ -160,7 +160,7 @@ class Drafting:
                 application=name,
                 group=wanted,
                 version=group.version if group is not None else version,
-                digest=group.digest if group is not None else "",
+                digest=group.digest if group is not None and not group.is_adopted else "",
                 text=text,
             )
         )

@@ -37,6 +37,14 @@ EXAMPLES: Final[dict[str, Any]] = {
         "by": "anna",
         "reason": "new prices",
     },
+    "AdoptRequest": {
+        "spec": SPEC,
+        "fleets": [
+            {"region": "paris", "kind": "hosts", "hosts": [{"address": "10.0.0.1", "port": 8080}]},
+            {"region": "oslo", "kind": "haproxy", "name": "old-hello"},
+        ],
+        "dry_run": True,
+    },
     "ForetellRequest": {"spec": SPEC, "digest": DIGEST, "version": "2.0", "will_push": True},
     "OutlineRequest": {"files": [{"name": "repave.yaml", "text": SPEC}], "version": "2.0"},
     "RehearsalRequest": {"spec": SPEC, "faults": ["all"]},

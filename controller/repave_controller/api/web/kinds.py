@@ -74,6 +74,9 @@ KINDS: Final[Mapping[str, Kind]] = {
         "A request with this Idempotency-Key was carried out; its answer is secret, or was lost with its "
         "controller.",
     ),
+    "fleet": Kind(
+        (409, 422), "The fleet that is to be adopted can't be meant so, was not found, or does not answer."
+    ),
     "provider": Kind((409,), "The region's provider has refused."),
     "login-expired": Kind((410,), "The log-in took too long, or is over."),
     "login-denied": Kind((403,), "The issuer, or its user, has said no."),

@@ -77,6 +77,7 @@ POLICY: Final[Mapping[str, Rule]] = {
     f"GET {_ONE}/logs/stream": _READ,
     f"POST {_ONE}/logs/stream": _READ,
     f"POST {_ONE}/releases": Rule(Permission.RELEASE),
+    f"POST {_ONE}/adopt": Rule(Permission.RELEASE),
     f"POST {_ONE}/artifacts": Rule(Permission.RELEASE),
     f"GET {_ONE}/artifacts/{{artifact}}": Rule(Permission.RELEASE),
     f"POST {_ONE}/rollback": _STEER,

@@ -53,7 +53,14 @@ class RetireGroup:
             kept = remembered(kept, group, part) if part.region in going and is_proven else kept
         retired = _retired(kept, group, going)
         where = () if len(going) == len(group.parts) else tuple(going)
-        what = reason_of(Happening.GROUP_RETIRED, group=group.name, regions=where, by=by, reason=reason)
+        what = reason_of(
+            Happening.GROUP_RETIRED,
+            group=group.name,
+            regions=where,
+            by=by,
+            reason=reason,
+            is_adopted=int(group.is_adopted),
+        )
         return retired, (_event(application, "group.retiring", what, now, by, group=group),)
 
 

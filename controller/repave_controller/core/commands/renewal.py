@@ -31,6 +31,8 @@ def request_taint(
     known = next((each for each in application.groups if each.name == group), None)
     if known is None or known.state is GroupState.RETIRING:
         raise Refused(Refusal.RETIRING_GROUP, group=group, host=host)
+    if known.is_adopted:
+        raise Refused(Refusal.ADOPTED_HOST, group=group, host=host)
     part = known.part(region)
     if part is not None and part.state is GroupState.FAILED:
         retire = cli("groups retire", application.name, group)
@@ -60,6 +62,8 @@ def request_renewal(application: Application, by: str, reason: str, now: Instant
     serving = application.group(application.serving)
     if serving is None:
         raise Refused(Refusal.NOTHING_TO_RENEW, application=application.name)
+    if serving.is_adopted:
+        raise Refused(Refusal.ADOPTED_GROUP, group=serving.name)
     renewed = application.with_group(replace(serving, generation=serving.generation + 1))
     hosts = sum(size for _, size in serving.sizes)
     what = reason_of(Happening.GROUP_RENEWED, hosts=hosts, group=serving.name, by=by, reason=reason)

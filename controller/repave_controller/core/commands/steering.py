@@ -308,12 +308,17 @@ def request_size(
             region=unknown[0],
             known=tuple(sorted(served)),
         )
+    adopted = next(
+        (each for name, _ in sizes if (each := application.serving_in(name)) and each.is_adopted), None
+    )
+    if adopted is not None and application.running is None:
+        raise Refused(Refusal.ADOPTED_GROUP, group=adopted.name)
     _check_sizes(application, sizes)
     told = []
     for region, size in sizes:
         for group in application.groups:
             part = group.part(region)
-            if part is None or part.state in UNWANTED or part.size == size:
+            if part is None or part.state in UNWANTED or part.size == size or group.is_adopted:
                 continue
             application = put_part(application, group, _sized(application, group.number, part, size))
             told.append(f"{group.name} in {region}: {part.size} -> {size} hosts")

@@ -29,6 +29,7 @@ from repave_protos.protocol.values import (
     Digest,
     Drift,
     Epoch,
+    GivenHost,
     GroupName,
     GroupReport,
     HostName,
@@ -41,6 +42,8 @@ HEALED_AT_ONCE = 10
 """One host of so many may be missing while it is replaced."""
 HEALED_FROM = 3
 """Hosts of a region: one of fewer is half of what it has."""
+ADOPTED_VERSION = "adopted"
+"""Of a group whose hosts were there before: which version they are is not known."""
 PAST_MAX = 10
 """Groups that are gone and can be built again."""
 
@@ -78,6 +81,7 @@ class Part:
     proven: int = 0  # hosts that a rollout has waited for; a size that grew since asks for more
     is_back: bool = False  # it serves because a rollout has gone back to it
     failed_at: Instant | None = None  # since when it is kept to be looked at
+    given: tuple[GivenHost, ...] = ()  # of an adopted group: its hosts there
 
     @property
     def count(self) -> int:
@@ -148,6 +152,7 @@ class ServerGroup:
     overlays: Overlays = NO_OVERLAYS  # sorted; what its hosts are made of where that is not `template`
     baseline_of: GroupNumber | None = None  # it is fresh hosts of that group, to compare a new one with
     jobs: Jobs = NO_JOBS  # of its release
+    is_adopted: bool = False  # its hosts were there before repave: none is made, and none is ended
 
     @property
     def is_baseline(self) -> bool:
@@ -383,6 +388,12 @@ class Application:
 
     def drained_in(self, region: RegionName) -> "Drained | None":
         return next((each for each in self.drained if each.region == region), None)
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether its fleet was adopted and is only probed as yet: its clients come in as they did before,
+        until it is to be served or the first release begins."""
+        return not self.frontend_port and any(group.is_adopted for group in self.groups)
 
     @property
     def is_gone(self) -> bool:

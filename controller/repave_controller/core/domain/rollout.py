@@ -42,6 +42,7 @@ class Phase(StrEnum):
 class RolloutKind(StrEnum):
     RELEASE = "release"
     ROLLBACK = "rollback"
+    ADOPTION = "adoption"  # of a fleet that was there before; over from the beginning
 
 
 @dataclass(frozen=True, slots=True)

@@ -230,6 +230,11 @@ def _changes(application: Application, order: ReleaseOrder, origin: ServerGroup 
     """In what the release differs from the group that serves now."""
     if origin is None:
         return ("the first release",)
+    if origin.is_adopted:
+        return (
+            f"the first release: {origin.name} was adopted, and stays as it is",
+            *_resized(application, order),
+        )
     found = []
     if order.digest != origin.digest:
         found.append(f"package {short_digest(origin.digest)} -> {short_digest(order.digest)}")
@@ -244,16 +249,22 @@ def _changes(application: Application, order: ReleaseOrder, origin: ServerGroup 
         there = _changed_hosts(origin.template_in(region), order.template_in(region))
         found += [f"{region}: {each}" for each in there if each not in everywhere]
         found += [f"not in {region}: {each}" for each in everywhere if each not in there]
-    for region, size in order.sizes:
-        before = application.serving_in(region)
-        had = before.size(region) if before is not None else 0
-        if had != size:
-            found.append(f"{region}: {had} -> {size} hosts")
+    found += _resized(application, order)
     if order.template.probe != origin.template.probe:
         found.append("how hosts are asked for their health")
     if order.template.health_by != origin.template.health_by:
         found.append(f"health by the {origin.template.health_by} -> by the {order.template.health_by}")
     return tuple(found) or ("nothing but fresh hosts",)
+
+
+def _resized(application: Application, order: ReleaseOrder) -> list[str]:
+    found = []
+    for region, size in order.sizes:
+        before = application.serving_in(region)
+        had = before.size(region) if before is not None else 0
+        if had != size:
+            found.append(f"{region}: {had} -> {size} hosts")
+    return found
 
 
 def _changed_hosts(before: HostTemplate, after: HostTemplate) -> list[str]:

@@ -235,9 +235,9 @@ def _tell_retired(turn: Turn, retired: Mapping[int, list[RegionName]]) -> None:
     for number, regions in retired.items():
         group = next(each for each in turn.application.groups if each.number == number)
         where = () if len(regions) == len(group.parts) else tuple(regions)
-        turn.tell(
-            "group.retiring", reason_of(Happening.GROUP_RETIRES, group=group.name, regions=where), group
-        )
+        is_adopted = int(group.is_adopted)
+        what = reason_of(Happening.GROUP_RETIRES, group=group.name, regions=where, is_adopted=is_adopted)
+        turn.tell("group.retiring", what, group)
 
 
 def end_failed_groups(turn: Turn) -> None:
@@ -341,7 +341,9 @@ def forget_gone_groups(turn: Turn) -> None:
         if not group.parts and not is_target:
             rest = tuple(other for other in turn.application.groups if other.number != group.number)
             turn.application = replace(turn.application, groups=rest)
-            turn.tell("group.destroyed", reason_of(Happening.GROUP_DESTROYED, group=group.name), group)
+            is_adopted = int(group.is_adopted)
+            what = reason_of(Happening.GROUP_DESTROYED, group=group.name, is_adopted=is_adopted)
+            turn.tell("group.destroyed", what, group)
             if turn.application.is_gone:
                 turn.tell("application.deleted", reason_of(Happening.GONE, application=turn.application.name))
 

@@ -94,7 +94,7 @@ def _desired_group(application: Application, group: ServerGroup, part: Part, mad
     testers = _takes_testers(application, group, part)
     leaving = replaced_in(application, group.name, part.region)
     numbers = (part.size, part.state, part.percent, part.weight_bp, part.proven)
-    key = (group.number, *numbers, testers, leaving, overlay_in(group.overlays, part.region))
+    key = (group.number, *numbers, testers, leaving, part.given, overlay_in(group.overlays, part.region))
     found = made.get(key)
     if found is None:
         found = made[key] = _make_group(application, group, part, testers, leaving)
@@ -113,7 +113,7 @@ def _make_group(
         name=group.name,
         digest=group.digest,
         count=count,
-        weight_bp=part.weight_bp,
+        weight_bp=0 if application.is_watched else part.weight_bp,
         template=group.template_in(part.region),
         is_proven=is_proven,
         # A way back is taken at once, with the hosts there are; a way forward only with enough.
@@ -132,6 +132,7 @@ def _make_group(
             and not group.is_baseline
         ),
         is_baseline=group.is_baseline,
+        given=part.given,
     )
 
 

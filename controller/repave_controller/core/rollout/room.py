@@ -36,8 +36,10 @@ KEPT = (GroupState.FAILED, GroupState.WARM)
 
 
 def kept_in(application: Application, region: RegionName) -> list[ServerGroup]:
-    """The groups that are only kept there: failed ones first, then those for a rollback."""
-    found = [(group, part.state) for group in application.groups if (part := group.part(region)) is not None]
+    """The groups that are only kept there, and make room when they go: failed ones first, then those for a
+    rollback. Hosts that were adopted run on."""
+    made = (group for group in application.groups if not group.is_adopted)
+    found = [(group, part.state) for group in made if (part := group.part(region)) is not None]
     return [group for kind in KEPT for group, state in found if state is kind]
 
 

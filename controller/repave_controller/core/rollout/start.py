@@ -27,6 +27,7 @@ from repave_controller.core.domain.rollout import (
     Track,
     Wave,
 )
+from repave_controller.core.domain.steps import baseline_range
 from repave_controller.core.strategies.checks import objection
 from repave_controller.core.strategies.presets import first_steps, way_back_steps
 from repave_protos.protocol.fronts import TrafficFront, plain_front
@@ -131,7 +132,10 @@ def check_order(application: Application, order: ReleaseOrder) -> None:
         raise Refused(Refusal.REGION_DROPPED, leave, group=served[dropped[0]].name, regions=tuple(dropped))
     if not served:
         return
-    if application.frontend_port != order.frontend_port:
+    adopted = next((group for group in served.values() if group.is_adopted), None)
+    if adopted is not None and baseline_range(order.steps):
+        raise Refused(Refusal.NO_BASELINE_OF_ADOPTED, group=adopted.name)
+    if not application.is_watched and application.frontend_port != order.frontend_port:
         raise Refused(
             Refusal.FRONTEND_PORT_CHANGED,
             application=application.name,
@@ -257,6 +261,9 @@ def _is_owed(application: Application, missed: Missed) -> bool:
     group, last = application.group(missed.target), application.rollout
     if group is None or last is None:
         return False
+    part = group.part(missed.region)
+    if group.is_adopted and (part is None or part.state in UNWANTED):
+        return False  # its hosts there were let go
     is_way_back = last.kind is RolloutKind.ROLLBACK and missed.target in last.targets
     return is_way_back or group.state is GroupState.SERVING
 

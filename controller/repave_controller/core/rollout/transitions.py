@@ -104,6 +104,8 @@ def never_begun(application: Application, rollout: Rollout, tracks: Iterable[Tra
 def remembered(application: Application, group: ServerGroup, part: Part) -> Application:
     """A proven group whose hosts go in the region of `part` can be built again there from its image. What is
     remembered has the parts of all regions in which it is gone, as they were."""
+    if group.is_adopted:
+        return application  # what it was made of is not known
     known = next((each for each in application.past if each.number == group.number), None)
     whole = known if known is not None else replace(group, parts=ByRegion(()))
     others = tuple(each for each in application.past if each.number != group.number)

@@ -33,7 +33,10 @@ class WayBack:
 
     @property
     def size(self) -> int:
-        """Hosts that it shall have: as many as serve now, and no fewer than it had."""
+        """Hosts that it shall have: as many as serve now, and no fewer than it had. An adopted group has
+        those that it was adopted with."""
+        if self.target.is_adopted and self.kept is not None:
+            return self.kept.size
         return max(self.serving.size(self.region), self.kept.size if self.kept is not None else 0)
 
     @property
@@ -44,7 +47,8 @@ class WayBack:
     @property
     def is_whole(self) -> bool:
         """Whether it can take all traffic in one switch: it has as many hosts as serve now."""
-        return self.has >= self.serving.size(self.region)
+        wanted = self.size if self.target.is_adopted else self.serving.size(self.region)
+        return self.has >= wanted
 
     @property
     def grown(self) -> Part:
@@ -160,6 +164,8 @@ def _way(application: Application, region: RegionName, target: ServerGroup) -> W
     part = live.part(region) if live is not None else None
     kept = part if part is not None and part.state is GroupState.WARM else None
     is_gone = live is None or live.state in UNWANTED
+    if target.is_adopted and kept is None:
+        raise Refused(Refusal.ADOPTED_GONE, application=application.name, group=target.name, region=region)
     return WayBack(region, serving, target if is_gone else live or target, kept)
 
 

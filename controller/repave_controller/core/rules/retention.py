@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from repave_controller.core.domain.application import Application
 from repave_controller.core.domain.instants import Instant
-from repave_protos.protocol.values import ApplicationName, Digest
+from repave_protos.protocol.values import NO_PACKAGE, ApplicationName, Digest
 
 DAY_SECONDS = 86_400.0
 EVENTS_LEAST = 1000
@@ -72,7 +72,7 @@ def needed_by(applications: Iterable[Application]) -> Needed:
             packages.add(order.digest)
             receipts.add(receipt_key(each.name, "release", order.key))
         rollouts[each.name], groups[each.name] = each.rollouts_total, each.next_number - 1
-    return Needed(frozenset(packages), frozenset(specs), frozenset(receipts), rollouts, groups)
+    return Needed(frozenset(packages - {NO_PACKAGE}), frozenset(specs), frozenset(receipts), rollouts, groups)
 
 
 def receipt_key(application: ApplicationName, kind: str, key: str) -> str:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from repave_controller.core.commands.adoption import adopt
 from repave_controller.core.commands.draining import DrainRegion, UndrainRegion
 from repave_controller.core.commands.lifecycle import Delete, LeaveRegion
+from repave_controller.core.commands.recovery import adopt
 from repave_controller.core.commands.verb import Verb
 from repave_controller.core.domain.application import Instant
 from repave_controller.core.domain.reasons import Refusal, Refused, Why

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from repave_controller.core.commands.adoption import adopt
 from repave_controller.core.commands.lifecycle import RetireGroup
+from repave_controller.core.commands.recovery import adopt
 from repave_controller.core.commands.rollback import Rollback
 from repave_controller.core.commands.steering import Abort, Pause, Resize, Resume, Retry, StepBack
 from repave_controller.core.commands.verb import Verb

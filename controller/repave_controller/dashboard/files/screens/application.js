@@ -71,7 +71,7 @@ function Groups({ app }) {
     { key: "hosts", title: "Healthy", align: "end", cell: (/** @type {App} */ row) => html`${number(row.verified)}<span class="faint"> / ${number(row.size)}</span>` },
     { key: "regions", title: "Regions", align: "end", cell: (/** @type {App} */ row) => row.regions.length },
     { key: "name", title: "Group", cell: (/** @type {App} */ row) => html`<span class="name">${row.name}</span>` },
-    { key: "digest", title: "Package", spare: true, cell: (/** @type {App} */ row) => html`<${Short} text=${row.digest} />` },
+    { key: "digest", title: "Package", spare: true, cell: (/** @type {App} */ row) => row.adopted ? html`<span class="faint">adopted</span>` : html`<${Short} text=${row.digest} />` },
     { key: "created", title: "Made", spare: true, align: "end", cell: (/** @type {App} */ row) => html`<${Ago} at=${row.created_at} />` },
     { key: "until", title: "Kept until", align: "end", wide: true, cell: (/** @type {App} */ row) => html`<${Ago} at=${row.warm_until ?? row.failed_until} />` },
   ]} />`;

@@ -53,7 +53,7 @@ export function Host({ region, name }) {
         ${host.public_address ? html`<dt>From outside</dt><dd><code>${host.public_address}</code></dd>` : null}
         <dt>Age</dt><dd class="num">${duration(host.age_seconds)}</dd>
         <dt>Healthy for</dt><dd class="num">${host.healthy_seconds ? duration(host.healthy_seconds) : "–"}</dd>
-        <dt>Made of</dt><dd><${Short} text=${host.digest} /></dd>
+        <dt>Made of</dt><dd>${host.adopted ? "adopted: it was there before repave" : html`<${Short} text=${host.digest} />`}</dd>
         <dt>Drift</dt><dd>${host.worn ? html`<${Chip} phase="warn" text="to be replaced" /> ${host.worn}` : "as it was made"}</dd>
       </dl>
       <div class="actions"><${Button} kind="danger" reason=${reason} onClick=${() => setTainting(true)}>Taint<//></div>

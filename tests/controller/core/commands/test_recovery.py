@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from repave_controller.core.commands.adoption import KEEP_SECONDS_MIN, Adoption, Said, adopt
+from repave_controller.core.commands.recovery import KEEP_SECONDS_MIN, Adoption, Said, adopt
 from repave_controller.core.commands.release import request_release
 from repave_controller.core.commands.rollback import request_abort
 from repave_controller.core.domain.application import Application, GroupState, Instant, Policy, Tenure
