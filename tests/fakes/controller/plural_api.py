@@ -55,6 +55,7 @@ class Peer:
         self.client: aiohttp.ClientSession
         self.scheduler: Scheduler
         self.tasks: list[asyncio.Task[None]] = []
+        self.agents: list[ObedientAgent] = []
         self.token = ""
 
     async def open(self, running: AsyncExitStack, *, has_accounts: bool) -> None:
@@ -120,6 +121,7 @@ class Peer:
         await self.scheduler.lost({shard_of(ApplicationName(each)) for each in applications})
 
     def serve(self, agent: ObedientAgent) -> None:
+        self.agents.append(agent)
         self.tasks.append(asyncio.create_task(self.sessions.serve(agent)))
 
     def be_silent(self) -> None:
