@@ -18,6 +18,7 @@ from repave_agent.balancers.checks import check_routes, check_structure, fronten
 from repave_agent.balancers.haproxy.fallback import added_up
 from repave_agent.balancers.haproxy.host import known_ports, taken_ports
 from repave_agent.balancers.haproxy.instance import HaproxyDeadError, HaproxyInstance, Remembered
+from repave_agent.balancers.haproxy.listeners import crowded
 from repave_agent.balancers.haproxy.options import HaproxyOptions
 from repave_agent.balancers.haproxy.process import HaproxyProcess
 from repave_agent.balancers.haproxy.reading import Readings
@@ -90,6 +91,9 @@ class HaproxyBalancer:
             return WayIn(fault)
         if fault := await self._certificates.lacks(wanted_of([frontend])):
             return WayIn(fault)
+        others = [each for each in present if each.application != frontend.application]
+        if full := crowded([*others, frontend], others):
+            return WayIn("".join(full.values()))
         taken = taken_ports((frontend,), self.traffic_address, known_ports(present))
         return WayIn("".join(taken.values()))
 
@@ -158,6 +162,8 @@ class HaproxyBalancer:
 
     async def _arrange(self, structure: Structure) -> None:
         check_structure(structure, TAKES)
+        if full := crowded(structure.frontends, self._structure.frontends):
+            raise UnfitError(full)
         arranged = (side.instance.structure for side in self._sides)
         known = {port for each in arranged for port in known_ports(each.frontends)}
         if taken := taken_ports(structure.frontends, self.traffic_address, known):

@@ -5,8 +5,8 @@ All fronts of an application follow the same entry, so they switch in one step. 
 front has a frontend that is called after it; the others' are called after their port.
 """
 
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from repave_agent.balancers.haproxy.challenges import challenge_rules
@@ -25,10 +25,12 @@ from repave_agent.balancers.haproxy.split import baseline_rules, split_rules, te
 from repave_agent.core.ports import Frontend, Structure
 from repave_protos.daemon.endpoint import endpoint
 from repave_protos.protocol.fronts import Door, TrafficFront, doors
-from repave_protos.protocol.values import BY_REQUEST, USUAL_TIMEOUTS
+from repave_protos.protocol.values import BY_REQUEST, USUAL_TIMEOUTS, ApplicationName
 
 HELLO_SECONDS = 5
 """How long a client may take to name the host that it wants, where that chooses the front."""
+CERTIFICATES_PER_PORT_MAX = 25
+"""A line of HAProxy's configuration has 64 words at most."""
 _HOST = "req.hdr(host),field(1,:),lower"
 _IS_UNCLAIMED = "!{ var(txn.front) -m found }"
 
@@ -67,6 +69,23 @@ def listeners(structure: Structure, conditions: Conditions) -> Iterator[str]:
         yield from _inner(frontend, conditions)
     for port, entries in sorted(shared.items()):
         yield _listener(port, entries, conditions)
+
+
+def crowded(frontends: Iterable[Frontend], present: Iterable[Frontend]) -> dict[ApplicationName, str]:
+    """Those whose certificates are too many for a port, and why: the ones that are present stay."""
+    there = {each.application for each in present}
+    counted, found = Counter[int](), {}
+    for frontend in sorted(frontends, key=lambda each: each.application not in there):
+        ports = Counter(front.port for front in frontend.fronts if front.is_encrypted)
+        full = [port for port, more in ports.items() if counted[port] + more > CERTIFICATES_PER_PORT_MAX]
+        if full:
+            found[frontend.application] = (
+                f"{frontend.application}: port {full[0]} has {CERTIFICATES_PER_PORT_MAX} certificates, as "
+                "many as this balancer takes at one: give the front another port"
+            )
+        else:
+            counted += ports
+    return found
 
 
 def certificate_path(conditions: Conditions, entry: Entry) -> str:

@@ -1,11 +1,13 @@
 """The real HAProxy with every kind of front: real clients of each, held through switches between groups."""
 
 import asyncio
+import itertools
+import os
 import socket
 import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -15,12 +17,14 @@ import grpc.aio
 import pytest
 
 from repave_agent.balancers.haproxy.balancer import HaproxyBalancer
+from repave_agent.balancers.haproxy.listeners import CERTIFICATES_PER_PORT_MAX, crowded, listeners
 from repave_agent.core.certificates import NoCertificates, WantedCertificate
 from repave_agent.core.ports import Backend, Frontend, Route, Server, Structure, UnfitError
 from repave_protos.protocol.certificate_places import CertificateReference
 from repave_protos.protocol.fronts import TrafficFront
 from repave_protos.protocol.values import ApplicationName, GroupName, HostName, Probe
-from tests.fakes.agent.haproxy_rig import HaproxyRig, free_port, needs_haproxy
+from tests.agent.balancers.haproxy.test_config import CONDITIONS
+from tests.fakes.agent.haproxy_rig import HaproxyRig, needs_haproxy
 from tests.fakes.waiting import until
 from tests.support.certificates import TestAuthority, new_authority
 from tests.support.load import Load
@@ -34,6 +38,18 @@ WEBSOCKET = (
 )
 KINDS = {"http": "http", "https": "http", "grpc": "grpc", "tcp": "tcp"}
 ON_FILE = CertificateReference("file", "/etc/tls/any.pem")
+
+
+PORTS = itertools.count(20_000 + os.getpid() % 400 * 30)
+
+
+def free_port() -> int:
+    """None that the system gives to the hosts of a test, or to connections, before HAProxy has it."""
+    for port in PORTS:
+        with socket.socket() as trial, suppress(OSError):
+            trial.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("there are always more")
 
 
 @dataclass
@@ -99,8 +115,6 @@ class Host:
 
 class Folder(NoCertificates):
     """Certificates that a test has put there."""
-
-    thumbprint = "a-thumbprint"
 
     def __init__(self, folder: Path) -> None:
         self.folder = str(folder)
@@ -304,7 +318,6 @@ async def test_two_applications_share_a_port_by_the_names_that_clients_say(stage
         status, head, _ = await line.ask("/a?b=c", "shop.example:80")
         assert status == 301
         assert f"location: https://shop.example:{port}/a?b=c" in head
-    assert await get(plain, "/.well-known/acme-challenge/token", "any.example") == "token.a-thumbprint"
     broken = replace(shop, host="late.example")
     with pytest.raises(UnfitError) as caught:
         await stage.add("late", broken, has_certificates=False)
@@ -378,6 +391,21 @@ async def test_one_host_gets_no_more_at_a_time_than_it_takes(stage: Stage) -> No
     async with connected(web) as first:
         await first.ask("/ws", headers=WEBSOCKET)
         assert await get(web) == "503"
+
+
+async def test_a_port_has_so_many_certificates_and_no_more() -> None:
+    """HAProxy takes a configuration with as many; who comes later is refused, who is there stays."""
+
+    def shop(number: int) -> Frontend:
+        front = TrafficFront("web", 443, "https", 0, ON_FILE, f"s{number}.example", has_http2=True)
+        return Frontend(ApplicationName(f"shop{number:02}"), 443, fronts=(front,))
+
+    shops = [shop(number) for number in range(CERTIFICATES_PER_PORT_MAX + 1)]
+    assert crowded(shops[1:], ()) == {}
+    assert list(crowded(shops, shops[1:])) == ["shop00"]
+    text = "".join(listeners(Structure(tuple(shops[1:])), CONDITIONS))
+    longest = max(len(line.split()) for line in text.splitlines() if line.startswith("  bind"))
+    assert longest <= 64 - 5  # a limit of clients and the like may come to it
 
 
 async def test_a_front_whose_port_another_program_has_is_refused_alone(stage: Stage) -> None:
