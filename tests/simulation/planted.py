@@ -279,7 +279,7 @@ BUGS = (
         "agent/repave_agent/core/orphans.py", "    return seen.last_at >= seen.first_at + limits.unclaimed_grace_seconds", "    return False",
     ),
     _bug("a host is made from another image", 1, (8,), FLEET, "        digest=group.digest,\n        template=", "        digest=type(group.digest)(\"0\" * 64),\n        template="),
-    _bug("more hosts are launched than are missing", 1, (5,), RECONCILE, "    return group.count - _held_places(group, observation)", "    return group.count + 1 - _held_places(group, observation)"),
+    _bug("more hosts are launched than are missing", 1, (5,), RECONCILE, "else group.count - _held_places(group, observation)", "else group.count + 1 - _held_places(group, observation)"),
     _bug(
         "a retired group stays", 1, (5,),
         RECONCILE, "        if host.phase not in (HostPhase.DESTROYING, HostPhase.LAUNCHING):\n            yield", "        if False:\n            yield",
