@@ -18,6 +18,7 @@ test: set-up tools  ## The tests, those on real HAProxy, real processes and real
 	@$(VENV)/bin/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-rigs: set-up tools  ## Long tests: a real OpenStack, where its rig is there; an installation on three machines; minutes
+	@./deploy/set-up containers
 	@REPAVE_TEST_RIGS=1 $(VENV)/bin/python -m pytest -m rig
 
 check: set-up  ## Lint (security rules too), format, types, import contracts, hashes of locked dependencies

@@ -16,11 +16,18 @@ from repave_controller.core.domain.application import Event
 from repave_controller.core.domain.reasons import Refusal, Refused
 from repave_controller.core.ports import Record, Store, Transaction
 from repave_controller.fleet.fetching import Fault, Fetched, Fetcher, FetchError, Lookup, Place, look_up
-from repave_controller.fleet.packages import IMAGE_BYTES_MAX, ImageDirectory, OtherImageError
+from repave_controller.fleet.packages import (
+    IMAGE_BYTES_MAX,
+    NAME_LENGTH_MAX,
+    ImageDirectory,
+    OtherImageError,
+)
+from repave_controller.operations.containers import in_one, package_of
 from repave_controller.operations.sources import Sources
 from repave_controller.security.addresses import allowed_of
 from repave_controller.security.provenance import Provenance
 from repave_controller.settings import ArtifactsSettings
+from repave_controller.spec.places import IMAGE
 from repave_protos.package.bundles import BUNDLE_LENGTH_MAX
 from repave_protos.package.signing import SUFFIXES
 from repave_protos.protocol.values import Digest, short_digest
@@ -61,7 +68,9 @@ class Wanted:
 
     @property
     def pin(self) -> str:
-        """What is held to its first body."""
+        """What is held to its first body; the package of an image serves every version."""
+        if self.uri.startswith(IMAGE):
+            return f"{self.application} {self.uri}"
         return f"{self.application} {self.version} {self.uri}"
 
 
@@ -164,7 +173,23 @@ class Artifacts:
             self._notes.note(Event("artifact.failed", text, wanted.application, by=by))
             raise
 
+    async def _container(self, wanted: Wanted, told: Fetched, by: str) -> Brought:
+        """The package that runs an image. One of an earlier version of repave holds while it is stored."""
+        pin = await self._pin(wanted)
+        if pin is not None and await self._images.bring(pin.digest) is not None:
+            return Brought(pin.digest, is_new=False)
+        image = wanted.uri.removeprefix(IMAGE)
+        package = await asyncio.to_thread(package_of, image)
+        told.received_bytes = told.total_bytes = len(package)
+        stored = await self._images.receive(in_one(package), image[:NAME_LENGTH_MAX])
+        await self._store.add_image(stored)
+        await self._save_pin(wanted, Pin(stored.digest))
+        await self._provenance.add_holder(stored.digest, by)
+        return Brought(stored.digest)
+
     async def _package(self, wanted: Wanted, told: Fetched, by: str) -> Brought:
+        if wanted.uri.startswith(IMAGE):
+            return await self._container(wanted, told, by)
         pin = await self._pin(wanted)
         if pin is not None and wanted.digest not in ("", pin.digest):
             raise _changed(wanted, pin.digest, wanted.digest)
@@ -216,7 +241,8 @@ class Artifacts:
         """Raises Refused where one is named that can't be had."""
         if wanted.signature:
             return await self._text(wanted.signature, wanted.application)
-        for suffix in SUFFIXES if wanted.is_signed else ():
+        is_signed = wanted.is_signed and not wanted.uri.startswith(IMAGE)
+        for suffix in SUFFIXES if is_signed else ():
             try:
                 return await self._text(_beside(wanted.uri, suffix), wanted.application)
             except Refused as refused:

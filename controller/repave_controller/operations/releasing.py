@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 
 from repave_controller.peers.letters import TooLong
 from repave_controller.security.principals import Grant, Kind, Principal, Role
+from repave_controller.spec.places import is_remote
 
 FETCH_SECONDS: Final = 3600.0
 LOOK_SECONDS: Final = 1.0
@@ -80,7 +81,7 @@ class Releasing:
             text = f"the spec is of {outline['application']}, not of {release.application}"
             raise Failed(text, "spec")
         uri, known = str(outline["uri"]), str(outline["sha256"])
-        if not uri.startswith(("https://", "s3://")):
+        if not is_remote(uri):
             digest = release.digest or (known if known != "required" else "")
             if digest:
                 return digest

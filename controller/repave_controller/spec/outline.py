@@ -34,8 +34,8 @@ def outline(spec: "Spec", text: str, version: str) -> Outline:
     return Outline(
         application=spec.application,
         sizes={region.name: region.size for region in spec.regions},
-        program=spec.host.run[0],
-        uri=spec.artifact.uri,
+        program=spec.command[0],
+        uri=spec.artifact.address,
         package=artifact_path(spec, version or "0"),
         signature=signature_path(spec, version or "0"),
         sha256=spec.artifact.sha256 or "",

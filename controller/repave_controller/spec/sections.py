@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 from repave_controller.core.domain.audience import USUAL, Occasion
 from repave_controller.core.domain.bounds import REGIONS_MAX, SIZE_MAX
 from repave_controller.core.domain.naming import NamingError, check_part, check_region
-from repave_controller.spec.places import is_remote, remote_fault
+from repave_controller.spec.places import IMAGE, IMAGE_PATTERN, is_remote, remote_fault
 from repave_controller.spec.quantities import (
     Command,
     Duration,
@@ -181,9 +181,17 @@ def secret_in_word(word: str, secrets: Mapping[str, "Secret"]) -> str:
 class Artifact(Section):
     """What CI built; every host in every region proves the same digest."""
 
-    uri: Annotated[str, Field(min_length=1, max_length=PATH_LENGTH_MAX), AfterValidator(_check_line)] = Field(
+    uri: (
+        Annotated[str, Field(min_length=1, max_length=PATH_LENGTH_MAX), AfterValidator(_check_line)] | None
+    ) = Field(
+        None,
         description="Folder or .tar.gz with the application, relative to this file; or a .tar.gz by https:// "
-        "or s3://, which the controller fetches. {version} and {app} are put in."
+        "or s3://, which the controller fetches. {version} and {app} are put in.",
+    )
+    oci: Annotated[str, Field(max_length=PATH_LENGTH_MAX)] | None = Field(
+        None,
+        description="An OCI image in place of a package, with its registry and digest, which podman runs on "
+        "each host: registry.example.com/shop@sha256:...",
     )
     sha256: Annotated[str, Field(pattern=r"^(required|[0-9a-f]{64})$")] | None = Field(
         None, description="A literal digest of the package, or `required`: repave release must name it."
@@ -197,6 +205,21 @@ class Artifact(Section):
         "beside it as .minisig, .sig or .sigstore.json; {version} and {app} are put in.",
     )
 
+    @property
+    def address(self) -> str:
+        """Where it comes from, as one word."""
+        return f"{IMAGE}{self.oci}" if self.uri is None else self.uri
+
+    @field_validator("oci")
+    @classmethod
+    def _is_pinned(cls, oci: str | None) -> str | None:
+        if oci is not None and re.fullmatch(IMAGE_PATTERN, oci) is None:
+            raise wrong(
+                "write an image with its registry and its digest: registry.example.com/shop@sha256:... (64 "
+                "digits; podman image inspect --format '{{.Digest}}' tells it)"
+            )
+        return oci
+
     @field_validator("uri", "signature")
     @classmethod
     def _is_known_kind(cls, uri: str | None) -> str | None:
@@ -208,6 +231,13 @@ class Artifact(Section):
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
+        if (self.uri is None) is (self.oci is None):
+            raise contradiction("exactly one of uri and oci is needed", ("uri",), ("oci",))
+        if self.uri is None:
+            for name in ("sha256", "signature"):
+                if getattr(self, name) is not None:
+                    raise contradiction("an image has its digest in oci, and no package of yours", (name,))
+            return self
         if is_remote(self.uri) and "{version}" not in self.uri and self.sha256 in (None, "required"):
             raise contradiction(
                 "without {version} in it another package may come from there at any time: put it in, or give "
@@ -294,9 +324,10 @@ class Host(Section):
         description="Machines at the price of spare capacity, which their cloud may take back at any time: "
         "a fresh one then takes the place of the one that was lost.",
     )
-    run: Command = Field(
+    run: Command | None = Field(
+        None,
         description="The command that serves, as a line or as a list of words. $HOST and $PORT say where to "
-        "listen; no shell runs it."
+        "listen; no shell runs it. Required, but for an image that has a command of its own.",
     )
     env: Environment = Field({}, description="Environment of the command.")
     secrets: dict[str, Secret] = Field(
@@ -327,8 +358,8 @@ class Host(Section):
 
     @field_validator("run")
     @classmethod
-    def _has_known_places(cls, run: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(map(check_places, run))
+    def _has_known_places(cls, run: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        return run if run is None else tuple(map(check_places, run))
 
     @field_validator("secrets")
     @classmethod
@@ -362,7 +393,7 @@ class Host(Section):
                 text = f"{found} is set by host.secrets.{variables[found]} as well: rename one"
                 raise contradiction(text, ("secrets", variables[found]), ("secrets", name))
             variables[found] = name
-        for word in self.run:
+        for word in self.run or ():
             if fault := secret_in_word(word, self.secrets):
                 raise contradiction(fault, ("run",))
         return self

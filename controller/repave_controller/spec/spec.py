@@ -24,7 +24,7 @@ from repave_controller.core.strategies.presets import Pace
 from repave_controller.spec.analysis import AnalysisSection
 from repave_controller.spec.calendar import FREEZES_MAX, WINDOWS_MAX, FreezeSection, WindowSection
 from repave_controller.spec.jobs import JobsSection, compile_jobs
-from repave_controller.spec.places import is_remote
+from repave_controller.spec.places import CONTAINER, is_remote
 from repave_controller.spec.quantities import Price, fill, is_version, wrong
 from repave_controller.spec.regional import check_region, overlays
 from repave_controller.spec.sections import (
@@ -133,6 +133,11 @@ class Spec(Section):
         return ApplicationName(self.cluster)
 
     @property
+    def command(self) -> tuple[str, ...]:
+        """What is run on a host: for an image a program that runs it, with its command if one is given."""
+        return (*((CONTAINER,) if self.artifact.oci is not None else ()), *(self.host.run or ()))
+
+    @property
     def pace(self) -> Pace:
         """How long hosts may take."""
         return Pace(self.health.launch_deadline, self.health.min_healthy_time, self.traffic.drain)
@@ -155,6 +160,8 @@ class Spec(Section):
             format_cluster(self.app, self.stack or "")
         except NamingError as error:
             raise contradiction(str(error), ("app",), ("stack",)) from None
+        if self.host.run is None and self.artifact.oci is None:
+            raise contradiction("run is missing: the command that serves, such as ./serve", ("host",))
         names: set[str] = set()
         for index, region in enumerate(self.regions):
             if region.name in names:
@@ -271,7 +278,7 @@ def _policy(spec: Spec) -> Policy:
 
 def _template(spec: Spec, version: str) -> HostTemplate:
     return HostTemplate(
-        run=tuple(fill(word, version, spec.app) for word in spec.host.run),
+        run=tuple(fill(word, version, spec.app) for word in spec.command),
         environment=tuple(
             (name, fill(value, version, spec.app)) for name, value in sorted(spec.host.env.items())
         ),
@@ -310,7 +317,7 @@ def _prices(spec: Spec) -> tuple[tuple[RegionName, float], ...]:
 def artifact_path(spec: Spec, version: str) -> str:
     """Where the package of this version is, as written: relative to the folder of the spec."""
     _check_version(version)
-    return fill(spec.artifact.uri, version, spec.app)
+    return fill(spec.artifact.address, version, spec.app)
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,13 +331,12 @@ class RemoteArtifact:
 
 def remote_artifact(spec: Spec, version: str, digest: str = "") -> RemoteArtifact:
     """What the spec names by https:// or s3:// for this version. Raises OrderError."""
-    if not is_remote(spec.artifact.uri):
-        raise OrderError(
-            "artifact.uri", f"{spec.artifact.uri} is a path, and the controller fetches addresses"
-        )
+    address = spec.artifact.address
+    if not is_remote(address):
+        raise OrderError("artifact.uri", f"{address} is a path, and the controller fetches addresses")
     uri, signature = artifact_path(spec, version or "0"), signature_path(spec, version or "0")
-    if "{version}" in spec.artifact.uri and not version:
-        raise OrderError("version", f"artifact.uri is {spec.artifact.uri}: say which version")
+    if "{version}" in address and not version:
+        raise OrderError("version", f"artifact.uri is {address}: say which version")
     if set(version) <= {"."} and version:
         raise OrderError("version", f"{version} can't be part of an address")
     wanted = spec.artifact.sha256

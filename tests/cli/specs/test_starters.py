@@ -266,7 +266,7 @@ def test_a_program_called_run_counts_only_when_it_can_be_run(
     program = run.folder / "run"
     program.write_text("#!/bin/sh\n")
     program.chmod(stat.S_IMODE(mode))
-    assert _written(run).host.run[0] == first_word
+    assert _written(run).command[0] == first_word
 
 
 def test_name_port_regions_and_size_are_as_asked(run: CommandLine) -> None:

@@ -25,6 +25,30 @@ BAD = {
         "  runn: 1\n  run:",
         ["7:9: host.runn: unknown option; did you mean run?"],
     ),
+    "an image without its digest": (
+        "uri: ./app",
+        "oci: registry.example.com/shop:v1",
+        [
+            "4:8: artifact.oci: write an image with its registry and its digest: "
+            "registry.example.com/shop@sha256:... (64 digits; podman image inspect --format '{{.Digest}}' "
+            "tells it)"
+        ],
+    ),
+    "a package and an image": (
+        "uri: ./app",
+        "uri: ./app\n  oci: registry.example.com/shop@sha256:" + "5" * 64,
+        ["5:8: artifact.oci: exactly one of uri and oci is needed"],
+    ),
+    "an image as an address": (
+        "uri: ./app",
+        "uri: oci://registry.example.com/shop",
+        ["4:8: artifact.uri: name an image by artifact.oci, in place of artifact.uri"],
+    ),
+    "no command": (
+        "  run: ./serve\n",
+        "",
+        ["6:3: host: run is missing: the command that serves, such as ./serve"],
+    ),
     "an option that nothing is like": (
         "  port: 8000",
         "  port: 8000\n  zzz: 1",
