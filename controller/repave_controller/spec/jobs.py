@@ -96,14 +96,17 @@ class JobsSection(Section):
                 yield moment, index, job
 
 
-def compile_jobs(section: JobsSection, first: str, fill: Callable[[str], str]) -> Jobs:
-    """`first`: the region where jobs run that say nothing; `fill` puts in what words may hold."""
+def compile_jobs(
+    section: JobsSection, first: str, fill: Callable[[str], str], within: tuple[str, ...] = ()
+) -> Jobs:
+    """`first`: the region where jobs run that say nothing; `fill` puts in what words may hold; `within`: what
+    runs the commands, where it is not the host itself."""
 
     def compiled(jobs: Iterable[JobSection]) -> tuple[Job, ...]:
         return tuple(
             Job(
                 name=job.name,
-                run=tuple(map(fill, job.run)),
+                run=(*within, *map(fill, job.run)),
                 timeout_seconds=job.timeout,
                 retries=job.retries,
                 environment=tuple((name, fill(value)) for name, value in sorted(job.env.items())),

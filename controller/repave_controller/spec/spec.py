@@ -135,7 +135,12 @@ class Spec(Section):
     @property
     def command(self) -> tuple[str, ...]:
         """What is run on a host: for an image a program that runs it, with its command if one is given."""
-        return (*((CONTAINER,) if self.artifact.oci is not None else ()), *(self.host.run or ()))
+        return (*self.container, *(self.host.run or ()))
+
+    @property
+    def container(self) -> tuple[str, ...]:
+        """The program that runs the image; nothing where there is none."""
+        return (CONTAINER,) if self.artifact.oci is not None else ()
 
     @property
     def pace(self) -> Pace:
@@ -242,7 +247,9 @@ def compile_order(
         reason=reason,
         key=key,
         split=_split(spec.traffic),
-        jobs=compile_jobs(spec.jobs, first_region(spec), lambda text: fill(text, version, spec.app)),
+        jobs=compile_jobs(
+            spec.jobs, first_region(spec), lambda text: fill(text, version, spec.app), spec.container
+        ),
     )
 
 
