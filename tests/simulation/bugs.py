@@ -1,36 +1,34 @@
 """Plants the bugs of `planted.py`, one after the other, and sees that the simulation finds each in fewer than
 `SEEDS` seeds, by a promise that it breaks: `make simulate-bugs`.
 
-A bug is planted in a copy of the code, which runs in a process of its own. The seed that found it last is
-tried first (`--remember` writes these down); when it does not show itself there, all are.
+Each bug has a process of its own, forked from this one, in which functions get the code that they have with
+the bug. The seed that found it last is tried first (`--remember` writes these down); when it does not show
+itself there, all are.
 """
 
 import argparse
+import gc
+import importlib
+import inspect
 import json
+import multiprocessing
 import os
-import re
-import shutil
-import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
+from types import CodeType, FunctionType
+from typing import Any
 
-from tests.simulation.planted import BUGS, Bug
+from repave_simulation.tiers import plural, processes  # noqa: F401  # once, before the forks
+from repave_simulation.tiers.run import drawn, run
+from tests.simulation.planted import BUGS, Bug, Change
 from tests.support.paths import ROOT
 
-PACKAGES = {
-    "controller": "repave_controller",
-    "agent": "repave_agent",
-    "protos": "repave_protos",
-    "simulation": "repave_simulation",
-}
 SEEDS = 100
 SEEN = Path(__file__).with_name("seen.json")
 """Names of bugs, and the seed by which each was found last."""
-FOUND = re.compile(r"^seed (\d+): promise (\d+) at [\d.]+ s: (.*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,50 +45,83 @@ class Found:
         return self.seed is not None and self.promise in self.bug.promises
 
 
-def plant(bug: Bug, into: Path) -> None:
-    """A copy of the code with the bug in it. Raises ValueError when its words are not there."""
-    for room, package in PACKAGES.items():
-        shutil.copytree(ROOT / room / package, into / package)  # as it is compiled too
-    for change in bug.changes:
-        path = into / change.file.partition("/")[2]
-        text = path.read_text()
+def plant(bug: Bug) -> None:
+    """Gives functions of this process the code that they have with the bug. Raises ValueError where its words
+    are not in the code, or in no function."""
+    for file in dict.fromkeys(change.file for change in bug.changes):
+        _plant(bug.name, file, [change for change in bug.changes if change.file == file])
+
+
+def _plant(name: str, file: str, changes: Sequence[Change]) -> None:
+    text = changed = (ROOT / file).read_text()
+    for change in changes:
         if text.count(change.old) != 1:
-            raise ValueError(f"{bug.name}: {change.file} has {text.count(change.old)} times {change.old!r}")
-        path.write_text(text.replace(change.old, change.new))
+            raise ValueError(f"{name}: {file} has {text.count(change.old)} times {change.old!r}")
+        changed = changed.replace(change.old, change.new)
+    module = importlib.import_module(file.partition("/")[2].removesuffix(".py").replace("/", "."))
+    planted = 0
+    for before, after in zip(_functions(text, file), _functions(changed, file), strict=True):
+        if _is_changed(before, after):
+            _function(module, after.co_qualname).__code__ = after
+            planted += 1
+    if not planted:
+        raise ValueError(f"{name}: it changes no function of {file}")
+
+
+def _functions(text: str, file: str) -> Iterator[CodeType]:
+    """Those of a module and its classes, in order; what stands within a function is a part of it."""
+    inside = [compile(text, file, "exec")]
+    while inside:
+        for each in inside.pop().co_consts:
+            if isinstance(each, CodeType) and each.co_flags & inspect.CO_OPTIMIZED:
+                yield each
+            elif isinstance(each, CodeType):
+                inside.append(each)
+
+
+def _is_changed(before: CodeType, after: CodeType) -> bool:
+    """But for the line on which it stands."""
+    return _unplaced(before) != _unplaced(after)
+
+
+def _unplaced(code: CodeType) -> CodeType:
+    consts = tuple(_unplaced(each) if isinstance(each, CodeType) else each for each in code.co_consts)
+    return code.replace(co_firstlineno=1, co_linetable=b"", co_exceptiontable=b"", co_consts=consts)
+
+
+def _function(module: object, qualified: str) -> FunctionType:
+    held: Any = reduce(inspect.getattr_static, qualified.split("."), module)
+    found = inspect.unwrap(getattr(held, "fget", None) or getattr(held, "__func__", held))
+    assert isinstance(found, FunctionType), qualified
+    return found
 
 
 def hunt(bug: Bug, seeds: int = SEEDS) -> Found:
-    """Plants the bug and runs seeds until it shows itself."""
+    """Plants the bug in this process and runs seeds until it shows itself."""
+    plant(bug)
     seen = json.loads(SEEN.read_text()) if SEEN.exists() else {}
-    with tempfile.TemporaryDirectory(prefix="rpbug") as directory:
-        plant(bug, Path(directory))
-        if bug.name in seen:
-            found = _run(bug, directory, "--seed", str(seen[bug.name]))
-            if found.is_right:
-                return found
-        return _run(bug, directory, "--seeds", str(seeds), "--until-broken", "--jobs", "1")
+    if bug.name in seen:
+        found = _run(bug, [seen[bug.name]])
+        if found.is_right:
+            return found
+    return _run(bug, range(seeds))
 
 
-def _run(bug: Bug, directory: str, *arguments: str) -> Found:
-    done = subprocess.run(
-        (sys.executable, "-m", "repave_simulation", "--tier", str(bug.tier), *arguments, "--no-shrink"),
-        env={**os.environ, "PYTHONPATH": directory, "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    match = FOUND.search(done.stdout)
-    if match is None and done.returncode == 0:
-        return Found(bug, None, 0, "")
-    if match is None:
-        last = (done.stderr.strip().splitlines() or ["nothing was said"])[-1]
-        return Found(bug, 0, 0, f"it crashed: {last}")
-    return Found(bug, int(match[1]), int(match[2]), match[3])
+def _run(bug: Bug, seeds: Iterable[int]) -> Found:
+    for seed in seeds:
+        try:
+            broken = run(bug.tier, drawn(bug.tier, seed)).broken
+        except Exception as error:  # whatever the bug does to the code
+            return Found(bug, seed, 0, f"it crashed: {error!r}")
+        if broken is not None:
+            return Found(bug, seed, broken.promise, broken.text)
+    return Found(bug, None, 0, "")
 
 
 def hunt_all(bugs: Sequence[Bug], jobs: int) -> Iterator[Found]:
-    with ThreadPoolExecutor(jobs) as pool:
-        yield from pool.map(hunt, bugs)
+    """What is loaded here is shared by all the processes: collecting garbage in one would copy it."""
+    with multiprocessing.get_context("fork").Pool(jobs, initializer=gc.freeze, maxtasksperchild=1) as pool:
+        yield from pool.imap(hunt, bugs)
 
 
 def main() -> int:

@@ -1,6 +1,6 @@
 """Bugs to be planted, each as a change of a few words, with the promises by which each may show itself.
 
-`old` must stand in the code exactly once; one that does not is to be planted anew.
+`old` must stand in the code exactly once, in a function; one that does not is to be planted anew.
 """
 
 from dataclasses import dataclass
@@ -154,8 +154,8 @@ BUGS = (
     _bug("an agent forgets its journal but whose it is", 2, (1, 2, 3, 4, 5, 7), JOURNAL, "        return entries\n", "        return Entries(installation=entries.installation)\n"),
     _bug(
         "publish before commit", 2, (7,),
-        OWNER, "divergence import offer\n", "divergence import offer, offers\n",
         OWNER, "            events = await office.store.commit(transaction)\n",
+        "            from repave_controller.core.rules.divergence import offers\n"
         "            for region, state in offers(former, application):\n"
         "                office.regions.publish(region, state)\n"
         "            events = await office.store.commit(transaction)\n",
@@ -356,8 +356,8 @@ BUGS = (
     ),
     _bug(
         "a controller publishes before its commit is fenced", 3, (7,),
-        OWNER, "divergence import offer\n", "divergence import offer, offers\n",
         OWNER, "            events = await office.store.commit(transaction)\n",
+        "            from repave_controller.core.rules.divergence import offers\n"
         "            for region, state in offers(former, application):\n"
         "                office.regions.publish(region, state)\n"
         "            events = await office.store.commit(transaction)\n",

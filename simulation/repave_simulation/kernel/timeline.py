@@ -11,6 +11,8 @@ from typing import Protocol
 Act = Callable[[], None]
 EVENTS_IN_A_SECOND_MAX = 50_000
 """More in one virtual second is a loop without an end."""
+DECISIONS_IN_A_SECOND_MAX = 5_000
+"""The same where an event is a whole decision: of the first tier."""
 CONTROLLER = "controller"
 """The process that is in no region."""
 KEEPALIVE_SECONDS = 30.0
@@ -26,7 +28,8 @@ class InCircles(Exception):
 class Pace:
     """Counts what happens in each virtual second."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = EVENTS_IN_A_SECOND_MAX) -> None:
+        self._most = most
         self._second = self._count = 0
 
     def step(self, now: float) -> None:
@@ -34,7 +37,7 @@ class Pace:
         if int(now) != self._second:
             self._second, self._count = int(now), 0
         self._count += 1
-        if self._count > EVENTS_IN_A_SECOND_MAX:
+        if self._count > self._most:
             raise InCircles
 
 
@@ -68,7 +71,7 @@ class Heap:
     def __init__(self) -> None:
         self.now = 0.0
         self.happened = 0
-        self._pace = Pace()
+        self._pace = Pace(DECISIONS_IN_A_SECOND_MAX)
         self._entries: list[tuple[float, int, Act, Life | None]] = []
         self._count = 0
 
