@@ -3,6 +3,9 @@
 The only module of the agent that reads a clock, the environment and chance.
 """
 
+from repave_protos.daemon import loading  # before all others
+
+# isort: split
 import argparse
 import asyncio
 import ctypes
@@ -116,6 +119,8 @@ from repave_protos.protocol.values import (
     RegionName,
     Welcome,
 )
+
+loading.finish()
 
 ALWAYS_ANSWERED = (AcceptedOf, ListMachines, ChangeMachine, UnknownQuestion)
 """Questions that need neither provider nor balancer: files answer them."""

@@ -4,6 +4,9 @@
 The only module of the controller that reads the environment.
 """
 
+from repave_protos.daemon import loading  # before all others
+
+# isort: split
 import argparse
 import asyncio
 import os
@@ -25,6 +28,8 @@ from repave_protos import __version__
 from repave_protos.daemon.logs import configure_logs
 from repave_protos.daemon.resources import require_threads
 from repave_protos.daemon.settings import SettingsError, load_settings, show_settings
+
+loading.finish()
 
 PREFIX = "REPAVE_CONTROLLER_"
 DEFAULT_FILE = Path("/etc/repave/controller.toml")
