@@ -1,5 +1,6 @@
 """What every test finds and leaves behind, and in which order they run."""
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from tests.support import postgresql
 settings.register_profile("repave", deadline=None)  # a busy machine fails no property
 settings.load_profile("repave")
 
+gc.disable()  # until all is collected: most of what is loaded and found stays
+
 LONGEST_FIRST = ("simulation", "e2e")
 """Folders whose files run first, so that no worker is left with a long one at the end."""
 
@@ -25,6 +28,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for each in items:
             if each.get_closest_marker("rig"):
                 each.add_marker(pytest.mark.skip("slow: run by make test-rigs"))
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 def _turn(path: Path) -> int:
