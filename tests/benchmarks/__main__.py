@@ -16,6 +16,7 @@ from pathlib import Path
 import structlog
 
 from tests.benchmarks import (
+    accepting,
     analysis,
     api,
     beside,
@@ -55,6 +56,7 @@ def parts(is_quick: bool) -> dict[str, Callable[[Path], Iterator[Line]]]:
         "reports": lambda _: inside.reports(),
         "decision": lambda _: decision.run(),
         "growth": lambda _: growth.run(),
+        "accepting": lambda place: accepting.run(place, (20, 100) if is_quick else (100, 1_000, 5_000)),
         "analysis": lambda _: analysis.run(),
         "canary": lambda _: canary_rates.run(20 if is_quick else 200),
         "canary-e2e": lambda place: canaries.run(place, is_quick),

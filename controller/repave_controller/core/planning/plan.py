@@ -1,6 +1,6 @@
 """Foretells what a release would do: the rollout that would be started, led through its steps. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -38,6 +38,7 @@ from repave_protos.protocol.values import (
 )
 
 HOUR_SECONDS = 3600.0
+ANYWHERE = RegionName("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,17 +351,27 @@ def _back(
 def _courses(
     application: Application, order: ReleaseOrder, rollout: Rollout, now: Instant
 ) -> dict[RegionName, "_Course"]:
+    """Regions that are alike but for their names, as most are, go the same way: once for all of them."""
     sizes = dict(order.sizes)
+    kinds = {track.region: _kind(application, track, sizes[track.region]) for track in rollout.tracks}
+    first = {kinds[track.region]: track for track in reversed(tuple(rollout.tracks))}
     led = {
-        track.region: _led(application, order, rollout, track, sizes[track.region])
-        for track in rollout.tracks
+        kind: _led(application, order, rollout, track, sizes[track.region]) for kind, track in first.items()
     }
-    seconds = {region: sum(each.seconds for each in moments) for region, (_, moments) in led.items()}
+    seconds = {region: sum(each.seconds for each in led[kind][1]) for region, kind in kinds.items()}
     length = _wave_ends(rollout, seconds)[-1]
-    return {
-        track.region: _Course(led[track.region][1], _kept(led[track.region][0], track, now, length))
-        for track in rollout.tracks
+    courses = {
+        kind: _Course(moments, _kept(alone, first[kind], now, length))
+        for kind, (alone, moments) in led.items()
     }
+    return {region: courses[kind] for region, kind in kinds.items()}
+
+
+def _kind(application: Application, track: Track, size: int) -> Hashable:
+    """All that its way through the steps depends on, but for the name of the region."""
+    parts = ((group.number, group.part(track.region)) for group in application.groups)
+    there = tuple((number, replace(part, region=ANYWHERE)) for number, part in parts if part is not None)
+    return size, replace(track, region=ANYWHERE), there
 
 
 def _regions(
