@@ -67,7 +67,6 @@ ROSTER = "simulation/repave_simulation/tiers/shared_members.py"
 
 AGENT_JOBS = "agent/repave_agent/core/jobs.py"
 JOBS = "controller/repave_controller/core/rollout/jobs.py"
-WORKER = "agent/repave_agent/runtime/worker.py"
 
 NO_SAFETY = (SAFETY, "    broken: list[Broken] = []\n", "    return []\n    broken: list[Broken] = []\n")
 
@@ -104,11 +103,6 @@ BUGS = (
         *NO_SAFETY,
         ROLLOUT, "    runs = tuple(replace(run, asked_at=now) if run.is_open else run for run in rollout.runs)\n",
         "    runs = tuple(run for run in rollout.runs if not run.is_open)\n",
-    ),
-    _bug(
-        "a job is launched before its journal says so", 2, (12,),
-        WORKER, "            self._journal.save(self._region.entries(), durable=True)\n            host = await self._provider.launch(spec, package, secrets)\n",
-        "            host = await self._provider.launch(spec, package, secrets)\n",
     ),
     # -------------------------------------------------------------------------------------------- analyses
     _bug(
