@@ -90,7 +90,8 @@ BUGS = (
     _bug(
         "an attempt of which nobody knows is followed by another one", 1, (12,),
         *NO_SAFETY,
-        JOBS, '    "unknown": RunState.UNKNOWN,\n', '    "unknown": RunState.FAILED,\n',
+        JOBS, "                state=_STATES[state],\n",
+        '                state=RunState.FAILED if state == "unknown" else _STATES[state],\n',
     ),
     _bug(
         "a release does not wait for its jobs", 1, (12,),
