@@ -153,7 +153,9 @@ def _adopt(stage: Stage, old: OldServers, *more: str) -> None:
         f"oslo={hosts}",
         *more,
     )
-    shown = _answer(stage.repave(*command, "--dry-run", "-o", "json"))
+    dry = (*command, "--dry-run", "-o", "json")
+    stage.wait(lambda: stage.repave(*dry).returncode == 0, "agents that have begun")
+    shown = _answer(stage.repave(*dry))
     assert (shown["problems"], len(shown["hosts"])) == ([], 4), shown
     assert {each["name"] for each in shown["hosts"] if each["region"] == "paris"} == {"old1", "old2"}
     assert not any(each["trouble"] for each in shown["hosts"])
