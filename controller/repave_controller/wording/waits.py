@@ -359,7 +359,9 @@ REMEDIES: Mapping[Kind, Template] = {
     Why.BAKE_UNSEEN: "{0} ends it",
     Why.KEEP: "{0} ends it",
     Why.JOB_RUNS: "{0} shows what it prints, {1} ends it and the release",
-    Why.JOB_UNSEEN: "start or reconnect the agent of {region}; {0} gives up",
+    Why.JOB_UNSEEN: lambda *commands, region, **_: (
+        f"start or reconnect the agent of {region}; if it is lost: {settling(commands)}"
+    ),
     Why.JOB_FAILED: lambda *commands, **_: settling(commands),
     Why.JOB_UNKNOWN: lambda *commands, **_: settling(commands),
     Why.APPROVE_UNLESS: "{0} keeps it here, {1} goes on now",

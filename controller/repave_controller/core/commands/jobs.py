@@ -25,7 +25,8 @@ class SettleJob:
         if rollout is None or not rollout.jobs.named:
             raise Refused(Refusal.NO_JOBS, application=application.name)
         run = _run_of(application, rollout, self.job)
-        _check(application, run, self.outcome)
+        view = observed.get(run.region)
+        _check(application, run, self.outcome, is_away=view is None or not view.is_connected)
         settled = replace(
             run, settled=self.outcome, settled_by=by, settled_reason=reason, ended_at=run.ended_at or now
         )
@@ -47,9 +48,13 @@ def _run_of(application: Application, rollout: Rollout, job: str) -> JobRun:
     raise Refused(Refusal.JOB_NOT_OPEN, cli("why", application.name), job=job, state="not begun")
 
 
-def _check(application: Application, run: JobRun, outcome: Settlement) -> None:
+def _check(application: Application, run: JobRun, outcome: Settlement, *, is_away: bool) -> None:
+    """One that may run is waited for, but for one whose region is away: it may never come back."""
     why = cli("why", application.name)
-    if run.state in (RunState.ASKED, RunState.RUNNING) and not run.settled:
+    may_run = run.state in (RunState.ASKED, RunState.RUNNING) and not run.settled
+    if may_run and is_away:
+        return
+    if may_run:
         raise Refused(Refusal.JOB_MAY_RUN, cli("abort", application.name), job=run.job)
     if run.settled or run.state is RunState.SUCCEEDED:
         raise Refused(Refusal.JOB_NOT_OPEN, why, job=run.job, state=run.settled or str(run.state))

@@ -36,7 +36,7 @@ def conclude(turn: Turn) -> None:
     if any(track.phase in waves.MOVING for track in rollout.tracks):
         return
     done = [track for track in rollout.tracks if track.phase is TrackPhase.DONE]
-    if rollout.phase is Phase.UNDOING and jobs.is_leaving(rollout):
+    if jobs.goes_back(rollout) and jobs.is_leaving(rollout):
         runs = (run for run in rollout.runs if run.is_open)
         turn.because += [jobs.because_ends(turn, run) for run in runs]
         return

@@ -20,7 +20,7 @@ from repave_controller.core.domain.application import (
 )
 from repave_controller.core.domain.jobs import Job, JobRun, Moment, RunState
 from repave_controller.core.domain.reasons import Fact, Happening, Reason, Remedy, Why, cli, reason_of
-from repave_controller.core.domain.rollout import GroupNumber, Phase, Rollout, RolloutKind
+from repave_controller.core.domain.rollout import GroupNumber, Phase, Rollout, RolloutKind, TrackPhase
 from repave_controller.core.rollout.draft import Turn
 from repave_controller.core.rollout.waves import UNREACHABLE_PATIENCE_SECONDS
 from repave_controller.core.rules.verdicts import Done, Failed, Waiting
@@ -28,6 +28,7 @@ from repave_protos.protocol.values import DesiredJob, HostTemplate, JobId, JobRe
 
 BEGIN_SECONDS_MIN = 300.0
 """So long at least an attempt may take until it begins: a package comes, a machine becomes free."""
+_BACK = (TrackPhase.UNDOING, TrackPhase.UNDONE, TrackPhase.SKIPPED)
 _STATES = {
     "succeeded": RunState.SUCCEEDED,
     "failed": RunState.FAILED,
@@ -86,20 +87,22 @@ def note(turn: Turn) -> None:
 def _note(turn: Turn, run: JobRun) -> None:
     view = turn.observed.get(run.region)
     report = view.report.job(run.id) if view is not None and view.report is not None else None
-    changed = _after(run, report, turn.now) if report is not None else run
+    changed = _after(turn, run, report) if report is not None else run
     if changed.state is RunState.ASKED:
-        changed = _given_up(turn, changed)
-    if _is_stopping(turn) and changed.is_open:
+        changed = _given_up(turn, changed, view)
+    if turn.rollout is not None and goes_back(turn.rollout) and changed.is_open:
         changed = _left(turn, replace(changed, is_stopped=True), view)
     if changed != run:
         _put(turn, changed)
         _tell(turn, run, changed)
 
 
-def _after(run: JobRun, report: JobReport, now: Instant) -> JobRun:
+def _after(turn: Turn, run: JobRun, report: JobReport) -> JobRun:
+    now, rollout = turn.now, turn.rollout
     match report.state:
         case "ready":
-            is_free = not run.journal and not run.is_stopped
+            is_paused = rollout is not None and rollout.pause is not None
+            is_free = not (run.journal or run.is_stopped or is_paused)
             journal = report.journal if is_free else run.journal
             return replace(run, journal=journal, text=run.text if run.is_stopped else report.text)
         case "running":
@@ -118,13 +121,18 @@ def _after(run: JobRun, report: JobReport, now: Instant) -> JobRun:
             return replace(over, began_at=now) if was_ready else over
 
 
-def _given_up(turn: Turn, run: JobRun) -> JobRun:
-    """An attempt that does not begin in time is withdrawn. While no journal has it, none can begin it."""
+def _given_up(turn: Turn, run: JobRun, view: RegionView | None) -> JobRun:
+    """An attempt that does not begin in time is withdrawn. While no journal has it, none can begin it. One
+    that was given to a region that is away may run there: its time goes on when the region is back."""
     rollout = turn.rollout
     if rollout is None or rollout.pause is not None or run.is_stopped:
         return run
-    seconds = _begin_seconds(turn.application, run)
-    due_at = Instant(run.asked_at + seconds)
+    seconds, since = _begin_seconds(turn.application, run), run.asked_at
+    if run.journal:
+        if view is None or not view.is_connected:
+            return run
+        since = max(since, view.since)
+    due_at = Instant(since + seconds)
     if turn.now < due_at:
         turn.wakes.append(due_at)
         return run
@@ -139,10 +147,11 @@ def _begin_seconds(application: Application, run: JobRun) -> float:
     return max(BEGIN_SECONDS_MIN, group.template.launch_deadline_seconds if group is not None else 0.0)
 
 
-def _is_stopping(turn: Turn) -> bool:
-    """Whether the rollout goes back: what runs for its way forward ends."""
-    rollout = turn.rollout
-    return rollout is not None and rollout.phase is Phase.UNDOING
+def goes_back(rollout: Rollout) -> bool:
+    """Whether nothing of the rollout goes forward: what runs for its way forward ends. So it is, too, when
+    each of its regions was aborted or left out by itself."""
+    is_back = all(track.phase in _BACK for track in rollout.tracks)
+    return rollout.phase is Phase.UNDOING or is_back
 
 
 def _left(turn: Turn, run: JobRun, view: RegionView | None) -> JobRun:
@@ -256,7 +265,7 @@ def _waiting(turn: Turn, job: Job, run: JobRun) -> Waiting:
     if run.state is RunState.UNKNOWN:
         reason = reason_of(Why.JOB_UNKNOWN, *settling(name, run), **facts, text=run.text)
     elif view is None or not view.is_connected:
-        reason = reason_of(Why.JOB_UNSEEN, cli("abort", name), **facts, region=run.region)
+        reason = reason_of(Why.JOB_UNSEEN, *settling(name, run), **facts, region=run.region)
     elif run.state is RunState.RUNNING:
         logs = cli("logs", name, job=job.name)
         reason = reason_of(Why.JOB_RUNS, logs, cli("abort", name), **facts)
@@ -285,7 +294,7 @@ def because_failed(application: Application, rollout: Rollout, moment: Moment, f
 
 def settling(application: str, run: JobRun) -> Iterator[Remedy]:
     """What a person may say of it."""
-    kinds = ("again", "done", "failed") if run.state is RunState.UNKNOWN else ("again", "done")
+    kinds = ("again", "done") if run.has_failed else ("again", "done", "failed")
     for each in kinds:
         yield cli("jobs settle", application, run.job, each)
 

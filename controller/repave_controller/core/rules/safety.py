@@ -27,6 +27,8 @@ from repave_controller.core.rules.looks import analysis_of
 from repave_controller.core.rules.verdicts import gate_of
 from repave_protos.protocol.values import DesiredState, GroupName, RegionName, contradictions
 
+FORWARD = (TrackPhase.RUNNING, TrackPhase.DONE, TrackPhase.HELD)
+"""Of regions that have begun, and were not aborted: those may never have."""
 Groups = Mapping[GroupName, ServerGroup]
 
 
@@ -222,7 +224,7 @@ def _check_jobs(before: Application, after: Application) -> Iterator[Broken]:
             yield Broken(12, f"{run.region}: attempt {run.id} of job {run.job} is given to another agent")
         if old is None and not _may_try(rollout, run):
             yield Broken(12, f"{run.region}: job {run.job} would run beside an attempt that may run")
-    if rollout.phase is Phase.RUNNING and any(track.has_begun for track in rollout.tracks):
+    if rollout.phase is Phase.RUNNING and any(track.phase in FORWARD for track in rollout.tracks):
         for job in rollout.jobs.before:
             last = rollout.last_run(Moment.BEFORE, job.name)
             if last is None or not last.is_done:

@@ -207,6 +207,19 @@ def test_an_aborted_release_waits_for_its_job_to_end_and_then_undoes_it() -> Non
     assert world.is_in(Phase.ABORTED)
 
 
+def test_regions_that_are_aborted_one_by_one_end_the_job_that_runs_for_them() -> None:
+    world = releasing(ALL)
+    ask(world, Abort(OSLO))
+    assert runs(world) == [("migrate", RunState.RUNNING)]
+    assert not any(job.is_stopped for job in desired_jobs(world))
+    ask(world, Abort(PARIS))
+    assert [(job.name, job.is_stopped) for job in desired_jobs(world)] == [("migrate", True)]
+    world.regions[PARIS].does = lambda job: job_report(job, "stopped" if job.is_stopped else "succeeded")
+    world.settle()
+    assert runs(world) == [("migrate", RunState.STOPPED), ("undo", RunState.SUCCEEDED)]
+    assert world.is_in(Phase.ABORTED)
+
+
 def test_an_abort_waits_a_minute_for_a_region_that_is_away() -> None:
     world = releasing(ALL)
     world.regions[PARIS].is_connected = False
@@ -232,6 +245,46 @@ def test_an_attempt_that_no_agent_has_is_given_up_in_time_and_can_begin_no_more(
     world.decide()
     assert last(world).state in (RunState.FAILED, RunState.STOPPED)
     assert all(not state.jobs for _, state in world.application.desired)
+
+
+def test_an_attempt_that_may_run_in_a_region_that_is_away_is_not_withdrawn() -> None:
+    world = World()
+    world.regions[PARIS].does = doing("ready")
+    world.release("a", jobs=BEFORE)
+    world.settle()
+    assert last(world).journal
+    world.regions[PARIS].is_connected = False
+    world.now = Instant(world.now + 10 * BEGIN_SECONDS_MIN)
+    world.settle()
+    assert not last(world).is_stopped
+
+
+def test_a_job_of_a_region_that_is_lost_is_settled_by_a_person() -> None:
+    world = World()
+    world.release("a")
+    world.finish()
+    world.release("b", jobs=ALL)
+    world.finish()
+    world.regions[PARIS].does = doing("running")
+    ask(world, Rollback())
+    world.settle()
+    world.regions[PARIS].is_connected = False
+    world.settle()
+    assert Why.JOB_UNSEEN in whys(world)
+    ask(world, SettleJob("undo", "done"))
+    world.settle()
+    assert world.is_in(Phase.SUCCEEDED)
+
+
+def test_a_pause_gives_no_attempt_to_a_journal() -> None:
+    world = World()
+    world.release("a", jobs=BEFORE)
+    ask(world, Pause())
+    world.settle()
+    assert (last(world).state, last(world).journal) == (RunState.ASKED, "")
+    ask(world, Resume())
+    world.finish()
+    assert world.is_in(Phase.SUCCEEDED)
 
 
 def test_a_pause_starts_no_job_and_takes_in_the_end_of_one_that_runs() -> None:
