@@ -110,6 +110,7 @@ class Jobs:
     begun: dict[ApplicationName, JobId] = field(default_factory=dict)  # the highest that was
     changes: int = 0  # of what the journal has
     _desired: dict[Key, DesiredJob] = field(default_factory=dict)
+    _accepted: frozenset[ApplicationName] = frozenset()  # the applications whose desired states are known
     _seen: dict[HostName, Host] = field(default_factory=dict)  # listed last
     _states: dict[HostName, _Now] = field(default_factory=dict)
     _preparing: set[Key] = field(default_factory=set)
@@ -128,7 +129,9 @@ class Jobs:
 
     def wants(self, states: Iterable[DesiredState]) -> None:
         """What is desired now."""
-        desired = {(state.application, job.id): job for state in states for job in state.jobs}
+        there = tuple(states)
+        self._accepted = frozenset(state.application for state in there)
+        desired = {(state.application, job.id): job for state in there for job in state.jobs}
         if desired != self._desired:
             self._touched |= {name for name, _ in desired.keys() ^ self._desired.keys()}
             self._touched |= {key[0] for key, job in desired.items() if self._desired.get(key) != job}
@@ -345,10 +348,13 @@ class Jobs:
         return EndJob(record)
 
     def _strays(self, now: float, named: Collection[ApplicationName] | None) -> Iterator[EndJob]:
-        """Hosts of jobs of which nothing is known, once it is sure that nothing will be: by their end."""
+        """Hosts of jobs of which nothing is known, once it is sure that nothing will be: by their end, and
+        not before it is known what is desired of their application."""
         mine = {record.host for record in self.records.values()}
         mine |= {job.host for job in self._desired.values()}
         for host in self._seen.values() if named is not None else ():
+            if host.application in named and host.application not in self._accepted:
+                continue
             is_over = not host.is_running or host.age_seconds >= STRAY_SECONDS
             if host.name in mine or host.name in self._ending_strays or not is_over:
                 continue

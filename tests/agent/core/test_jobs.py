@@ -248,4 +248,6 @@ def test_a_stray_host_of_a_job_ends_only_once_its_command_has() -> None:
     assert jobs.decide(0.0, NAMED).ends == ()
     jobs.listed([host(code=0, is_running=False)], 1.0, 1.0)
     assert jobs.decide(1.0, None).ends == ()
+    assert jobs.decide(1.0, NAMED).ends == (), "its desired state has not come yet"
+    wanting(jobs)
     assert [end.record.host for end in jobs.decide(1.0, NAMED).ends] == [JOB.host]
