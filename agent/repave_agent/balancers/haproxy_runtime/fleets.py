@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from repave_agent.balancers.haproxy_runtime.options import HaproxyRuntimeOptions
 from repave_agent.balancers.haproxy_runtime.socket import RuntimeSocket
@@ -15,10 +15,13 @@ BACKEND = re.compile(r"[A-Za-z0-9_.:-]{1,200}")
 """What HAProxy takes as a name: nothing that ends a command."""
 MAINTENANCE = 0x01 | 0x02 | 0x04 | 0x20
 """Bits of `srv_admin_state`: by the configuration, a command, another server, for want of an address."""
+DRAINS = 0x08 | 0x10
+"""Likewise: by a command, another server."""
 
 
 async def of_backend(options: HaproxyRuntimeOptions, site: Site, name: str) -> Sequence[GivenHost]:
-    """Those that take requests; servers in maintenance are left out. Raises BalancerError, OSError."""
+    """Those that take requests: none in maintenance, that drains, has a weight of 0 or is a backup. Raises
+    BalancerError, OSError."""
     return await asyncio.to_thread(_of_backend, options, name)
 
 
@@ -46,8 +49,13 @@ def _servers(side: RuntimeSocket, name: str) -> tuple[GivenHost, ...]:
             f"{side}: {secure[0]} of {name} is spoken to by TLS, which repave's balancers do not: it can't "
             "be adopted"
         )
+    backups = side.backups_of(name)
     return tuple(
         GivenHost(row["srv_addr"], int(row["srv_port"]), row["srv_name"])
         for row in rows
-        if not int(row["srv_admin_state"]) & MAINTENANCE and row["srv_addr"] != "-"
+        if _takes_requests(row) and row["srv_addr"] != "-" and row["srv_name"] not in backups
     )
+
+
+def _takes_requests(row: Mapping[str, str]) -> bool:
+    return not int(row["srv_admin_state"]) & (MAINTENANCE | DRAINS) and row["srv_uweight"] != "0"

@@ -61,8 +61,11 @@ class RuntimeSocket:
 
     def algorithms(self) -> dict[str, str]:
         """How each backend chooses among its servers."""
-        table = self._ask(["show stat -1 2 -1"]).strip().removeprefix("# ")
-        return {row["pxname"]: row["algo"] for row in csv.DictReader(table.splitlines())}
+        return {row["pxname"]: row["algo"] for row in self._statistics("-1 2 -1")}
+
+    def _statistics(self, what: str) -> list[dict[str, str]]:
+        table = self._ask([f"show stat {what}"]).strip().removeprefix("# ")
+        return list(csv.DictReader(table.splitlines()))
 
     def servers_of(self, backend: str) -> list[dict[str, str]]:
         """The servers of any backend, as HAProxy saves them: `srv_name`, `srv_addr`, `srv_port` and so on.
@@ -73,6 +76,10 @@ class RuntimeSocket:
             names = ", ".join(sorted(name for name in self.algorithms() if not name.startswith("repave-")))
             raise BalancerError(f"{self}: there is no backend {backend}; there are: {names or 'none'}")
         return list(csv.DictReader(lines[1:], delimiter=" "))
+
+    def backups_of(self, backend: str) -> set[str]:
+        """The names of its servers that only stand in for the others."""
+        return {row["svname"] for row in self._statistics(f"{backend} 4 -1") if row["bck"] == "1"}
 
     def command(self, commands: list[str]) -> None:
         """One after the other. Raises BalancerError with the first that was refused."""

@@ -21,6 +21,8 @@ backend old
   server web1 127.0.0.1:9001
   server web2 127.0.0.1:9002 weight 10
   server away 127.0.0.1:9003 disabled
+  server leaving 127.0.0.1:9004 weight 0
+  server sorry 127.0.0.1:9005 backup
 backend spoken-to-by-tls
   server web1 127.0.0.1:9443 ssl verify none
 """
