@@ -42,10 +42,10 @@ def _host_of_job(terminal: Terminal) -> str:
     tries = [each for each in rollout.get("jobs", ()) if each["name"] == arguments.job]
     if not tries:
         raise CliError(f"the newest rollout of {arguments.app} has no job {arguments.job!a}", USAGE)
-    host = str(tries[-1]["host"])
-    if not host:
+    tried = [each for each in tries if each["host"]]
+    if not tried:
         raise CliError(f"job {arguments.job} was not tried yet: it has printed nothing")
-    return host
+    return str(max(tried, key=lambda each: str(each["asked_at"]))["host"])
 
 
 def run_logs(terminal: Terminal) -> int:
