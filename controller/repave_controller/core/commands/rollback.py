@@ -313,7 +313,7 @@ def _spur(
     if rollout.pause is not None:
         away = now - rollout.pause.at
         tracks = (track.delayed(away) if track.has_begun else track for track in spurred.tracks)
-        spurred = replace(spurred, tracks=ByRegion(tracks))
+        spurred = replace(spurred.with_runs_delayed(away), tracks=ByRegion(tracks))
     application = replace(application, rollout=spurred)
     target = target_of(application, rollout)
     kind, happening = "rollout.resumed", Happening.RESUMED

@@ -136,7 +136,8 @@ def request_retry(application: Application, by: str, reason: str, now: Instant) 
     for group in application.groups:
         if group.is_baseline and group.state is GroupState.NEW:
             application = application.with_group(replace(group, attempt=group.attempt + 1))
-    again = tried_again(replace(rollout, tracks=tracks, pause=None, asked_at=None))
+    delayed = rollout.with_runs_delayed(now - rollout.pause.at)
+    again = tried_again(replace(delayed, tracks=tracks, pause=None, asked_at=None))
     retried = replace(application, rollout=again)
     what = reason_of(Happening.RETRIED, by=by, reason=reason)
     return retried, (event_of(retried, "rollout.retried", what, now, by),)
@@ -167,10 +168,7 @@ def restarted(rollout: Rollout, away: Instant) -> Rollout:
     """It moves again, and the time `away` that it stood still counts for nothing."""
     tracks = ByRegion(track.delayed(away) for track in rollout.tracks)
     asked_at = Instant(rollout.asked_at + away) if rollout.asked_at is not None else None
-    runs = tuple(
-        replace(run, asked_at=Instant(run.asked_at + away)) if run.is_open else run for run in rollout.runs
-    )
-    return replace(rollout, tracks=tracks, pause=None, asked_at=asked_at, runs=runs)
+    return replace(rollout.with_runs_delayed(away), tracks=tracks, pause=None, asked_at=asked_at)
 
 
 # ------------------------------------------------------------------------------------------ going back

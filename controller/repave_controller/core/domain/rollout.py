@@ -257,6 +257,13 @@ class Rollout:
         others = tuple(each for each in self.runs if each.id != run.id)
         return replace(self, runs=tuple(sorted((*others, run), key=lambda each: each.id)))
 
+    def with_runs_delayed(self, away: float) -> "Rollout":
+        """It stood still for so long: that is no time in which an attempt could have begun."""
+        runs = (
+            replace(run, asked_at=Instant(run.asked_at + away)) if run.is_open else run for run in self.runs
+        )
+        return replace(self, runs=tuple(runs))
+
     def track(self, region: RegionName) -> Track | None:
         return self.tracks.find(region)
 

@@ -276,6 +276,22 @@ def test_a_job_of_a_region_that_is_lost_is_settled_by_a_person() -> None:
     assert world.is_in(Phase.SUCCEEDED)
 
 
+def test_a_pause_takes_nothing_from_the_time_in_which_an_attempt_may_begin() -> None:
+    world = World()
+    world.release("a")
+    world.finish()
+    world.release("b", jobs=ALL)
+    world.finish()
+    world.regions[PARIS].does = doing("ready")
+    ask(world, Rollback())
+    world.settle()
+    ask(world, Pause())
+    world.now = Instant(world.now + 10 * BEGIN_SECONDS_MIN)
+    ask(world, Rollback())
+    assert last(world).state is RunState.ASKED
+    assert not last(world).is_stopped
+
+
 def test_a_pause_gives_no_attempt_to_a_journal() -> None:
     world = World()
     world.release("a", jobs=BEFORE)
