@@ -225,7 +225,12 @@ class DesiredJob:
     @property
     def host(self) -> HostName:
         """The same whoever makes it: nobody makes it beside another one that is there."""
-        return HostName(f"{self.group}-job-{self.id.incarnation}-{self.id.number}")
+        return job_host(self.group, self.id)
+
+
+def job_host(group: GroupName, job: JobId) -> HostName:
+    """On which the attempt runs."""
+    return HostName(f"{group}-job-{job.incarnation}-{job.number}")
 
 
 _JOB_HOST = re.compile(r".+-v\d{3,}-job-\d+-\d+")

@@ -8,7 +8,7 @@ from repave_agent.core.ports import HostSpec
 from repave_controller.core.domain.application import Application, GroupState
 from repave_controller.core.domain.jobs import Job, JobRun, Moment
 from repave_controller.core.domain.rollout import Phase, Rollout, RolloutKind
-from repave_protos.protocol.values import ApplicationName, HostName, RegionName
+from repave_protos.protocol.values import ApplicationName, HostName, RegionName, job_host
 from repave_simulation.world.place import Machine
 from repave_simulation.world.world import World
 
@@ -61,7 +61,7 @@ class JobTruth:
             if name is None:
                 group = next((each for each in after.groups if each.number == run.group), None)
                 assert group is not None, "an attempt is of a group"
-                name = HostName(f"{group.name}-job-{run.id.incarnation}-{run.id.number}")
+                name = job_host(group.name, run.id)
             self._runs[name] = (of, run)
         if before is None or before.rollout == rollout or rollout.kind is not RolloutKind.RELEASE:
             return

@@ -50,6 +50,7 @@ from repave_protos.protocol.values import (
     HostName,
     RecordReport,
     RegionName,
+    job_host,
 )
 
 
@@ -420,7 +421,7 @@ def _run_item(run: JobRun, cluster: str) -> models.JobItem:
         region=run.region,
         state=str(run.state),
         attempt=run.attempt,
-        host=f"{group}-job-{run.id.incarnation}-{run.id.number}",
+        host=job_host(group, run.id),
         asked_at=time_of(run.asked_at),
         began_at=_time_or_none(run.began_at),
         ended_at=_time_or_none(run.ended_at),
