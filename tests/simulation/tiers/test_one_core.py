@@ -42,6 +42,7 @@ class Life:
     """All that one region met in one life of its agent."""
 
     limits: Limits
+    new_journal: str
     calls: list[Call] = field(default_factory=list)
 
     def steps(self) -> list[Step]:
@@ -55,10 +56,10 @@ def record(monkeypatch: pytest.MonkeyPatch, tier: int, scenario: Scenario) -> li
     depth = [0]
     begin = Region.__init__
 
-    def beginning(region: Region, limits: Limits) -> None:
-        begin(region, limits)
+    def beginning(region: Region, limits: Limits, *, new_journal: str) -> None:
+        begin(region, limits, new_journal=new_journal)
         regions.append(region)
-        lives[id(region)] = Life(limits)
+        lives[id(region)] = Life(limits, new_journal)
 
     def recorded(name: str, method: Callable[..., object]) -> Callable[..., object]:
         @wraps(method)
@@ -90,7 +91,7 @@ def test_what_an_agent_decided_follows_from_what_it_met_and_from_nothing_else(
     lives = record(monkeypatch, tier, draw(7))
     assert sum(len(life.steps()) for life in lives) > 100
     for life in lives:
-        region, change = Region(life.limits), None
+        region, change = Region(life.limits, new_journal=life.new_journal), None
         for call in life.calls:
             # A change is known by its identity: the replayed one stands for the recorded one.
             arguments = [change if isinstance(each, Change) else each for each in call.arguments]
