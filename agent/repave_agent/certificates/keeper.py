@@ -60,7 +60,6 @@ class Kept:
     trouble: str = ""
     due_at: float = 0.0
     failures: int = 0
-    is_ordered: bool = False  # from an ACME server, at this moment
 
     @property
     def facts(self) -> Facts | None:
@@ -94,6 +93,7 @@ class Keeper:
         self._trouble = ""
         self._writing = asyncio.Lock()
         self.under_way: set[asyncio.Task[None]] = set()
+        self._ordered: set[str] = set()  # files that an ACME server is asked for at this moment
 
     # ------------------------------------------------------------------------------- what a balancer asks
 
@@ -161,7 +161,11 @@ class Keeper:
     async def tend(self, balancer: ShowsCertificates) -> None:
         """Once: each that is due, and what clients are shown."""
         now = self._clock.monotonic()
-        due = [each for each in self._kept.values() if now >= each.due_at and not each.is_ordered]
+        due = [
+            each
+            for each in self._kept.values()
+            if now >= each.due_at and each.wanted.file not in self._ordered
+        ]
         await asyncio.gather(*map(self._look, due))
         if self._is_unshown and now >= self._show_at:
             await self._show(balancer)
@@ -211,7 +215,9 @@ class Keeper:
             await self._found(replace(kept, due_at=due_at), found)
 
     async def _found(self, kept: Kept, found: Pem) -> None:
-        """Shows it unless what is shown is better."""
+        """Shows it unless what is shown is better, or it is not wanted any more."""
+        if not self._is_wanted(kept):
+            return
         now = self._clock.wall()
         is_new = kept.shown is None or kept.shown.digest != found.digest
         trouble = fault_of(kept.wanted, found.facts, now)
@@ -232,11 +238,14 @@ class Keeper:
 
     def _keep(self, kept: Kept) -> None:
         """Unless it is not wanted any more, or another one by now."""
-        known = self._kept.get(kept.wanted.file)
-        if known is not None and known.wanted == kept.wanted:
-            self._kept[kept.wanted.file] = kept
+        if self._is_wanted(kept):
+            known, self._kept[kept.wanted.file] = self._kept[kept.wanted.file], kept
             if kept.trouble and kept.trouble != known.trouble:
                 log.error("certificate.trouble", of=str(kept.wanted), why=kept.trouble)
+
+    def _is_wanted(self, kept: Kept) -> bool:
+        known = self._kept.get(kept.wanted.file)
+        return known is not None and known.wanted == kept.wanted
 
     async def _write(self, path: Path, pem: Pem) -> None:
         """Raises BalancerError: what a balancer is to show can't be put there."""
@@ -253,8 +262,8 @@ class Keeper:
 
     def _begin_order(self, kept: Kept) -> None:
         """Beside everything else: it takes seconds, and a server that does not answer much longer."""
-        kept = replace(kept, is_ordered=True)
-        self._keep(kept)
+        self._keep(replace(kept, due_at=self._clock.monotonic() + RETRY_SECONDS))
+        self._ordered.add(kept.wanted.file)
         task = asyncio.ensure_future(self._order(kept))
         self.under_way.add(task)
         task.add_done_callback(self.under_way.discard)
@@ -264,19 +273,23 @@ class Keeper:
         try:
             self._check()
             found = await self._orders().order(wanted.names, wanted.reference.where)
-            await self._found(replace(kept, is_ordered=False), found)
+            now = self._clock.wall()
+            if not gives_way(wanted, kept.facts, found.facts, now):
+                raise CertificateError(f"what it gave is not shown: {fault_of(wanted, found.facts, now)}")
+            await self._found(kept, found)
         except (CertificateError, NotActingError, BalancerError) as error:
             failures = kept.failures + 1
             pause = min(RETRY_SECONDS_MAX, RETRY_SECONDS * 2 ** (failures - 1))
             self._keep(
                 replace(
                     kept,
-                    is_ordered=False,
                     failures=failures,
                     due_at=self._clock.monotonic() + pause,
                     trouble=f"{error}; it is asked again in {pause / 60:.0f} min at the latest",
                 )
             )
+        finally:
+            self._ordered.discard(wanted.file)
 
     # ---------------------------------------------------------------------------------------- what is told
 

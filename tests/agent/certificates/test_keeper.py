@@ -19,6 +19,7 @@ from repave_agent.secrets.source import Found
 from repave_protos.protocol.certificate_places import CertificateReference
 from repave_protos.protocol.values import ApplicationName
 from tests.fakes.clock import QuickClock
+from tests.fakes.waiting import until
 from tests.support.certificates import new_authority
 
 AUTHORITY = new_authority()
@@ -68,12 +69,16 @@ class AServer:
     asked: list[Sequence[str]] = field(default_factory=list)
     why_not: str = ""
     days: float = 90
+    begins: float = 0
+    answers: asyncio.Event | None = None  # not before it is set
 
     async def order(self, names: Sequence[str], challenge: str) -> Pem:
         self.asked.append(tuple(names))
+        if self.answers is not None:
+            await self.answers.wait()
         if self.why_not:
             raise CertificateError(self.why_not)
-        return read_pem(AUTHORITY.combined(*names, begins=0, days=self.days))
+        return read_pem(AUTHORITY.combined(*names, begins=self.begins, days=self.days))
 
 
 class Rig:
@@ -308,3 +313,31 @@ async def test_names_that_a_front_gains_are_asked_for(rig: Rig) -> None:
     await rig.later()
     assert rig.server.asked[-1] == (HOST, "www.example.com")
     assert rig.shown().facts.names == (HOST, "www.example.com")
+
+
+async def test_a_front_that_changes_while_it_is_asked_for_is_asked_for_anew(rig: Rig) -> None:
+    wanted, other = rig.wanted("acme", "http-01"), rig.wanted("acme", "http-01", host="www.example.com")
+    rig.server.answers = asyncio.Event()
+    await rig.keeper.provide([wanted])
+    rig.keeper.arranged()
+    await rig.keeper.tend(rig.balancer)
+    await until(lambda: rig.server.asked == [(HOST,)])
+    await rig.keeper.provide([other])
+    rig.keeper.arranged()
+    rig.server.answers.set()
+    await asyncio.gather(*rig.keeper.under_way)
+    assert is_placeholder(rig.shown().facts), "it is of the name that the front had"
+    assert await rig.later() == []
+    assert rig.shown().facts.names == ("www.example.com",)
+
+
+async def test_what_a_server_gives_that_can_not_be_shown_counts_as_none(rig: Rig) -> None:
+    await rig.keeper.provide([rig.wanted("acme", "http-01")])
+    rig.keeper.arranged()
+    assert await rig.later() == []
+    shown, rig.server.begins = rig.shown(), 70
+    told = await rig.later(61 * 86_400.0)
+    assert "what it gave is not shown: it begins in 9 days" in told[0]
+    assert "it is asked again in 1 min" in told[0]
+    await rig.later(30.0)
+    assert (len(rig.server.asked), rig.shown()) == (2, shown)
