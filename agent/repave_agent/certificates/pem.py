@@ -27,6 +27,9 @@ from repave_agent.core.certificates import CertificateError, Facts
 PLACEHOLDER = "repave: no certificate yet"
 """Whom the one is of that is shown until there is another."""
 _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----\r?\n.*?-----END \1-----", re.DOTALL)
+_DAMAGED = "a certificate in it is damaged"
+_UNREADABLE = (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+"""What the library raises of a certificate that it can't read: some at once, some once it is asked."""
 _LOCKED = "its key has a passphrase, which nobody can type here: put one without there"
 
 
@@ -67,12 +70,16 @@ def is_placeholder(facts: Facts) -> bool:
 
 
 def facts_of(certificate: x509.Certificate) -> Facts:
-    return Facts(
-        names=tuple(_names(certificate)),
-        begins_at=certificate.not_valid_before_utc.timestamp(),
-        ends_at=certificate.not_valid_after_utc.timestamp(),
-        fingerprint=certificate.fingerprint(hashes.SHA256()).hex(),
-    )
+    """Raises CertificateError."""
+    try:
+        return Facts(
+            names=tuple(_names(certificate)),
+            begins_at=certificate.not_valid_before_utc.timestamp(),
+            ends_at=certificate.not_valid_after_utc.timestamp(),
+            fingerprint=certificate.fingerprint(hashes.SHA256()).hex(),
+        )
+    except _UNREADABLE:
+        raise CertificateError(_DAMAGED) from None
 
 
 def placeholder(now: float) -> Pem:
@@ -109,8 +116,8 @@ def _plain(block: bytes) -> bytes:
 def _certificate(text: bytes) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificate(text)
-    except ValueError:
-        raise CertificateError("a certificate in it is damaged") from None
+    except _UNREADABLE:
+        raise CertificateError(_DAMAGED) from None
 
 
 def _public_of(text: bytes) -> bytes:

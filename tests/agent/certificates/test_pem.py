@@ -1,5 +1,7 @@
 """Which PEM can be shown, and what is told of one that can't; never a key."""
 
+import base64
+
 import pytest
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -33,6 +35,12 @@ def _locked() -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"word"))
 
 
+def _of_a_later_version() -> bytes:
+    raw = base64.b64decode(b"".join(CERTIFICATE.split(b"-----")[2].split()))
+    later = raw.replace(bytes.fromhex("a003020102"), bytes.fromhex("a003020107"), 1)
+    return b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(later) + b"-----END CERTIFICATE-----\n"
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
@@ -43,6 +51,7 @@ def _locked() -> bytes:
         (CERTIFICATE + _locked(), "has a passphrase"),
         (CERTIFICATE + KEY.replace(b"MI", b"XX", 1), "its key is damaged"),
         (CERTIFICATE.replace(b"MII", b"XXX", 1) + KEY, "a certificate in it is damaged"),
+        (_of_a_later_version() + KEY, "a certificate in it is damaged"),
     ],
 )
 def test_one_that_can_not_be_shown_is_told_and_its_key_is_not(text: bytes, why: str) -> None:
