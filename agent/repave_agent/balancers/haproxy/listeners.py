@@ -247,12 +247,21 @@ def _rules(entry: Entry, guard: str, conditions: Conditions) -> list[str]:
         "http-request set-var(txn.chosen) var(txn.second) if { var(txn.margin) -m int gt 0 }",
         *baseline_rules(),
         *fallback_rules(application, FALLEN_BACK),
+        *(_rules_without(suffix) if suffix else ()),
         # A worker that is being replaced sees no server up any more.
         f"http-request set-var(txn.chosen) str({NEWER}.{application}) if {{ stopping }} {has_spare}",
         f"use_backend %[var(txn.chosen)]{suffix} if {{ var(txn.route) -m found }}",
     ]
     lines = [_guarded(line, guard) for line in lines]
     return [line.replace("http-request ", "tcp-request content ", 1) for line in lines] if is_tcp else lines
+
+
+def _rules_without(suffix: str) -> list[str]:
+    """A group that lacks this front gets none of its requests, as long as the other one has it."""
+    is_without = f"!{{ var(txn.chosen),concat({suffix}),nbsrv -m found }}"
+    return [
+        f"http-request set-var(txn.chosen) var(txn.{other}) if {is_without}" for other in ("first", "second")
+    ]
 
 
 def _guarded(rule: str, guard: str) -> str:

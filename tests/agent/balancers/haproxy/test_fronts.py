@@ -300,6 +300,21 @@ async def test_connections_to_a_group_that_leaves_are_closed_and_counted_then_an
         assert [(each.group, each.connections >= 2) for each in closed] == [("shop-v001", True)]
 
 
+async def test_a_group_that_lacks_a_front_gets_none_of_its_requests(stage: Stage) -> None:
+    web, old, echo = free_port(), free_port(), free_port()
+    fronts = TrafficFront("web", web), TrafficFront("old", old), TrafficFront("echo", echo, "tcp")
+    await stage.add("shop", *fronts)
+    blue, green = stage.structure.backends
+    without = replace(green, fronts=green.fronts[:1])
+    await stage.balancer.arrange(replace(stage.structure, backends=(blue, without)))
+    await stage.balancer.route((Route(ApplicationName("shop"), blue.group, green.group, 9_900),))
+    assert "shop-green" in {await get(web) for _ in range(10)}
+    for _ in range(10):
+        assert await get(old) == "shop-blue"
+        async with connected(echo) as line:
+            assert await line.say("a") == "shop-blue a"
+
+
 async def test_two_applications_share_a_port_by_the_names_that_clients_say(stage: Stage) -> None:
     """Each with its own certificate; the mistake of one does not touch the other."""
     port, plain = free_port(), free_port()
