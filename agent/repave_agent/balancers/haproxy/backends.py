@@ -56,6 +56,8 @@ def _section(backend: Backend, name: str, front: TrafficFront, again_millisecond
     if common:
         lines.append("  " + " ".join(("default-server", *common)))
     for server in sorted(backend.servers, key=lambda each: each.host):
+        if front.sticky == "cookie":
+            lines.append(_let_go(name, server))
         lines.append(_server(backend, server, front, is_main=is_main))
     return "\n".join(lines) + "\n"
 
@@ -98,6 +100,12 @@ def _server(backend: Backend, server: Server, front: TrafficFront, *, is_main: b
     line += "" if is_main else f" track {backend.group}/{server.host}"
     line += f" cookie {server.host}" if front.sticky == "cookie" else ""
     return line + ("" if server.is_enabled else " weight 0")
+
+
+def _let_go(name: str, server: Server) -> str:
+    """Weight 0 alone leaves a host the clients that its cookie keeps there, until it has ended."""
+    is_kept = f"{{ req.cook({HOST_COOKIE}) -m str {server.host} }}"
+    return f"  ignore-persist if {is_kept} {{ srv_uweight({name}/{server.host}) eq 0 }}"
 
 
 def _http_check(probe: Probe) -> list[str]:

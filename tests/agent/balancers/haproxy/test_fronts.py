@@ -398,6 +398,25 @@ async def test_a_client_stays_on_its_host_and_hosts_are_told_its_address(stage: 
         assert await line.reader.readline() == b"shop-blue \r\n"  # the first of the header's signature
 
 
+async def test_a_client_that_stays_on_its_host_leaves_one_that_takes_no_more_requests(stage: Stage) -> None:
+    web = free_port()
+    await stage.add("shop", TrafficFront("web", web, sticky="cookie"))
+    blue, green = stage.structure.backends
+    blue = replace(blue, fronts=tuple(replace(each, to=0) for each in blue.fronts))
+    both = (*blue.servers, *green.servers)
+
+    async def answered(name: str) -> str:
+        async with connected(web) as line:
+            return (await line.ask(headers=f"Cookie: repave-host={name}\r\n"))[2]
+
+    await stage.balancer.arrange(replace(stage.structure, backends=(replace(blue, servers=both), green)))
+    assert [await answered(name) for name in stage.hosts] == list(stage.hosts)
+    for leaving, other in itertools.permutations(stage.hosts):
+        some = tuple(replace(each, is_enabled=each.host != leaving) for each in both)
+        await stage.balancer.arrange(replace(stage.structure, backends=(replace(blue, servers=some), green)))
+        assert [await answered(name) for name in stage.hosts] == [other, other]
+
+
 @pytest.mark.parametrize("stage", [1], indirect=True)
 async def test_one_host_gets_no_more_at_a_time_than_it_takes(stage: Stage) -> None:
     """The second waits its time in the queue, and is then answered with 503."""
