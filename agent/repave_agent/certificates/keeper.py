@@ -91,16 +91,17 @@ class Keeper:
         self._is_unshown = False
         self._show_at = 0.0
         self._trouble = ""
-        self._writing = asyncio.Lock()
+        self._writing, self._taking_up = asyncio.Lock(), asyncio.Lock()
         self.under_way: set[asyncio.Task[None]] = set()
         self._ordered: set[str] = set()  # files that an ACME server is asked for at this moment
 
     # ------------------------------------------------------------------------------- what a balancer asks
 
     async def provide(self, wanted: Sequence[WantedCertificate]) -> Mapping[ApplicationName, str]:
-        self._is_tidy = True
-        taken_up = [await self._taken_up(each) for each in wanted]
-        self._kept = {each.wanted.file: each for each in taken_up}
+        async with self._taking_up:
+            self._is_tidy = True
+            taken_up = [await self._taken_up(each) for each in wanted]
+            self._kept = {each.wanted.file: each for each in taken_up}
         kept = [each for each in taken_up if each.wanted.reference.source != "acme"]
         new = [each for each in kept if not each.due_at or each.shown is None]
         with contextlib.suppress(TimeoutError):
@@ -169,9 +170,10 @@ class Keeper:
         await asyncio.gather(*map(self._look, due))
         if self._is_unshown and now >= self._show_at:
             await self._show(balancer)
-        if not self._is_tidy:
-            self._is_tidy = True
-            await asyncio.to_thread(self._remove_others, frozenset(self._kept))
+        async with self._taking_up:  # else a file would go that was just made for a new front
+            if not self._is_tidy:
+                self._is_tidy = True
+                await asyncio.to_thread(self._remove_others, frozenset(self._kept))
 
     async def _show(self, balancer: ShowsCertificates) -> None:
         self._is_unshown = False
