@@ -210,6 +210,8 @@ def _clash(one: TrafficFront, door: Door, other: TrafficFront, taken: Door) -> s
         return f"one speaks {taken.kind}, the other {door.kind}"
     if door.accepts_proxy != taken.accepts_proxy:
         return "only one of them has proxy_protocol.accept"
+    if door.kind == "https" and one.has_http2 != other.has_http2:
+        return "only one of them offers http2, and clients agree on that before they say what they want"
     if (one.host, one.path) == (other.host, other.path):
         return f"both match {one.matches}"
     return ""

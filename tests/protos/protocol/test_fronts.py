@@ -78,6 +78,11 @@ def test_a_port_is_shared_by_fronts_that_match_something_else() -> None:
         (WEB, replace(WEB, host=""), "fronts that share a port need match.host or match.path"),
         (WEB, replace(TCP, port=443, host="a.example.com"), "one speaks tcp, the other https"),
         (WEB, replace(WEB, host="a.example.com", accepts_proxy=True), "only one of them has"),
+        (
+            WEB,
+            replace(WEB, host="a.example.com", has_http2=not WEB.has_http2),
+            "only one of them offers http2",
+        ),
         (replace(WEB, redirect_from=80), plain_front(80), "need match.host or match.path"),
     ],
 )
