@@ -17,6 +17,10 @@ for name in $(awk 'BEGIN { for (name in ENVIRON) if (name ~ /^[A-Za-z_][A-Za-z0-
     PATH | HOME | PWD | OLDPWD | SHLVL | TMPDIR | USER | LOGNAME | SHELL | _ | AWK* | XDG_* | CONTAINERS_* | REGISTRY_AUTH_FILE) ;;
     *) set -- --env "$name" "$@" ;;
     esac
+    value=$(printenv "$name")
+    case $value in # a secret that is a file is at the same place inside
+    */repave-secrets.*/file/"${name%_FILE}") set -- --volume "$value:$value:ro" "$@" ;;
+    esac
 done
 if [ "${PORT:-0}" -lt 1024 ]; then set -- --cap-add net_bind_service "$@"; fi
 exec podman run --rm --name "repave-$REPAVE_HOST" --network host --log-driver none \

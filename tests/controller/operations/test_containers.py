@@ -66,6 +66,15 @@ def test_the_image_is_run_with_the_hosts_variables_and_no_value_in_an_argument(
     assert "s3cret" not in done.stdout
 
 
+def test_a_secret_that_is_a_file_is_there_inside_at_its_place(app: Path, podman: Path) -> None:
+    place = "/dev/shm/repave-secrets.a1b2/file/KEY"
+    done = run(app, path=f"{podman}:{os.environ['PATH']}", KEY_FILE=place, OTHER_FILE="/etc/passwd")
+    said = done.stdout.splitlines()
+    assert f"--volume\n{place}:{place}:ro\n" in done.stdout
+    assert said.count("--volume") == 1
+    assert said[-1] == IMAGE
+
+
 def test_a_privileged_port_has_the_one_capability_for_it(app: Path, podman: Path) -> None:
     done = run(app, path=f"{podman}:{os.environ['PATH']}", PORT="443")
     assert "--cap-add\nnet_bind_service\n" in done.stdout
