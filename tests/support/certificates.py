@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
@@ -48,22 +48,24 @@ class TestAuthority:
         files[1].write_bytes(secret)
         return files
 
-    def combined(self, *names: str, begins: float = -1, days: float = 90) -> bytes:
+    def combined(
+        self, *names: str, begins: float = -1, days: float = 90, key: rsa.RSAPrivateKey | None = None
+    ) -> bytes:
         """PEM of a certificate of these names, with its key. `begins`: days from now."""
-        key = ec.generate_private_key(ec.SECP256R1())
+        own = key or ec.generate_private_key(ec.SECP256R1())
         alternatives = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
         begun = datetime.now(UTC) + begins * DAY
         certificate = (
             x509.CertificateBuilder()
             .subject_name(_named(names[0]))
             .issuer_name(self.certificate.subject)
-            .public_key(key.public_key())
+            .public_key(own.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(begun)
             .not_valid_after(begun + days * DAY)
             .add_extension(alternatives, critical=False)
         ).sign(self.key, hashes.SHA256())
-        secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        secret = own.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         return certificate.public_bytes(Encoding.PEM) + secret
 
 

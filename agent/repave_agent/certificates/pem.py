@@ -4,7 +4,9 @@ No error and no `repr` shows a key.
 """
 
 import hashlib
+import os
 import re
+import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -62,7 +64,9 @@ def read_pem(given: bytes) -> Pem:
     if own is None:
         raise CertificateError("its key is that of another certificate: put there what belongs together")
     chain = [text for at, text in enumerate(found) if at != own]
-    return Pem(b"\n".join((found[own], *chain, keys[0], b"")), facts_of(certificates[own]))
+    text = b"\n".join((found[own], *chain, keys[0], b""))
+    _check_by_openssl(text)
+    return Pem(text, facts_of(certificates[own]))
 
 
 def is_placeholder(facts: Facts) -> bool:
@@ -137,6 +141,21 @@ def _of_certificate(certificate: x509.Certificate) -> bytes:
         return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     except (ValueError, UnsupportedAlgorithm):
         raise CertificateError("the key of a certificate in it is of a kind that is not known") from None
+
+
+def _check_by_openssl(text: bytes) -> None:
+    """Raises CertificateError. HAProxy takes what OpenSSL takes, and one that it does not would keep it from
+    starting, and so all of the region's applications from their clients."""
+    memory = os.memfd_create("certificate")
+    try:
+        with open(memory, "wb", closefd=False) as file:
+            file.write(text)
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(f"/proc/self/fd/{memory}")
+    except ssl.SSLError as error:
+        why = (error.reason or "no reason told").replace("_", " ").lower()
+        raise CertificateError(f"OpenSSL does not take it: {why}") from None
+    finally:
+        os.close(memory)
 
 
 def _names(certificate: x509.Certificate) -> Iterable[str]:

@@ -3,6 +3,7 @@
 import base64
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -15,6 +16,8 @@ from repave_agent.core.certificates import CertificateError
 from tests.support.certificates import new_authority
 
 AUTHORITY = new_authority()
+WEAK = rsa.generate_private_key(65_537, 1024)
+"""Less than OpenSSL, and HAProxy with it, takes."""
 SHOP = AUTHORITY.combined("shop.example.com", "www.example.com")
 CERTIFICATE, KEY = SHOP[: SHOP.index(b"-----BEGIN PRIVATE")], SHOP[SHOP.index(b"-----BEGIN PRIVATE") :]
 
@@ -51,6 +54,7 @@ def _of_a_later_version() -> bytes:
         (CERTIFICATE + _locked(), "has a passphrase"),
         (CERTIFICATE + KEY.replace(b"MI", b"XX", 1), "its key is damaged"),
         (CERTIFICATE.replace(b"MII", b"XXX", 1) + KEY, "a certificate in it is damaged"),
+        (AUTHORITY.combined("shop.example.com", key=WEAK), "OpenSSL does not take it: ee key too small"),
         (_of_a_later_version() + KEY, "a certificate in it is damaged"),
     ],
 )
