@@ -6,8 +6,7 @@ certificate is made here for each, and is sent nowhere.
 """
 
 import asyncio
-import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -37,7 +36,9 @@ except ImportError as missing:  # pragma: no cover  # an agent without the extra
 CALL_SECONDS = 20
 CHANGES_MAX = 5
 ORDER_SECONDS = 120.0
-"""From its challenges to the certificate."""
+"""To decide on its challenges, and then to make the certificate."""
+PIECE_SECONDS = 2.0
+"""And one for each name: so long a thread waits at a time."""
 
 
 class AcmeServer:
@@ -86,11 +87,32 @@ class AcmeServer:
             if challenge == "dns-01":
                 await self._show(chosen, authorization.body.identifier.value, account, until_seen)
             await asyncio.to_thread(asked.answer_challenge, chosen, chosen.response(account))
-        # Naive local time, as the library has it.
-        deadline = datetime.fromtimestamp(self._clock.wall() + ORDER_SECONDS, UTC).astimezone()
-        ready = functools.partial(asked.poll_and_finalize, order, deadline.replace(tzinfo=None))
-        finished = await asyncio.to_thread(ready)
+        decided = await self._in_pieces(asked.poll_authorizations, order)
+        try:
+            await asyncio.to_thread(asked.begin_finalization, decided)
+        except messages.Error as error:
+            if error.code != "orderNotReady":  # it is told again once it is
+                raise
+        finished = await self._in_pieces(asked.poll_finalization, decided)
         return read_pem(finished.fullchain_pem.encode() + key)
+
+    async def _in_pieces(
+        self,
+        poll: Callable[[messages.OrderResource, datetime], messages.OrderResource],
+        order: messages.OrderResource,
+    ) -> messages.OrderResource:
+        """What the library waits for in a thread, which nobody can end: an agent that stops waits for it."""
+        until = self._clock.wall() + ORDER_SECONDS
+        while True:
+            piece = datetime.fromtimestamp(
+                self._clock.wall() + PIECE_SECONDS + len(order.authorizations), UTC
+            ).astimezone()
+            try:
+                # Naive local time, as the library has it.
+                return await asyncio.to_thread(poll, order, piece.replace(tzinfo=None))
+            except errors.TimeoutError:
+                if self._clock.wall() >= until:
+                    raise
 
     def _connect(self, account: JWKEC) -> client.ClientV2:
         """With an account: the one that is there, if there is one."""
