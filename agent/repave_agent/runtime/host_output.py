@@ -96,7 +96,7 @@ class HostOutputs:
                 piece = await self._read(name, after, lines, bytes_max)
         except TimeoutError:
             return HostOutput(name, group, cursor=after, trouble=f"no answer within {READ_SECONDS:g} s")
-        except (ProviderError, ValueError) as error:
+        except (ProviderError, ValueError, OSError) as error:  # cursors come from clients
             return HostOutput(name, group, cursor=after, trouble=str(error))
         return HostOutput(name, group, piece.text, piece.cursor, is_cut=piece.is_cut)
 

@@ -215,7 +215,9 @@ class LocalProvider:
             session, process = host.start(folder, record, package, self._sandbox, secrets)
             return _Kept(folder, record, session, process, started_at=self._clock.monotonic())
         except (ProviderError, PackageFormatError, OSError) as error:
-            with contextlib.suppress(OSError):  # what stays has tags: it is listed as half-made
+            with contextlib.suppress(
+                ProviderError, OSError
+            ):  # what stays has tags: it is listed as half-made
                 folder.remove()
             self._addresses.release(address)
             raise _provider_error(error, "make the host", folder.path) from error
