@@ -106,10 +106,6 @@ BUGS = (
         "    runs = tuple(run for run in rollout.runs if not run.is_open)\n",
     ),
     # -------------------------------------------------------------------------------------------- analyses
-    _bug(
-        "what could not be judged goes on", 1, (11,),
-        ANALYSES, "return Ending.UNJUDGED if analysis.errors > plan.error_limit else None", "return Ending.PASSED",
-    ),
     _bug("a look counts whenever it comes", 1, (11,), LOOKS, "_next_looks(application, now) if now >= at)", "_next_looks(application, now))"),
     _bug(
         "a version that is worse goes on", 1, (11,),
@@ -122,11 +118,6 @@ BUGS = (
     _bug(
         "what can't be told goes on", 1, (11,),
         ANALYSES, "return Ending.PASSED if is_limited and analysis.passed else Ending.UNDECIDED", "return Ending.PASSED",
-    ),
-    _bug(
-        "what was seen before the step was tried again counts", 1, (11,),
-        LOOKS, "    return rollout.with_analysis(Analysis(gate, region, run, track.entered_at, moved_at))",
-        "    return rollout.with_analysis(replace(known, run=run, begun_at=track.entered_at) if known else Analysis(gate, region, run, track.entered_at, moved_at))",
     ),
     # ------------------------------------------------------------------------------------ fresh baselines
     _bug(

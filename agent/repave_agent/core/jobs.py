@@ -352,7 +352,9 @@ class Jobs:
         not before it is known what is desired of their application."""
         mine = {record.host for record in self.records.values()}
         mine |= {job.host for job in self._desired.values()}
-        for host in self._seen.values() if named is not None else ():
+        if named is None:
+            return
+        for host in self._seen.values():
             if host.application in named and host.application not in self._accepted:
                 continue
             is_over = not host.is_running or host.age_seconds >= STRAY_SECONDS

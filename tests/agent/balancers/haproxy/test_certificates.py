@@ -5,6 +5,7 @@ import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -67,7 +68,7 @@ class Stage:
         )
         rig.balancers.append(self.balancer)
 
-    def put(self, application: str, *names: str, **life: float) -> bytes:
+    def put(self, application: str, *names: str, **life: Any) -> bytes:
         text = AUTHORITY.combined(*names, **life)
         (self.given / f"{application}.pem").write_bytes(text)
         return text
