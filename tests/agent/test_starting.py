@@ -21,6 +21,7 @@ from repave_protos.protocol.queries import (
     ChangeMachine,
     Content,
     Failure,
+    FindHosts,
     FindRoom,
     FindWayIn,
     HostsOf,
@@ -34,9 +35,9 @@ from repave_protos.protocol.queries import (
     TrafficOf,
     UnknownQuestion,
 )
-from repave_protos.protocol.values import Digest, Welcome
+from repave_protos.protocol.values import Digest, GivenHost, Welcome
 from tests.fakes.agent.balancer import FakeBalancer
-from tests.fakes.agent.region_values import SHOP, a_group, a_state
+from tests.fakes.agent.region_values import PROBE, SHOP, a_group, a_state
 from tests.fakes.clouds.openstack import FakeOpenstack, served
 from tests.fakes.waiting import until
 
@@ -46,6 +47,7 @@ QUESTIONS: tuple[tuple[Question, type[Content], str], ...] = (
     (Orphans(), Failure, NOT_BEGUN),
     (FindRoom(2), Failure, NOT_BEGUN),
     (FindWayIn(SHOP, 8000), Failure, NOT_BEGUN),
+    (FindHosts("hosts", "", (GivenHost("127.0.0.1", 8080),), PROBE), Failure, NOT_BEGUN),
     (ReadOutput(SHOP), Failure, NOT_BEGUN),
     (TrafficOf(SHOP, 0.0), Failure, NOT_BEGUN),
     (ListBakes(), Failure, NOT_BEGUN),

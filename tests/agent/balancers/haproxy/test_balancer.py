@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from repave_agent.balancers.haproxy import balancer as haproxy_balancer
-from repave_agent.balancers.haproxy import instance
 from repave_agent.balancers.haproxy.balancer import HaproxyBalancer
 from repave_agent.core.ports import Route, Structure, UnfitError
 from repave_protos.protocol.values import ApplicationName, GroupName, Timeouts
@@ -211,8 +210,7 @@ async def test_what_only_haproxy_itself_refuses_is_told_of_its_application_alone
     site: Site, monkeypatch: pytest.MonkeyPatch, odd: dict[str, Any]
 ) -> None:
     """Should a text get past all checks: here, since they are switched off."""
-    monkeypatch.setattr(instance, "check_structure", lambda _: None)
-    monkeypatch.setattr(haproxy_balancer, "check_structure", lambda _: None)
+    monkeypatch.setattr(haproxy_balancer, "check_structure", lambda *_: None)
     bad = replace(backend("blog-v001", 1), probe=replace(backend(BLUE).probe, **odd))
     bad = replace(bad, servers=(replace(bad.servers[0], address="no address"),))
     more = backend("shop-v003", free_port())
