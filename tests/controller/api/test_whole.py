@@ -31,8 +31,13 @@ def exactly(model: type[BaseModel], body: Any) -> None:
     assert model.model_validate(body).model_dump(mode="json") == told
 
 
-ELSEWHERE = {"simulations", "notices/{target}/replay", "notices/{target}/test"}
-"""Commands that take seconds, or a target to be told: their own tests ask for them."""
+ELSEWHERE = {
+    "applications/{application}/adopt",
+    "simulations",
+    "notices/{target}/replay",
+    "notices/{target}/test",
+}
+"""Commands that take seconds, a target to be told, or a fleet to be found: their own tests ask for them."""
 
 
 async def join(real: RealController) -> None:

@@ -50,6 +50,7 @@ EXAMPLES: Final[dict[str, Any]] = {
     "RehearsalRequest": {"spec": SPEC, "faults": ["all"]},
     "SessionRequest": {"token": "repave_1a2b3c"},
     "QueueMoveRequest": {"name": "2.1", "place": 1, "by": "anna"},
+    "SettleJobRequest": {"job": "migrate", "outcome": "again", "by": "anna"},
     "QueueDropRequest": {"name": "2.1", "by": "anna"},
     "LogsRequest": {"after": [{"region": "oslo", "host": "hello-v001-1a2b3c4d", "position": "4711:1024"}]},
     "AnalysisReplayRequest": {"rollout": 12, "pass_score": 90, "marginal_score": 60},
