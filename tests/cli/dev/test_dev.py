@@ -245,7 +245,9 @@ def _release(dev: Dev, run: CommandLine) -> None:
     spec = run.folder / "repave.yaml"
     quick = spec.read_text().replace("min_healthy_time: 5s", "min_healthy_time: 0s")
     spec.write_text(
-        quick.replace("warm: 1m", "warm: 2s").replace("interval: 10s", "interval: 1s").replace("python3", os.path.realpath(sys.executable))
+        quick.replace("warm: 1m", "warm: 2s")
+        .replace("interval: 10s", "interval: 1s")
+        .replace("python3", os.path.realpath(sys.executable))
     )
     ran = run("release", "--url", dev.url, "--timeout", "1m")
     assert ran.code == 0, ran.err + dev.says()

@@ -44,7 +44,7 @@ def all_of(rule: Rule) -> Rules:
 
 
 def digest_of(number: int) -> Digest:
-    return Digest(f"{number:064x}")
+    return Digest(f"{number + 1:064x}")
 
 
 def a_group(number: int, states: dict[RegionName, GroupState]) -> ServerGroup:
