@@ -44,7 +44,7 @@ def all_of(rule: Rule) -> Rules:
 
 
 def digest_of(number: int) -> Digest:
-    return Digest(f"{number + 1:064x}")
+    return Digest(f"{number:064x}")
 
 
 def a_group(number: int, states: dict[RegionName, GroupState]) -> ServerGroup:
@@ -84,7 +84,9 @@ def applications(draw: st.DrawFn) -> Application:
         groups=tuple(sorted(live, key=lambda each: each.number)),
         past=tuple(past[::-1]),
         rollouts_total=newest,
-        queue=tuple(replace(an_order(str(n)), key=f"key{n}") for n in range(orders)),
+        queue=tuple(
+            replace(an_order(str(n)), key=f"key{n}", digest=digest_of(newest + 1 + n)) for n in range(orders)
+        ),
     )
 
 
