@@ -48,7 +48,7 @@ def by_region(kind: Any) -> st.SearchStrategy[Any]:
 st.register_type_strategy(ByRegion, by_region)
 st.register_type_strategy(Step, st.one_of([st.from_type(each) for each in KINDS.values()]))
 
-few = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+few = settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 @few
