@@ -33,6 +33,9 @@ from repave_protos.protocol.values import (
 )
 
 TOLD_EVERY_SECONDS = 0.1
+STARTED_EVERY_SECONDS = 0.09
+"""Agents of a fleet have machines of their own. Here they share cores with what is measured, and thousands
+that dial in one moment would measure how their own process chokes."""
 
 
 class HerdAgent:
@@ -122,7 +125,11 @@ async def main(controllers: str, state: str, prefix: str, count: int) -> None:
     agents = [
         HerdAgent(region, controllers.split(","), each) for region, each in zip(regions, shown, strict=True)
     ]
-    await asyncio.gather(tell(agents), *(agent.session.run() for agent in agents))
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(tell(agents))
+        for agent in agents:
+            tasks.create_task(agent.session.run())
+            await asyncio.sleep(STARTED_EVERY_SECONDS)
 
 
 if __name__ == "__main__":

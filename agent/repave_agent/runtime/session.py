@@ -280,7 +280,7 @@ class Session:
         await self._handler.on_welcome(welcome)
         self._outage.ended(self._clock(), welcome)
         self._return_seconds = welcome.return_seconds
-        stream.takes_sums = welcome.takes_sums
+        stream.takes_sums, stream.beat_seconds = welcome.takes_sums, welcome.beat_seconds
         if welcome.lease_seconds > 0:
             self._hold(stream, welcome.lease_seconds, tasks, was_bound=was_bound)
         else:
@@ -291,7 +291,7 @@ class Session:
             self._patience_seconds = min(PATIENCE_MAX_SECONDS, max(PATIENCE_SECONDS, ANSWERS_PATIENCE * took))
             tasks.create_task(self._pace(stream))
             if welcome.beat_seconds > 0:
-                tasks.create_task(self._beat(stream, welcome.beat_seconds))
+                tasks.create_task(self._beat(stream))
         stream.report_everything()
 
     def _hold(self, stream: "_Stream", seconds: float, tasks: asyncio.TaskGroup, *, was_bound: bool) -> None:
@@ -358,10 +358,11 @@ class Session:
             stream.wake.set()
             await self._sleep(REPORT_WINDOW_SECONDS)
 
-    async def _beat(self, stream: "_Stream", seconds: float) -> None:
-        """Something is said at least so often: a controller that hears nothing knows what it means."""
-        while True:
-            await self._sleep(seconds)
+    async def _beat(self, stream: "_Stream") -> None:
+        """Something is said as often as the newest Welcome asks for: a controller that hears nothing knows
+        what it means."""
+        while stream.beat_seconds > 0:
+            await self._sleep(stream.beat_seconds)
             stream.is_beat_due = True
             stream.wake.set()
 
@@ -426,6 +427,7 @@ class _Stream:
     awake_at: float  # when this process was last seen to run
     is_welcome: bool = False
     takes_sums: bool = False
+    beat_seconds: float = 0.0  # so often something is to be said
     changed: asyncio.Event = field(default_factory=asyncio.Event)  # the worker saw something new
     wake: asyncio.Event = field(default_factory=asyncio.Event)  # the writer has something to do
     is_report_due: bool = False

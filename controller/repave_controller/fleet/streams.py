@@ -17,6 +17,8 @@ from repave_protos.protocol.values import ApplicationName, DesiredState, Hello, 
 
 GOODBYE_SECONDS = 1.0  # how long a stream that shall end may take to hear why
 STATES_KEPT = 64
+SILENCES_MAX = 3.0
+"""An agent that is to say something every second is away when nothing came for so many."""
 LATE_SECONDS = 0.5  # by which this process wakes too late when it was held up itself
 
 log = structlog.get_logger()
@@ -101,16 +103,17 @@ class Stream:
         await asyncio.sleep(GOODBYE_SECONDS)
         raise StreamEnded(self.farewell)
 
-    async def miss(self, seconds: float, clock: Callable[[], float]) -> None:
-        """Ends a stream on which nothing is heard for so long, however slow the link is: the agent is frozen
+    async def miss(self, clock: Callable[[], float]) -> None:
+        """Ends a stream on which no beat is heard for so long, however slow the link is: the agent is frozen
         or cut off. A controller that was held up itself listens anew: it may have missed what was said."""
         while True:
+            seconds = SILENCES_MAX * self.beat_seconds
             due = self.heard_at + seconds
             await asyncio.sleep(max(0.0, due - clock()))
             now = clock()
             if now > due + LATE_SECONDS:
                 self.heard_at = now
-            elif self.heard_at + seconds <= now:
+            elif self.heard_at + SILENCES_MAX * self.beat_seconds <= now:
                 raise StreamEnded(
                     f"the agent has said nothing for {seconds:g} s: it stands still or is cut off"
                 )

@@ -378,6 +378,18 @@ async def test_an_agent_with_no_news_says_that_it_is_there_as_often_as_it_is_ask
         assert region.link.heard.count(Beat()) == 4
 
 
+async def test_an_agent_beats_as_often_as_it_was_asked_last() -> None:
+    async with running(Region()) as region:
+        await settle()
+        region.link.say(replace(WELCOME, beat_seconds=1.5))
+        await settle()
+        await region.time.advance(1.0)
+        region.link.say(replace(WELCOME, beat_seconds=5.0))
+        await settle()
+        await region.time.advance(15.5)
+        assert region.link.heard.count(Beat()) == 4, "the one that was under way, and one each 5 s"
+
+
 async def test_a_controller_that_asks_for_no_beat_hears_none() -> None:
     async with running(Region()) as region:
         await region.welcome()

@@ -15,6 +15,7 @@ from repave_controller.fleet.sessions import ADMITTED_AT_ONCE_MAX, RETURN_SECOND
 from repave_protos.protocol.values import (
     PROTOCOL_VERSION,
     Applied,
+    Beat,
     DesiredGroup,
     Digest,
     Epoch,
@@ -408,13 +409,29 @@ async def test_agents_of_a_large_fleet_are_asked_to_spread_their_return() -> Non
 
 async def test_agents_of_a_large_fleet_beat_less_often_so_that_all_together_stay_few() -> None:
     async with controlling(welcome=replace(WELCOME, beat_seconds=1.5)) as controller:
-        for fleet, seconds in ((10, 1.5), (3_000, 1.5), (5_000, 2.5), (10_000, 5.0)):
+        for fleet, seconds in ((10, 1.5), (1_500, 1.5), (5_000, 5.0), (10_000, 10.0)):
             holders = [Holder(RegionName(f"r{number}"), "a", 1) for number in range(fleet)]
             controller.sessions.recall(holders, nothing_kept)
             link = await controller.connect(replace(HELLO, region=RegionName("r0"), instance="a"))
             welcome = link.heard[0]
             assert isinstance(welcome, Welcome)
             assert welcome.beat_seconds == seconds, fleet
+
+
+async def test_an_agent_of_a_fleet_that_has_grown_is_told_to_beat_less_often() -> None:
+    async with controlling(welcome=replace(WELCOME, beat_seconds=1.5)) as controller:
+        link = await controller.connect(replace(HELLO, region=RegionName("r0"), instance="a", beats=True))
+        for fleet, told in (
+            (2_000, [1.5]),
+            (2_500, [1.5, 2.5]),
+            (3_500, [1.5, 2.5]),
+            (10_000, [1.5, 2.5, 10.0]),
+        ):
+            holders = [Holder(RegionName(f"r{number}"), "a", 1) for number in range(fleet)]
+            controller.sessions.recall(holders, nothing_kept)
+            link.say(Beat())
+            await settle()
+            assert [each.beat_seconds for each in link.heard if isinstance(each, Welcome)] == told, fleet
 
 
 async def test_of_a_fleet_that_returns_few_wait_for_the_store_at_once_and_all_are_let_in() -> None:

@@ -12,7 +12,8 @@ import pytest
 from repave_agent.runtime.session import Session
 from repave_controller.fleet.listening import start_server, stop_server
 from repave_controller.fleet.regions import KnownRegion
-from repave_controller.fleet.sessions import SILENCES_MAX, Sessions
+from repave_controller.fleet.sessions import Sessions
+from repave_controller.fleet.streams import SILENCES_MAX
 from repave_protos.protocol import wire
 from repave_protos.protocol.channel import InsecureAddressError, Link, dial
 from repave_protos.protocol.queries import Answer, FromController, Hosts, HostsOf, Query
