@@ -12,6 +12,8 @@ from hypothesis import settings
 
 from repave_protos.package.archive import pack
 from tests.support import postgresql
+from tests.support.preloaded import Preloaded
+from tests.support.stage import Stage
 
 settings.register_profile("repave", deadline=None)  # a busy machine fails no property
 settings.load_profile("repave")
@@ -52,6 +54,15 @@ def logs_as_before() -> Iterator[None]:
     """A process's main configures the logs of the whole process, also when a test runs it in this one."""
     yield
     structlog.reset_defaults()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def preloaded() -> Iterator[None]:
+    """Stages of tests fork their controllers and agents."""
+    Stage.preloaded = Preloaded()
+    yield
+    Stage.preloaded.close()
+    Stage.preloaded = None
 
 
 @pytest.fixture(scope="session")

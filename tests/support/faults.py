@@ -6,6 +6,7 @@ import secrets
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,9 +15,10 @@ import pytest
 
 from repave_agent.providers.local import processes
 from repave_agent.providers.local.host import Folder
-from tests.support.stage import Stage
+from tests.support.stage import Process, Stage
 
 MOMENT_SECONDS = 60.0
+LOOK_SECONDS = 0.001
 
 # --------------------------------------------------------------------------------------------------- moments
 
@@ -46,13 +48,23 @@ class Moment:
 # ------------------------------------------------------------------------------------------------- processes
 
 
-def freeze(process: subprocess.Popen[bytes]) -> None:
+def freeze(process: Process) -> None:
     """It does nothing any more, but its connections stay open."""
     process.send_signal(signal.SIGSTOP)
-    os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+    threads = Path(f"/proc/{process.pid}/task")
+    while any(not _is_stopped(each) for each in threads.glob("*/stat")):
+        time.sleep(LOOK_SECONDS)
 
 
-def thaw(process: subprocess.Popen[bytes]) -> None:
+def _is_stopped(thread: Path) -> bool:
+    """Or ended meanwhile."""
+    try:
+        return thread.read_text().rpartition(")")[2].split()[0] == "T"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def thaw(process: Process) -> None:
     process.send_signal(signal.SIGCONT)
 
 

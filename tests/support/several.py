@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from repave_controller.peers.ports import shard_of
 from repave_protos.protocol.values import ApplicationName
-from tests.support.stage import Stage, free_ports
+from tests.support.stage import Process, Stage, free_ports
 
 
 @dataclass
@@ -17,7 +17,7 @@ class SeveralStage(Stage):
     names: tuple[str, ...] = ("c1", "c2", "c3")
     databases: dict[str, str] = field(default_factory=dict)
     """Controller to the URL by which it reaches the database, where that is its own."""
-    controllers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    controllers: dict[str, Process] = field(default_factory=dict)
     front: str = "c1"
 
     def __post_init__(self) -> None:

@@ -15,11 +15,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from repave_protos.package.archive import pack
 from tests.support.example import Example
 from tests.support.paths import ROOT
+from tests.support.preloaded import Forked, Preloaded
+
+Process = subprocess.Popen[bytes] | Forked
 
 READY_SECONDS = 60.0
 LOOK_SECONDS_MIN, LOOK_SECONDS_MAX = 0.02, 0.1
@@ -42,8 +45,10 @@ class Stage:
     """Region to a command in front of its agent's, such as nsenter with its options."""
     fronts: dict[str, str] = field(default_factory=dict)
     """Region to the address of its load balancer, where it is not the agent's own."""
-    controller: subprocess.Popen[bytes] | None = None
-    agents: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    controller: Process | None = None
+    agents: dict[str, Process] = field(default_factory=dict)
+    preloaded: ClassVar[Preloaded | None] = None
+    """Forked instead of a start from nothing, where there is one: for tests, which start hundreds."""
 
     def __post_init__(self) -> None:
         self.http_port, self.grpc_port = free_ports(2)
@@ -100,12 +105,15 @@ class Stage:
 
     def _spawn(
         self, name: str, module: str, settings: dict[str, str], wrapper: tuple[str, ...] = ()
-    ) -> subprocess.Popen[bytes]:
-        with (self.directory / f"{name}.log").open("ab") as log:
+    ) -> Process:
+        environment = {**_clean_environment(), **settings}
+        with (self.directory / f"{name}.log").open("ab") as log, open(os.devnull, "rb") as nothing:
+            if self.preloaded is not None and not wrapper:
+                return self.preloaded.start(module, environment, self.directory, nothing, log)
             return subprocess.Popen(
                 [*wrapper, sys.executable, "-m", module],
-                env={**_clean_environment(), **settings},
-                stdin=subprocess.DEVNULL,
+                env=environment,
+                stdin=nothing,
                 stdout=log,
                 stderr=log,
                 cwd=self.directory,
@@ -139,10 +147,13 @@ class Stage:
 
     def stop(self) -> None:
         """Ends controller and agents, frozen ones too, then every host and balancer they made."""
-        for process in filter(None, [self.controller, *self.agents.values()]):
+        started: list[Process] = [*self.agents.values()]
+        if self.controller is not None:
+            started.insert(0, self.controller)
+        for process in started:
             process.send_signal(signal.SIGTERM)
             process.send_signal(signal.SIGCONT)
-        for process in filter(None, [self.controller, *self.agents.values()]):
+        for process in started:
             try:
                 process.wait(60)
             except subprocess.TimeoutExpired:
