@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import cached_property
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -95,9 +96,17 @@ class Fetcher:
     ) -> None:
         self._allowed, self._proxy, self._lookup = allowed, proxy, lookup
         self._bytes_max, self._seconds_max, self._clock = bytes_max, seconds_max, clock
-        self._tls = ssl.create_default_context()
+        self._authorities = authorities
         if authorities:
-            self._tls.load_verify_locations(cadata=authorities)
+            _ = self._tls  # what is wrong with them shows at the start
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        """Made at the first fetch: to read the system's authorities takes some 50 ms."""
+        context = ssl.create_default_context()
+        if self._authorities:
+            context.load_verify_locations(cadata=self._authorities)
+        return context
 
     async def chunks(self, place: Place, told: Fetched, unless: str = "") -> AsyncGenerator[bytes, None]:
         """What is there, as it comes; goes on where it broke off, if the server can. Nothing if it is still

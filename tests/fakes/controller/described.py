@@ -1,6 +1,8 @@
 """Holds what a controller answers in a test to its own description: the status, and the kind of a problem."""
 
 import json
+from functools import cache
+from typing import Any
 
 from aiohttp import web
 
@@ -10,12 +12,17 @@ from repave_controller.api.web.openapi import document
 OWN = ("/v1/authority", "/v1/openapi.json", "/healthz", "/metrics", "/hooks/{hook}")
 
 
+@cache
+def _description() -> dict[str, Any]:
+    table = Api(None, None, None, None, None).routes()  # type: ignore[arg-type]  # the table alone
+    return document(table, "0")
+
+
 class Described:
     """One for an application; `faults` is what was answered and is not described."""
 
     def __init__(self, app: web.Application) -> None:
-        table = Api(None, None, None, None, None).routes()  # type: ignore[arg-type]  # the table alone
-        whole = document(table, "0")
+        whole = _description()
         self._paths, self._shared = whole["paths"], whole["components"]["responses"]
         self.faults: list[str] = []
         app.on_response_prepare.append(self._look)
