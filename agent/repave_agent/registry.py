@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any, TypeVar
 
-from repave_agent.balancers import aws_alb, azure_lb, gcp_lb, haproxy, haproxy_runtime, octavia
+from repave_agent.balancers import aws_alb, azure_lb, gcp_lb, haproxy, haproxy_runtime, none, octavia
 from repave_agent.kinds import BalancerKind, Command, ProviderKind
 from repave_agent.providers import aws, azure, gcp, local, openstack, ssh_pool
 from repave_agent.settings import AgentSettings, settings_with
@@ -34,6 +34,7 @@ BALANCERS: tuple[BalancerKind[Any], ...] = (
     aws_alb.BALANCER,
     azure_lb.BALANCER,
     gcp_lb.BALANCER,
+    none.BALANCER,
 )
 PROVIDER_GROUP, BALANCER_GROUP = "repave.providers", "repave.balancers"
 

@@ -635,6 +635,7 @@ class GroupItem(TypedDict):
     spot: bool
     adopted: NotRequired[bool]
     baseline_of: NotRequired[str]
+    worker: NotRequired[bool]
 
 
 class GroupItems(TypedDict):
@@ -984,6 +985,7 @@ class PlanAnswer(TypedDict):
     drained: list[str]
     failed: list[str]
     keep_failed_seconds: float
+    worker: NotRequired[bool]
 
 
 class PlanJob(TypedDict):
@@ -1226,6 +1228,7 @@ class RegionGroupItem(TypedDict):
     secrets: list[SecretItem]
     adopted: NotRequired[bool]
     baseline_of: NotRequired[str]
+    worker: NotRequired[bool]
 
 
 class RegionItem(TypedDict):

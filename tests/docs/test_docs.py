@@ -50,7 +50,7 @@ SHELL = [block for block in blocks() if block.language in ("sh", "console") and 
 """What is for a machine is run there as it stands, by tests/e2e/test_install.py."""
 SPECS = [block for block in blocks() if block.language == "yaml"]
 RUNNABLE = [block for block in SHELL if block.runs_in]
-FOREIGN = ("cc", "cp", "cd", "curl", "echo", "jar", "javac", "mkdir", "python3", "ssh")
+FOREIGN = ("bash", "cc", "cp", "cd", "curl", "echo", "env", "jar", "javac", "mkdir", "python3", "ssh")
 
 
 # ------------------------------------------------------------------------------------------ what people type

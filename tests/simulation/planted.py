@@ -195,7 +195,7 @@ BUGS = (
     ),
     _bug(
         "a switch counts before the balancers say so", 1, (5,),
-        SUMMARY, "weight_bp=route.weight_bp(group.name) if route else 0", "weight_bp=group.weight_bp",
+        SUMMARY, "weight_bp = route.weight_bp(group.name) if route else 0", "weight_bp = group.weight_bp",
     ),
     _bug("a step has no deadline", 1, (5,), ROLLOUT, "    if turn.now >= deadline:\n        reason", "    if False:\n        reason"),
     _bug(
@@ -268,7 +268,7 @@ BUGS = (
     _bug("more hosts are launched than are missing", 1, (5,), RECONCILE, "else group.count - _held_places(group, observation)", "else group.count + 1 - _held_places(group, observation)"),
     _bug(
         "a retired group stays", 1, (5,),
-        RECONCILE, "        if host.phase not in (HostPhase.DESTROYING, HostPhase.LAUNCHING):\n            yield", "        if False:\n            yield",
+        RECONCILE, "        if host.phase not in (HostPhase.DESTROYING, HostPhase.LAUNCHING) and not is_needed:\n", "        if False:\n",
     ),
     _bug(
         "host names are not remembered", 1, (0, 5),

@@ -115,8 +115,12 @@ class HostSpec:
 
     @property
     def port(self) -> int:
-        """Where it takes the traffic."""
+        """Where it takes the traffic; 0: it listens on none."""
         return self.template.probe.port
+
+    def stop_grace_seconds(self, usual: float) -> float:
+        """From SIGTERM to SIGKILL. A worker may finish what it does; what others had to do they have done."""
+        return max(usual, self.template.drain_seconds) if self.template.is_worker else usual
 
 
 @dataclass(frozen=True, slots=True)

@@ -199,7 +199,12 @@ def _of_last_minute(observation: Observation) -> list[float]:
 
 
 def _waits(observation: Observation, limits: Limits) -> Iterator[tuple[GroupName, str]]:
-    """Why groups that lack hosts get none now; not what is over in a moment, or changes at every look."""
+    """Why groups that lack hosts get none now, and ones that shall end do not; not what is over in a moment,
+    or changes at every look."""
+    for state in observation.desired:
+        for group in state.groups:
+            if observation.hosts_of(group.name) and (why := _why_it_works_on(group, state, observation)):
+                yield group.name, why
     is_full = _room_of_minute(observation, limits) <= 0
     for group in (group for state in observation.desired for group in state.groups if group.count > 0):
         fact = observation.group(group.name)
@@ -292,9 +297,21 @@ def _retired(group: DesiredGroup, state: DesiredState, observation: Observation)
     is_sure = observation.balancer.is_consistent or not observation.group(group.name).was_routed
     if group.keeps_failed or is_behind or not is_sure or not may_detach(group, state, observation):
         return
+    works_on = _why_it_works_on(group, state, observation)
     for host in observation.hosts_of(group.name):
-        if host.phase not in (HostPhase.DESTROYING, HostPhase.LAUNCHING):
+        is_needed = works_on and host.phase is HostPhase.VERIFIED
+        if host.phase not in (HostPhase.DESTROYING, HostPhase.LAUNCHING) and not is_needed:
             yield Destroy(host.name, host.group, "its group is retired")
+
+
+def _why_it_works_on(group: DesiredGroup, state: DesiredState, observation: Observation) -> str:
+    """Why the retired group of a worker is not stopped yet: who shall work in its place can't. Requests, too,
+    stay with a group while the other one is not up. "" when it can, and of any other application."""
+    for other in state.groups if state.is_worker and group.count == 0 else ():
+        able, needed = len(keepers(other, observation)), max(1, other.ready_count)
+        if other.weight_bp > 0 and able < needed:
+            return f"its hosts work on: {able} of {needed} hosts of {other.name} are verified"
+    return ""
 
 
 @judged_once

@@ -560,7 +560,7 @@ class Region:
         return {
             application: wanted_of(state, name, addresses, is_served=self.is_served(application))
             for application, state in self.desired.items()
-            if (name := name_of(application))
+            if not state.is_worker and (name := name_of(application))
         }
 
     def note_record(self, application: ApplicationName, record: RecordReport) -> None:
@@ -778,7 +778,7 @@ class Region:
         seen = self._seen_after(decision, judged, now)
         is_hurried = any(is_awaited(state, seen) for state in seen.desired)
         self.look_seconds = HURRY_SECONDS if is_hurried else LOOK_SECONDS
-        troubles = with_troubles(seen, decision.plan, self._troubles(), outside)
+        troubles = with_troubles(seen, decision.plan, self._troubles(), outside[1:], of_balancer=outside[0])
         fresh = reports(seen, troubles, self._refusals, self._records, self.jobs.reports)
         self._fleet.note_worn(fresh.values())
         self._outside = outside

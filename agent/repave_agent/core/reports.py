@@ -78,14 +78,15 @@ def with_troubles(
     plan: Plan,
     troubles: dict[GroupName, str],
     outside: tuple[str, ...],
+    of_balancer: str = "",
 ) -> dict[GroupName, str]:
-    """The trouble of each group: what withholds its traffic or its launches, its own trouble, and that of
-    balancer and provider (`outside`), which concerns them all."""
-    held = plan.held
+    """The trouble of each group: what withholds its traffic or its launches, its own trouble, and that of the
+    provider (`outside`), which concerns them all, and of the balancer, which concerns no worker."""
+    held, in_traffic = plan.held, (of_balancer, *outside)
     if not observation.balancer.is_running:
-        held, outside = (), (BALANCER_DEAD, *outside)
+        held, in_traffic = (), (BALANCER_DEAD, *in_traffic)
     lines = {
-        group.name: [*outside, why_left_out(group, state, observation)]
+        group.name: [*(outside if state.is_worker else in_traffic), why_left_out(group, state, observation)]
         for state in observation.desired
         for group in state.groups
     }
@@ -129,6 +130,10 @@ def _group(
     fact = observation.group(group.name)
     route = observation.balancer.route(state.application)
     backend = observation.balancer.backend(group.name)
+    up = backend.servers_up if backend else 0
+    weight_bp = route.weight_bp(group.name) if route else 0
+    if group.template.is_worker:  # no balancer has to agree: who is verified works, as soon as it is accepted
+        up, weight_bp = phases[HostPhase.VERIFIED], group.weight_bp
     hosts, now = present(observation.hosts_of(group.name)), observation.now
     is_kept = group.count > 0
     return GroupReport(
@@ -140,8 +145,8 @@ def _group(
         unhealthy=phases[HostPhase.UNHEALTHY],
         failed=phases[HostPhase.FAILED],
         destroying=phases[HostPhase.DESTROYING],
-        balancer_up=backend.servers_up if backend else 0,
-        weight_bp=route.weight_bp(group.name) if route else 0,
+        balancer_up=up,
+        weight_bp=weight_bp,
         in_flight=_left(group, route, backend),
         launched_total=fact.launched_total,
         destroyed_total=fact.destroyed_total,

@@ -64,6 +64,8 @@ def shares_of(observation: Observation) -> dict[ApplicationName, Share]:
 
 
 def _share(state: DesiredState, observation: Observation) -> Share:
+    if state.is_worker:
+        return Share(None, (), (), ())
     route, held = _wanted_route(state, observation)
     frontends, backends = _wanted_parts(state, observation)
     return Share(route, held, frontends, backends)
@@ -360,6 +362,8 @@ def _awaiting_relief(group: DesiredGroup, observation: Observation) -> set[HostN
     balancer sees 10 of them up, one of these may be the replaced one: 10 - 1 < 10, so it stays. With 11 up
     it goes.
     """
+    if group.template.is_worker:
+        return set()
     kept = {host.name for host in keepers(group, observation)}
     verified = observation.hosts_of(group.name, HostPhase.VERIFIED)
     leaving = {host.name for host in verified if is_replaced(host, group)} - kept

@@ -46,7 +46,7 @@ def environment_of(
     variables that say where those are that are files. Raises RefusedError."""
     ours = {
         "HOST": address,
-        "PORT": str(spec.port),
+        **({"PORT": str(spec.port)} if spec.port else {}),
         "REPAVE_HOST": spec.name,
         "REPAVE_GROUP": spec.group,
         "REPAVE_APPLICATION": spec.application,

@@ -185,7 +185,14 @@ def _step_rows(plan: dict[str, Any]) -> list[list[str]]:
     """Titles, then every step with the share of the traffic, and the hosts of both groups: a column for each
     kind of region, or their sum."""
     columns = _columns(plan)
-    heads = ["STEP", "", "TRAFFIC", *(title for title, _ in columns), "TIME", ""]
+    heads = [
+        "STEP",
+        "",
+        "WORK" if plan.get("worker") else "TRAFFIC",
+        *(title for title, _ in columns),
+        "TIME",
+        "",
+    ]
     rows = [heads]
     for number, step in enumerate(plan["steps"]):
         share = max(region["moments"][number]["weight_bp"] for region in plan["regions"])
@@ -271,14 +278,18 @@ def _secret(secret: dict[str, Any]) -> str:
 
 
 def _floor(plan: dict[str, Any]) -> str:
-    """How many hosts of each region serve at any time."""
+    """How many hosts of each region serve, or work, at any time."""
     floors: dict[int, list[str]] = {}
     for region in plan["regions"]:
         floors.setdefault(region["floor"], []).append(region["name"])
     if len(floors) == 1:
-        return f"never below {next(iter(floors))} hosts that serve, in each region"
+        return f"never below {next(iter(floors))} hosts that {_does(plan)}, in each region"
     listed = "; ".join(f"{floor} in {_clipped(names)}" for floor, names in floors.items())
-    return f"never below so many hosts that serve: {listed}"
+    return f"never below so many hosts that {_does(plan)}: {listed}"
+
+
+def _does(plan: dict[str, Any]) -> str:
+    return "work" if plan.get("worker") else "serve"
 
 
 def _warnings(plan: dict[str, Any]) -> list[str]:

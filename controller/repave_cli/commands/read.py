@@ -41,7 +41,7 @@ APPS = (
     column("PHASE"),
     Column("HOSTS", lambda item: f"{item['verified']}/{item['hosts']}"),
     column("REGIONS"),
-    column("PORT"),
+    Column("PORT", lambda item: item["port"] or "-"),
     column("QUEUED", is_wide=True),
 )
 GROUPS = (

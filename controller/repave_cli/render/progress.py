@@ -53,7 +53,8 @@ def status_lines(status: dict[str, Any], *, is_wide: bool = False) -> list[str]:
     serving = _served_by(status)
     if any(region["ahead"] for region in (*status["region_items"], *status.get("alike", ()))):
         serving = f"by the store's older copy {serving}"
-    lines = [f"{status['name']}: {serving}, port {status['port']}"]  # of the whole, or of its summary
+    place = f", port {status['port']}" if status["port"] else ""
+    lines = [f"{status['name']}: {serving}{place}"]  # of the whole, or of its summary
     if status["current_rollout"]:
         lines.append(rollout_line(status["current_rollout"]))
     found = branches(status, is_wide=is_wide)
@@ -129,6 +130,8 @@ def _on_trial(serving: str, status: dict[str, Any]) -> str:
     (((name, version), where),) = regions.items()
     everywhere = where.count == count
     if everywhere and shares == {ALL_BP}:
+        if any(group.get("worker") for _, groups in _shown(status) for group in groups):
+            return f"{name} ({version}) works, and {serving} beside it until it is stopped"
         return f"{name} ({version}) has all traffic, {serving} is kept to go back to"
     if everywhere and len(shares) == 1:
         return f"{serving} serves, {name} ({version}) has {percent(max(shares))} of its traffic"
@@ -241,7 +244,8 @@ def _region(region: dict[str, Any], track: dict[str, Any] | None, rollout: dict[
         state += f"  {track['reason']}" if track["reason"] else ""
     state += f"  {dns}" if (dns := _dns(region.get("dns"))) else ""
     state += "".join(f"  {trouble(text)}" for text in region["troubles"])
-    return Branch(f"{region['name']}  {region['traffic_address']}{state}", list(region["groups"]))
+    place = f"  {region['traffic_address']}" if region["traffic_address"] else ""
+    return Branch(f"{region['name']}{place}{state}", list(region["groups"]))
 
 
 def _state(region: dict[str, Any]) -> str:
@@ -364,11 +368,16 @@ def group_line(group: dict[str, Any]) -> str:
     traffic = percent(group["weight_bp"])
     if group["weight_bp"] != group["wanted_weight_bp"]:
         traffic += f" (wanted {percent(group['wanted_weight_bp'])})"
-    line = f"{group['name']:<20} {state_of(group):<9} {counts} of {group['size']}  traffic {traffic}"
+    line = f"{group['name']:<20} {state_of(group):<9} {counts} of {group['size']}  {shared(group)} {traffic}"
     if group.get("in_flight") and not group["weight_bp"]:
         left = group["in_flight"]
         line += f", {left} connection{'s' if left > 1 else ''} left"
     return f"{line}  {group['trouble']}" if group["trouble"] else line
+
+
+def shared(group: dict[str, Any]) -> str:
+    """What its weight is a share of."""
+    return "work" if group.get("worker") else "traffic"
 
 
 # --------------------------------------------------------------------------------------- what is waited for

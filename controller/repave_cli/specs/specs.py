@@ -223,7 +223,7 @@ def read_spec(terminal: Terminal, given: list[Path]) -> tuple[Any, str, list[Pat
 
 
 def run_schema(terminal: Terminal) -> int:
-    from repave_controller.spec.spec import schema  # slow
+    from repave_controller.spec.schema import schema  # slow
 
     if terminal.is_for_people:
         terminal.out(json.dumps(schema(), indent=2))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from repave_protos.protocol.capabilities import (
     adopts,
     front_abilities,
+    knows_workers,
     runs_jobs,
     secret_sources,
     takes_sizes,
@@ -124,6 +125,8 @@ def _ignored(desired: DesiredState, capabilities: tuple[str, ...]) -> tuple[str,
         return "secrets", "hands to no host"
     if desired.has_adopted and not adopts(capabilities):
         return "an adopted group", "does not know"
+    if desired.is_worker and not knows_workers(capabilities):
+        return "a worker", "does not know"
     if desired.has_sizes and not takes_sizes(capabilities):
         return "sizes of machines", "does not choose by"
     if desired.has_spot and not takes_spot(capabilities):

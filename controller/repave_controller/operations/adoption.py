@@ -107,6 +107,8 @@ def _check_sources(order: ReleaseOrder, sources: Sequence[Source]) -> None:
         raise Refused(Refusal.FLEET_OF_OTHER_REGION, regions=tuple(unknown), known=tuple(sizes))
     if twice := sorted({each for each in regions if regions.count(each) > 1}):
         raise Refused(Refusal.FLEET_NAMED_TWICE, regions=tuple(twice))
+    if order.template.is_worker:
+        raise Refused(Refusal.FLEET_OF_WORKERS)
     if order.template.probe.kind == "command":
         raise Refused(Refusal.FLEET_WITH_COMMAND)
 

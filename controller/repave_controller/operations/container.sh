@@ -22,6 +22,6 @@ for name in $(awk 'BEGIN { for (name in ENVIRON) if (name ~ /^[A-Za-z_][A-Za-z0-
     */repave-secrets.*/file/"${name%_FILE}") set -- --volume "$value:$value:ro" "$@" ;;
     esac
 done
-if [ "${PORT:-0}" -lt 1024 ]; then set -- --cap-add net_bind_service "$@"; fi
+if [ "${PORT:-1024}" -lt 1024 ]; then set -- --cap-add net_bind_service "$@"; fi
 exec podman run --rm --name "repave-$REPAVE_HOST" --network host --log-driver none \
     --security-opt no-new-privileges "$@"

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from repave_controller.spec.regional import Place, machine_in
 from repave_controller.spec.sections import NO_MACHINE_IMAGE
 from repave_controller.spec.spec import Spec, first_region
+from repave_controller.spec.traffic import Traffic
 from repave_protos.protocol.capabilities import (
     front_abilities,
     has_tunnel_timeout,
+    knows_workers,
     runs_commands,
     runs_jobs,
     secret_sources,
@@ -66,27 +68,35 @@ def disagreements(spec: Spec, agents: Mapping[RegionName, Hello]) -> Iterator[Di
             yield Disagreement(f"regions.{index}.provider", f"{text}: {CORRECT}")
         else:
             yield from _of_provider(spec, hello, index)
-        wanted, has = spec.traffic.balancer, hello.balancer
-        if wanted not in (None, has):
-            text = f"the agent of {region.name} has the balancer {has}, the spec says {wanted}"
-            yield Disagreement("traffic.balancer", f"{text}: {CORRECT}, or leave it out")
-        elif spec.traffic.timeouts is not None and not takes_timeouts(hello.capabilities):
-            text = f"balancer {has} of {region.name} has its own: leave it out, and set them there"
-            yield Disagreement("traffic.timeouts", text)
-        elif _sets_tunnel(spec) and not has_tunnel_timeout(hello.capabilities):
-            text = f"balancer {has} of {region.name} has none of its own for upgraded connections"
-            yield Disagreement("traffic.timeouts.tunnel", f"{text}, client's and server's hold: leave it out")
-        elif spec.traffic.testers is not None and not supports_testers(hello.capabilities):
-            text = f"balancer {has} of {region.name} can't tell testers: leave it out"
-            yield Disagreement("traffic.testers", text)
-        yield from _of_fronts(spec, hello)
+        if spec.traffic is not None:
+            yield from _of_balancer(spec.traffic, hello)
+        elif not knows_workers(hello.capabilities):
+            text = f"the agent of {region.name} ({hello.agent_version}) knows no applications without traffic"
+            yield Disagreement("traffic", f"{text}: upgrade it, or leave the region out")
         if spec.health.by == "balancer" and not tells_health(hello.capabilities):
             yield Disagreement("health.by", _untold(hello))
 
 
-def _of_fronts(spec: Spec, hello: Hello) -> Iterator[Disagreement]:
+def _of_balancer(traffic: Traffic, hello: Hello) -> Iterator[Disagreement]:
+    wanted, has, region = traffic.balancer, hello.balancer, hello.region
+    if wanted not in (None, has):
+        text = f"the agent of {region} has the balancer {has}, the spec says {wanted}"
+        yield Disagreement("traffic.balancer", f"{text}: {CORRECT}, or leave it out")
+    elif traffic.timeouts is not None and not takes_timeouts(hello.capabilities):
+        text = f"balancer {has} of {region} has its own: leave it out, and set them there"
+        yield Disagreement("traffic.timeouts", text)
+    elif _sets_tunnel(traffic) and not has_tunnel_timeout(hello.capabilities):
+        text = f"balancer {has} of {region} has none of its own for upgraded connections"
+        yield Disagreement("traffic.timeouts.tunnel", f"{text}, client's and server's hold: leave it out")
+    elif traffic.testers is not None and not supports_testers(hello.capabilities):
+        text = f"balancer {has} of {region} can't tell testers: leave it out"
+        yield Disagreement("traffic.testers", text)
+    yield from _of_fronts(traffic, hello)
+
+
+def _of_fronts(traffic: Traffic, hello: Hello) -> Iterator[Disagreement]:
     has = front_abilities(hello.capabilities)
-    for ability, option in needs(spec.traffic.compiled_fronts).items():
+    for ability, option in needs(traffic.compiled_fronts).items():
         if ability not in has and (setting := SETTINGS_OF_CERTIFICATES.get(ability)):
             text = (
                 f"the agent of {hello.region} takes no {ability_in_words(ability)}: set {setting} in its "
@@ -113,8 +123,8 @@ def _untold(hello: Hello) -> str:
     )
 
 
-def _sets_tunnel(spec: Spec) -> bool:
-    timeouts = spec.traffic.timeouts
+def _sets_tunnel(traffic: Traffic) -> bool:
+    timeouts = traffic.timeouts
     return timeouts is not None and "tunnel" in timeouts.model_fields_set
 
 

@@ -23,6 +23,12 @@ from repave_controller.spec.yaml_tree import Flaw, Place, UnreadableError, Writt
 
 SPEC_BYTES_MAX = yaml_tree.BYTES_MAX
 PROBLEMS_MAX = 50
+_ADDED: Mapping[yaml_tree.Path, str] = {
+    (
+        "traffic",
+    ): "add it: {port: 8000} says where clients connect; a worker, which takes no requests, says none",
+}
+"""What may be added, where that has to be chosen."""
 
 Source = tuple[str, str | bytes]
 """Name of a file for errors, and what it holds."""
@@ -208,7 +214,7 @@ def _words(
         case "extra_forbidden":
             return _unknown(path)
         case "missing":
-            return "is missing", "add it"
+            return "is missing", _ADDED.get(path, "add it")
         case "string_type":
             return "must be text", "put it in quotes"
         case "int_type":

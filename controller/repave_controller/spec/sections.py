@@ -50,6 +50,8 @@ TEXT_LENGTH_MAX = 8192
 PATH_LENGTH_MAX = 1024
 KEEP_GROUPS_MAX = 10
 TIMES_MAX = 100
+STOP_GRACE_SECONDS_MAX = 540.0
+"""Agents end a host within ten minutes, or begin again."""
 """HAProxy counts milliseconds, for 24 days at most."""
 PROBE_SECONDS_MIN, PROBE_SECONDS_MAX = 0.001, 3600.0
 """What balancers take as the time of one check."""
@@ -122,6 +124,12 @@ def _check_value(text: str) -> str:
     return check_places(text, knows_region=True)
 
 
+def _check_stop_grace(seconds: float) -> float:
+    if seconds > STOP_GRACE_SECONDS_MAX:
+        raise wrong("at most 9m: give a job that takes longer a place from which another host goes on")
+    return seconds
+
+
 def _check_health_path(text: str) -> str:
     if fault := path_fault(text):
         raise wrong(fault)
@@ -160,6 +168,11 @@ def place_of(source: str) -> AfterValidator:
         return text
 
     return AfterValidator(check)
+
+
+def variables_in(word: str) -> set[str]:
+    """The variables that a word of a command names."""
+    return {found[1] or found[2] for found in _VARIABLE.finditer(word)}
 
 
 def secret_in_word(word: str, secrets: Mapping[str, "Secret"]) -> str:
@@ -337,6 +350,11 @@ class Host(Section):
         max_length=SECRETS_MAX,
     )
 
+    stop_grace: Annotated[Duration, AfterValidator(_check_stop_grace)] | None = Field(
+        None,
+        description="How long a worker may take to finish what it does, from SIGTERM to SIGKILL; as the "
+        "agent's settings say if that is longer, or this left out.",
+    )
     max_age: PositiveDuration | None = Field(
         None, description="An older host is replaced by a fresh one, also when nothing is released."
     )
@@ -435,7 +453,10 @@ class Tcp(Section):
 class CommandProbe(Section):
     """Healthy is where this command ends with 0."""
 
-    port: Port = Field(description="Where the application serves: the port that takes the traffic.")
+    port: Port | None = Field(
+        None,
+        description="Where the application serves: the port that takes the traffic. A worker may have none.",
+    )
     run: Command = Field(description="The command, as a line or as a list of words. No shell runs it.")
 
     @field_validator("run")

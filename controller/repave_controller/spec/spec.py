@@ -5,7 +5,7 @@ Its sections are in sections.py. How a file becomes a Spec, and where its errors
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -20,7 +20,8 @@ from repave_controller.core.domain.naming import (
     format_cluster,
     name_like,
 )
-from repave_controller.core.strategies.presets import Pace
+from repave_controller.core.domain.steps import Step
+from repave_controller.core.strategies.presets import Pace, for_worker
 from repave_controller.spec.analysis import AnalysisSection
 from repave_controller.spec.calendar import FREEZES_MAX, WINDOWS_MAX, FreezeSection, WindowSection
 from repave_controller.spec.jobs import JobsSection, compile_jobs
@@ -45,8 +46,11 @@ from repave_controller.spec.sections import (
     secret_in_word,
 )
 from repave_controller.spec.strategy import Strategy, WaveSection, check_scopes, check_strategy, compile_waves
-from repave_controller.spec.traffic import Traffic
+from repave_controller.spec.traffic import Traffic, TrafficOrNone
+from repave_controller.spec.workers import check_no_port, check_served, check_steps, check_worker
+from repave_protos.protocol.fronts import TrafficFront
 from repave_protos.protocol.values import (
+    BY_REQUEST,
     ApplicationName,
     Digest,
     HostTemplate,
@@ -90,7 +94,9 @@ class Spec(Section):
     artifact: Artifact = Field(description="What CI built.")
     host: Host = Field(description="What a fresh host is made of.")
     health: Health = Field(description="When a host may take traffic.")
-    traffic: Traffic = Field(description="How clients reach the application.")
+    traffic: TrafficOrNone = Field(
+        description="How clients reach the application; `none`: it is a worker, which takes no requests."
+    )
     regions: Annotated[tuple[Region, ...], Field(strict=False, min_length=1, max_length=REGIONS_MAX)] = Field(
         description="Where it runs."
     )
@@ -145,7 +151,27 @@ class Spec(Section):
     @property
     def pace(self) -> Pace:
         """How long hosts may take."""
-        return Pace(self.health.launch_deadline, self.health.min_healthy_time, self.traffic.drain)
+        return Pace(self.health.launch_deadline, self.health.min_healthy_time, self.drain_seconds)
+
+    @property
+    def is_worker(self) -> bool:
+        """Whether it takes no requests."""
+        return self.traffic is None
+
+    @property
+    def drain_seconds(self) -> float:
+        """For the requests, or the work, that a host still has when its group leaves."""
+        return self.traffic.drain if self.traffic is not None else self.host.stop_grace or 0.0
+
+    @property
+    def fronts(self) -> tuple[TrafficFront, ...]:
+        """The ways in, the main one first; (): plain HTTP at the one port, or none at all."""
+        return self.traffic.compiled_fronts if self.traffic is not None else ()
+
+    def compile_steps(self, expires_seconds: float = 0.0) -> tuple[Step, ...]:
+        """What a region goes through. `expires_seconds`: of approvals that do not say for how long."""
+        steps = self.strategy.compile(self.pace, expires_seconds, self.analysis)
+        return for_worker(self.pace, steps) if self.is_worker else steps
 
     @property
     def min_capacity_percent(self) -> float:
@@ -185,7 +211,7 @@ class Spec(Section):
                 ("health", "ready_percent"),
                 ("guards", "min_capacity"),
             )
-        for number, front in enumerate(self.traffic.compiled_fronts):
+        for number, front in enumerate(self.fronts):
             if front.sends_proxy and front.to in (0, self.health.probe.port) and command is None:
                 raise contradiction(
                     "hosts are asked for their health without such a header: let them answer health at "
@@ -202,10 +228,18 @@ class Spec(Section):
             for word in (*job.run, *job.env.values()):
                 if fault := secret_in_word(word, self.host.secrets):
                     raise contradiction(fault, ("jobs", str(moment), index, "run"))
+        if self.is_worker:
+            check_worker(self.health, self.strategy, self.rollback)
+            check_no_port(self.health, self.host, self.jobs)
+        else:
+            check_served(self.health, self.host)
         surge, general = self.guards.max_surge, self.analysis
         check_strategy(self.strategy, self.pace, _policy(self), self.regions, surge, general)
         waves = compile_waves(self.waves, self.regions)
-        check_scopes(self.strategy.compile(self.pace, general=general), waves)
+        steps = self.compile_steps()
+        if self.is_worker:
+            check_steps(steps, self.strategy, self.analysis)
+        check_scopes(steps, waves)
         return self
 
 
@@ -225,14 +259,14 @@ def compile_order(
     return ReleaseOrder(
         version=version,
         digest=digest,
-        frontend_port=spec.traffic.main_port,
+        frontend_port=spec.traffic.main_port if spec.traffic is not None else 0,
         sizes=tuple((RegionName(region.name), region.size) for region in spec.regions),
         template=template,
         overlays=ByRegion(
             (RegionName(name), overlay)
             for name, overlay in overlays(spec.host, template, spec.regions, version, spec.app)
         ),
-        steps=spec.strategy.compile(spec.pace, spec.guards.approval_expires, spec.analysis),
+        steps=spec.compile_steps(spec.guards.approval_expires),
         waves=waves,
         strategy=spec.strategy.name,
         prices=_prices(spec),
@@ -246,7 +280,7 @@ def compile_order(
         by=by,
         reason=reason,
         key=key,
-        split=_split(spec.traffic),
+        split=_split(spec.traffic) if spec.traffic is not None else BY_REQUEST,
         jobs=compile_jobs(
             spec.jobs, first_region(spec), lambda text: fill(text, version, spec.app), spec.container
         ),
@@ -262,7 +296,8 @@ def first_region(spec: Spec) -> str:
 def _policy(spec: Spec) -> Policy:
     return Policy(
         keep_seconds=spec.rollback.keep.seconds,
-        keep_groups=spec.rollback.keep.groups,
+        # An old group of a worker that was kept would go on working.
+        keep_groups=0 if spec.is_worker else spec.rollback.keep.groups,
         retain=spec.rollback.keep.retain,
         keep_percent=spec.rollback.keep.size,
         gives_way=spec.rollback.keep.give_way,
@@ -276,7 +311,7 @@ def _policy(spec: Spec) -> Policy:
         scope=spec.rollback.scope,
         failures_max=spec.rollback.failures,
         unreachable=spec.guards.unreachable_region,
-        protects=spec.traffic.protect,
+        protects=spec.traffic is not None and spec.traffic.protect,
         windows=tuple(each.window for each in spec.windows),
         freezes=tuple(each.freeze for each in spec.freezes),
         notify=tuple(Hearer(each.to, each.on) for each in spec.notify),
@@ -292,15 +327,16 @@ def _template(spec: Spec, version: str) -> HostTemplate:
         probe=_probe(spec, version),
         min_healthy_seconds=spec.health.min_healthy_time,
         launch_deadline_seconds=spec.health.launch_deadline,
-        drain_seconds=spec.traffic.drain,
+        drain_seconds=spec.drain_seconds,
         machine_image=fill(spec.host.machine_image, version, spec.app),
-        timeouts=_timeouts(spec.traffic),
+        timeouts=_timeouts(spec.traffic) if spec.traffic is not None else Timeouts(),
         launch_failures=spec.health.launch_failures,
         secrets=tuple(_secrets(spec, version)),
         machine_sizes=spec.host.size or (),
         is_spot=spec.host.spot,
         health_by=spec.health.by,
-        fronts=spec.traffic.compiled_fronts,
+        fronts=spec.fronts,
+        is_worker=spec.is_worker,
     )
 
 
@@ -371,7 +407,7 @@ def _probe(spec: Spec, version: str) -> Probe:
     health, chosen = spec.health, spec.health.probe
     base = Probe(
         kind="tcp",
-        port=chosen.port,
+        port=chosen.port or 0,
         interval_seconds=health.interval,
         timeout_seconds=health.timeout_seconds,
         healthy_after=health.healthy_after,
@@ -408,38 +444,6 @@ def _split(traffic: Traffic) -> Split:
         tester_name=testers.name if testers else "",
         tester_value=testers.value if testers else "",
     )
-
-
-# ------------------------------------------------------------------------------------------------ schema
-
-
-def schema() -> dict[str, Any]:
-    """JSON Schema of the spec, for editors."""
-    made = _without_null(Spec.model_json_schema())
-    assert isinstance(made, dict)
-    own = {"patternProperties": {"^x-": {"description": "A place for anchors; left out."}}}
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made, **own}
-
-
-def _without_null(node: Any) -> Any:
-    """Specs don't write null; with that branch editors say "not valid under any of the given schemas"."""
-    if isinstance(node, list):
-        return [_without_null(each) for each in node]
-    if not isinstance(node, dict):
-        return node
-    kept = {name: _without_null(each) for name, each in node.items() if not _is_title(name, each)}
-    branches = [each for each in kept.get("anyOf", ()) if each != {"type": "null"}]
-    if len(branches) < len(kept.get("anyOf", ())):
-        del kept["anyOf"]
-        if kept.get("default", "") is None:
-            del kept["default"]
-        kept = {**(branches[0] if len(branches) == 1 else {"anyOf": branches}), **kept}
-    return kept
-
-
-def _is_title(name: str, value: object) -> bool:
-    """pydantic's own: the names of Python classes and fields again."""
-    return name == "title" and isinstance(value, str)
 
 
 def app_for(folder: str) -> str:

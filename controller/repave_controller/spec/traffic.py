@@ -1,8 +1,15 @@
 """The section `traffic` of a spec: how clients reach the application, and who of them gets which side."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    model_validator,
+)
 
 from repave_controller.spec.fronts import FrontSection, compiled
 from repave_controller.spec.quantities import Duration, PositiveDuration, wrong
@@ -176,3 +183,29 @@ class Traffic(Section):
                     (kind,),
                 )
         return self
+
+
+# ------------------------------------------------------------------------------------------- no requests
+
+NONE = "none"
+"""Of an application that takes no requests, a worker: written, so that one that was forgotten is told."""
+
+
+def _of_none(written: Any) -> Any:
+    if written == NONE:
+        return None
+    if not isinstance(written, dict | Traffic):
+        raise wrong(
+            f"say where clients connect: {{port: 8000}}; or {NONE}, of a worker, which takes no requests"
+        )
+    return written
+
+
+class _OrNone:
+    """In the schema, `none` as well."""
+
+    def __get_pydantic_json_schema__(self, core: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [handler(core), {"const": NONE}]}
+
+
+TrafficOrNone = Annotated[Traffic | None, BeforeValidator(_of_none), _OrNone()]

@@ -39,16 +39,17 @@ def _rollback_started(
     notes: str,
     by: str,
     reason: str,
+    of: str = "traffic",
 ) -> str:
     if len(set(targets)) == 1:
         place = "" if is_everywhere else f" in {listed(regions)}"
-        text = f"all traffic{place} goes back to {targets[0]}"
+        text = f"all {of}{place} goes back to {targets[0]}"
     else:
         by_target = {
             name: [r for t, r in zip(targets, regions, strict=True) if t == name] for name in targets
         }
         ways = (f"to {name} in {listed(where)}" for name, where in by_target.items())
-        text = f"all traffic goes back {', '.join(ways)}"
+        text = f"all {of} goes back {', '.join(ways)}"
     return f"{text}, asked by {who(by, reason)}" + (f"; {notes}" if notes else "")
 
 
@@ -136,8 +137,8 @@ def _analysis_passed(group: str, gate: str, region: str, look: int, count: int, 
     )
 
 
-def _traffic_moved(group: str, weight_bp: int, regions: Sequence[str]) -> str:
-    return f"{group} takes {percent(weight_bp)} of the traffic in {listed(regions) or 'every region'}"
+def _traffic_moved(group: str, weight_bp: int, regions: Sequence[str], of: str = "traffic") -> str:
+    return f"{group} takes {percent(weight_bp)} of the {of} in {listed(regions) or 'every region'}"
 
 
 def _scope_failed(group: str, reason: str, wave: int | None, region: str) -> str:
@@ -145,7 +146,9 @@ def _scope_failed(group: str, reason: str, wave: int | None, region: str) -> str
     return f"{group} failed: {reason}; {where} goes back, no other region begins"
 
 
-def _failed(group: str, reason: str, has_traffic: bool) -> str:
+def _failed(group: str, reason: str, has_traffic: bool, of: str = "traffic") -> str:
+    if of == "work":
+        return f"{group} failed: {reason}; the old group works on"
     where = "goes back to the old group" if has_traffic else "was not touched"
     return f"{group} failed: {reason}; traffic {where}"
 

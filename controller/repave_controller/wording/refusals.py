@@ -267,6 +267,14 @@ TEXTS: Mapping[Kind, Template] = {
         "traffic.fronts: {front} of {application} would change between tcp and http while both groups share "
         "it; give the new one another name and port"
     ),
+    Refusal.WORKER_TO_SERVE: (
+        "traffic: {application} is a worker, which takes no requests, and no release can turn it into an "
+        "application that does: release that under another app name"
+    ),
+    Refusal.SERVED_TO_WORK: (
+        "traffic: {application} has clients, and no release can turn it into a worker, which takes no "
+        "requests: release that under another app name"
+    ),
     Refusal.GATE_LEFT: _gate_left,
     Refusal.GROUP_IN_ROLLOUT: "{group} is part of the rollout of {application} that runs; {0} ends that",
     Refusal.GROUP_SERVES: (
@@ -294,6 +302,10 @@ TEXTS: Mapping[Kind, Template] = {
     Refusal.FLEET_OF_OTHER_REGION: "{regions}: the spec has no such region; it has {known}",
     Refusal.FLEET_SILENT: (
         "{region}: none of its {hosts} hosts passes the spec's probe: {why}; correct health, or the hosts"
+    ),
+    Refusal.FLEET_OF_WORKERS: (
+        "traffic: none: a fleet is adopted so that its clients can be moved, and workers have none; release "
+        "the new hosts, and stop the old ones once these work"
     ),
     Refusal.FLEET_WITH_COMMAND: (
         "health.command: no command can be run in hosts that were there before: write health.http or "

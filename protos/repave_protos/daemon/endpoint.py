@@ -2,7 +2,9 @@
 
 
 def endpoint(address: str, port: int | str) -> str:
-    """An address of IPv6 in brackets; any other as it is."""
+    """An address of IPv6 in brackets; any other as it is. Port 0: none, the address alone."""
+    if port == 0:
+        return address
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 

@@ -36,6 +36,7 @@ _BASELINES = "baselines"
 _FRONT = "front"
 _JOBS = "jobs"
 _ADOPTS = "adopts"
+_WORKERS = "workers"
 _COUNTED, _NOT_COUNTED = "counted", "not_counted"
 
 
@@ -109,7 +110,7 @@ def capability_words(
     """What Hello carries. `secret_sources`: those that the agent's settings allow. `verifies_bundles`: it has
     what bundles of sigstore are verified with. `certificate_kinds`: of references to those of fronts."""
     certificates = [f"certificate_{kind}" for kind in certificate_kinds if "https" in balancer.fronts]
-    words = ["weights", f"{_PRECISION}={balancer.share_step_bp}bp", _WAY_IN, _SIGNATURES, _ADOPTS]
+    words = ["weights", f"{_PRECISION}={balancer.share_step_bp}bp", _WAY_IN, _SIGNATURES, _ADOPTS, _WORKERS]
     words += [_BUNDLES] * verifies_bundles
     words += [_NO_STICKY_SPLIT] * (not balancer.supports_sticky_split)
     words += [_NO_TESTERS] * (not balancer.supports_testers)
@@ -171,6 +172,12 @@ def knows_ways_in(capabilities: tuple[str, ...]) -> bool:
 def adopts(capabilities: tuple[str, ...]) -> bool:
     """Whether it takes in hosts that are there already. Only agents that say so: others would make some."""
     return _ADOPTS in capabilities
+
+
+def knows_workers(capabilities: tuple[str, ...]) -> bool:
+    """Whether it has applications that take no requests. Only agents that say so: others would wait for their
+    balancer."""
+    return _WORKERS in capabilities
 
 
 def verifies_signatures(capabilities: tuple[str, ...]) -> bool:

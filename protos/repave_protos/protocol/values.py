@@ -75,7 +75,7 @@ class Probe:
     """How a host is asked whether it is healthy. `port` is also the port that takes the traffic."""
 
     kind: Literal["http", "tcp", "command"]
-    port: int
+    port: int  # 0: it listens on none, as a worker may that is asked by a command
     path: str = "/"
     expect_status: int = 200
     command: tuple[str, ...] = ()
@@ -133,7 +133,7 @@ class HostTemplate:
     probe: Probe
     min_healthy_seconds: float  # healthy for so long without a break, it is verified
     launch_deadline_seconds: float  # not verified by then, it has failed
-    drain_seconds: float  # for the requests that it still has when it leaves the balancer
+    drain_seconds: float  # for the requests that it still has when it leaves the balancer; a worker's work
     machine_image: str = (
         ""  # its name or id; "": that of the region's settings, if machines are started there
     )
@@ -149,6 +149,7 @@ class HostTemplate:
     is_spot: bool = False  # cheaper, and its cloud may take it at any time
     health_by: HealthSource = "agent"
     fronts: tuple[TrafficFront, ...] = ()  # the main one first; (): plain HTTP at the application's port
+    is_worker: bool = False  # takes no requests: no balancer has it, and its weight is its share of the work
 
     @property
     def growing_seconds(self) -> float:
@@ -313,6 +314,11 @@ class DesiredState:
         return any(group.is_adopted for group in self.groups)
 
     @property
+    def is_worker(self) -> bool:
+        """Whether it takes no requests: an agent that knows of no such thing would wait for its balancer."""
+        return any(group.template.is_worker for group in self.groups)
+
+    @property
     def has_spot(self) -> bool:
         """Whether an agent that knows of none would make hosts at the full price."""
         return any(group.template.is_spot for group in self.groups)
@@ -348,6 +354,8 @@ def contradictions(state: DesiredState) -> list[str]:
         wrong.append("a weight or a count is negative")
     if len({job.id for job in state.jobs}) != len(state.jobs):
         wrong.append("an attempt of a job appears twice")
+    if state.is_worker and state.frontend_port:
+        wrong.append(f"a worker takes no requests, and shall have port {state.frontend_port}")
     wrong += _wrong_shares(state)
     wrong += [
         f"{group.name} shall take traffic with no hosts"

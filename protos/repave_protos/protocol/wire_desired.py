@@ -163,6 +163,7 @@ def _template_message(template: HostTemplate) -> pb.HostTemplate:
         is_spot=template.is_spot,
         is_health_by_balancer=template.health_by == "balancer",
         fronts=map(front_message, template.fronts),
+        is_worker=template.is_worker,
     )
 
 
@@ -324,6 +325,7 @@ def _template(message: pb.HostTemplate) -> HostTemplate:
         is_spot=message.is_spot,
         health_by="balancer" if message.is_health_by_balancer else "agent",
         fronts=fronts_of(message.fronts, "HostTemplate.fronts"),
+        is_worker=message.is_worker,
     )
 
 
@@ -392,7 +394,8 @@ def probe(message: pb.Probe) -> Probe:
     bounds.few(message.headers, bounds.WORDS_MAX, "Probe.headers")
     return Probe(
         kind=kind,
-        port=bounds.between(1, message.port, 65_535, "Probe.port"),
+        # 0 of a worker that listens on no port.
+        port=bounds.between(0 if kind == "command" else 1, message.port, 65_535, "Probe.port"),
         path=bounds.text(message.path, "Probe.path"),
         expect_status=message.expect_status,
         command=bounds.words(message.command, "Probe.command"),

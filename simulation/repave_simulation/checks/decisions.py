@@ -130,10 +130,11 @@ class Decisions:
                 self._check_share(track.region, target, part.weight_bp)
 
     def _check_share(self, region: RegionName, target: ServerGroup, asked_bp: int) -> None:
-        balancer = self.world.places[region].balancer
-        if balancer.weight_bp(target.name) != asked_bp and not balancer.has_forgotten:
-            text = f"{target.name} is called to have {asked_bp} bp and has"
-            self.world.broken(5, f"{region}: {text} {balancer.weight_bp(target.name)}")
+        place = self.world.places[region]
+        has_bp = place.weight_bp(target.name)
+        if has_bp not in (asked_bp, None):
+            text = f"{target.name} is called to have {asked_bp} bp and has {has_bp}"
+            self.world.broken(5, f"{region}: {text}")
 
     def _check_end(self, application: Application, rollout: Rollout) -> None:
         """What is said to have ended has: traffic is where it was said to be. Where something goes wrong a
@@ -146,9 +147,9 @@ class Decisions:
             is_there = track.phase is TrackPhase.DONE
             if target is None or follows(track) or not (is_there or self.world.scenario.is_calm):
                 continue
-            balancer = self.world.places[track.region].balancer
-            weight_bp = balancer.weight_bp(target.name)
-            if weight_bp != (FULL_WEIGHT_BP if is_there else 0) and not balancer.has_forgotten:
+            place = self.world.places[track.region]
+            weight_bp = place.weight_bp(target.name)
+            if weight_bp not in (FULL_WEIGHT_BP if is_there else 0, None):
                 text = f"rollout {rollout.number} is called {rollout.phase}, and its group has {weight_bp} bp"
                 self.world.broken(5, f"{track.region}: {text}")
 

@@ -48,6 +48,7 @@ class Oracle:
         place = self._world.places[region]
         if not is_job_host(host):  # it is of its group's package, and none of its hosts
             promises.check_condemned(place, place.machines[host])
+            promises.check_workers(place, place.machines[host])
 
     def ends(self, region: RegionName, host: HostName) -> None:
         place = self._world.places[region]

@@ -9,7 +9,13 @@ from collections.abc import Collection
 from repave_agent.core.ports import HostSpec, Route, Structure
 from repave_controller.core.domain.application import UNWANTED, Application, ServerGroup
 from repave_controller.core.domain.rollout import Phase, RolloutKind, TrackPhase
-from repave_protos.protocol.values import ApplicationName, DesiredState, GroupName, RegionName
+from repave_protos.protocol.values import (
+    ApplicationName,
+    DesiredState,
+    GroupName,
+    RegionName,
+    is_job_host,
+)
 from repave_simulation.scenarios.scenario import OURS
 from repave_simulation.world.place import Machine, Place
 from repave_simulation.world.world import World
@@ -43,6 +49,32 @@ def check_capacities(
         if has < min(floor, had) and not (what == "routed" and _goes_back(decided, place.region, left)):
             text = f"{what}: {has} hosts of {application} answer, {had} did before, the floor is {floor}"
             place.world.broken(1, f"{place.region}: {text}")
+
+
+def check_workers(place: Place, machine: Machine) -> None:
+    """I1 of a worker: no host of it that works is stopped while fewer than the floor work beside it."""
+    name = machine.host.application
+    decided, state = place.world.ledger.applications.get(name), place.accepted.get(name)
+    if decided is None or state is None or not state.is_worker or decided.deletion is not None:
+        return
+    group, now = place.world.ledger.group(machine.host.group), place.world.now
+    if group is None or not is_known_well(place, machine):
+        return
+    parts = (each.part(place.region) for each in decided.groups)
+    sizes = [part.size for part in parts if part is not None and part.weight_bp > 0]
+    sizes += [each.count for each in state.groups if each.weight_bp > 0]
+    floor = min((decided.policy.floor(size) for size in sizes), default=0)
+    others = [each for each in place.ours() if each.host.application == name and each is not machine]
+    works = sum(
+        each.condemned_at is None
+        and not is_job_host(each.host.name)
+        and (each.is_well or is_unnoticed(place, each))
+        and each.longest_well(now) >= place.min_healthy_seconds(each.host.group)
+        for each in others
+    )
+    if works < floor and not _goes_back(decided, place.region, (machine.host.group,)):
+        text = f"{machine.host.name} works and is stopped: {works} of {name} are left, the floor is {floor}"
+        place.world.broken(1, f"{place.region}: {text}")
 
 
 def _goes_back(decided: Application, region: RegionName, left: Collection[GroupName]) -> bool:

@@ -1,9 +1,9 @@
 """How the traffic and the hosts of each region went over time, taken from the truth at each change of it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from repave_protos.protocol.values import Digest, RegionName
+from repave_protos.protocol.values import DesiredGroup, Digest, RegionName
 from repave_simulation.world.place import Place
 from repave_simulation.world.world import World
 
@@ -65,11 +65,15 @@ class Samples:
             share_bp += weight_bp if group.digest == self._new else 0
             machines = (place.machines.get(each.host) for each in backend.servers if each.is_enabled)
             answering += sum(each is not None and each.is_well and not each.lies for each in machines)
+        if not balancer.is_running:
+            answering = 0
+        for works, weight_bp in _working(place):
+            routed_bp += weight_bp
+            share_bp += weight_bp if works.digest == self._new else 0
+            answering += sum(each.is_well for each in place.ours() if each.host.group == works.name)
         ours = list(place.ours())
         new = [each for each in ours if each.host.digest == self._new]
         well, new_well = sum(each.is_well for each in ours), sum(each.is_well for each in new)
-        if not balancer.is_running:
-            answering = 0
         return Sample(
             at=self._world.now,
             region=place.region,
@@ -87,6 +91,14 @@ class Samples:
         entered = [(at, step) for at, step in self.steps if begins <= at < until]
         ends = [*(at for at, _ in entered[1:]), until][: len(entered)]
         return tuple(Span(step, at, end) for (at, step), end in zip(entered, ends, strict=True))
+
+
+def _working(place: Place) -> Iterator[tuple[DesiredGroup, int]]:
+    """The groups of workers, which no balancer has, with the share of the work that is counted as theirs."""
+    for state in place.accepted.values():
+        for group in state.groups if state.is_worker else ():
+            if group.weight_bp:
+                yield group, group.weight_bp
 
 
 def within(samples: Iterable[Sample], begins: float, until: float) -> list[tuple[Sample, float]]:

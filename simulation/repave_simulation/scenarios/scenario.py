@@ -9,6 +9,7 @@ from repave_controller.core.commands.adoption import Fleet
 from repave_controller.core.commands.lifecycle import Delete, RetireGroup
 from repave_controller.core.commands.release import WhileBusy
 from repave_controller.core.commands.rollback import Rollback
+from repave_controller.core.commands.steering import Abort, Pause
 from repave_controller.core.commands.verb import Verb
 from repave_controller.core.domain.application import Policy, ReleaseOrder, Upkeep
 from repave_controller.core.domain.rollout import Step
@@ -24,13 +25,25 @@ from repave_protos.protocol.values import (
     Split,
 )
 from repave_simulation.kernel.chance import Chance
-from repave_simulation.scenarios.variety import analysed, judged, met_by, steered, varied, with_jobs
+from repave_simulation.scenarios.variety import (
+    analysed,
+    at_work,
+    judged,
+    met_by,
+    steered,
+    varied,
+    with_jobs,
+)
 
 APPLICATIONS = (ApplicationName("shop"), ApplicationName("till"))
 REGIONS = (RegionName("paris"), RegionName("oslo"), RegionName("rome"))
 DESK = ApplicationName("desk")
 """Its fleet was there before, in the seeds that adopt one."""
 ADOPTING = 0.2
+MILL = ApplicationName("mill")
+"""A worker, which takes no requests, in the seeds that have one."""
+WORKING = 0.15
+MILL_IMAGES = range(101, 106)
 OURS = "ours"
 """The tag of hosts that belong to the simulated installation and region."""
 TESTERS = Split(tester_by="header", tester_name="x-tester", tester_value="yes")
@@ -187,6 +200,9 @@ def draw(seed: int) -> Scenario:
     commands += judged_ones
     fleet = _fleet(chance, regions)
     commands += tuple(_adoption(chance, regions, last)) if fleet else ()
+    if works := tuple(_works(chance, regions, last)):
+        commands += works
+        images |= {_digest(number): _behaviour_at_work(chance, number) for number in MILL_IMAGES}
     sources: dict[Trouble, float] = {}
     if judged_ones and chance.happens(0.7, "bad source"):
         sources = {"source": chance.one_of((0.1, 0.4, 0.7), "bad source", "rate")}
@@ -212,8 +228,18 @@ def _behaviour(chance: Chance, number: int) -> Behaviour:
     if number == 1 or is_judged or chance.happens(0.7, "good", number):
         is_worse = number > 1 and chance.happens(0.5 if is_judged else 0.2, "worse", number)
         return Behaviour("serves", boot, is_worse=is_worse)
+    return _bad(chance, number, boot)
+
+
+def _bad(chance: Chance, number: int, boot: float) -> Behaviour:
     kind = chance.one_of(("never-healthy", "exits", "falls-ill"), "bad", number)
     return Behaviour(kind, boot, chance.between(0.5, 15.0, "after", number))
+
+
+def _behaviour_at_work(chance: Chance, number: int) -> Behaviour:
+    boot = chance.one_of((0.2, 1.0, 4.0), "boot", number)
+    is_good = number == MILL_IMAGES[0] or chance.happens(0.7, "good", number)
+    return Behaviour("serves", boot) if is_good else _bad(chance, number, boot)
 
 
 # --------------------------------------------------------------------------------------------- commands
@@ -350,6 +376,25 @@ def _adoption(chance: Chance, regions: tuple[RegionName, ...], last: float) -> I
             yield Command(at + 20.0, "steer", DESK, f"desk-back-{number}", verb=verb)
 
 
+def _works(chance: Chance, regions: tuple[RegionName, ...], last: float) -> Iterator[Command]:
+    """A worker is released, again and again, and gone back with, whatever else happens."""
+    if not chance.happens(WORKING, "works"):
+        return
+    at = 2.0
+    for number, image in enumerate(MILL_IMAGES[: chance.number(2, 5, "works", "releases")]):
+        command = _release(
+            chance, "latest", MILL, image, min(at, last), regions, is_first=True, number=300 + number
+        )
+        assert command.order is not None, "it is a release"
+        yield replace(command, order=at_work(chance, (MILL, image), command.order))
+        if number and chance.happens(0.4, "works", number, "goes back"):
+            verbs: tuple[Verb, ...] = (Rollback(), Rollback(), Abort(), Pause())
+            verb = chance.one_of(verbs, "works", number, "verb")
+            delay = chance.one_of((0.5, 6.0, 25.0), "works", number, "delay")
+            yield Command(at + delay, "steer", MILL, f"mill-back-{number}", verb=verb)
+        at += chance.one_of((1.0, 15.0, 40.0), "works", number, "pause")
+
+
 def is_first_release(commands: list[Command], application: ApplicationName) -> bool:
     """Whether only the first release was asked for: a canary has no group to share with yet."""
     return sum(each.application == application for each in commands) < 2
@@ -375,7 +420,7 @@ def _release(
     order = ReleaseOrder(
         version=str(image),
         digest=_digest(image),
-        frontend_port=8000 + (*APPLICATIONS, DESK).index(application),
+        frontend_port=8000 + (*APPLICATIONS, DESK, MILL).index(application),
         sizes=tuple((region, size) for region in sorted(regions)),
         template=HostTemplate(
             run=("./serve",),

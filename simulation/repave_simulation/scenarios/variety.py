@@ -25,7 +25,7 @@ from repave_controller.core.steps import Approve, Soak
 from repave_controller.core.strategies import presets
 from repave_controller.core.strategies.checks import objection
 from repave_controller.core.strategies.presets import Stage, pace_of
-from repave_protos.protocol.values import RegionName
+from repave_protos.protocol.values import BY_REQUEST, RegionName
 from repave_simulation.kernel.chance import Chance
 
 VARIED = 0.5
@@ -118,6 +118,26 @@ def analysed(chance: Chance, names: tuple[object, ...], order: ReleaseOrder) -> 
     plan, is_fresh = _analysis(chance, names), chance.happens(0.5, *names, "fresh baselines")
     steps = presets.with_baselines(pace_of(order.template), tuple(_compared(order.steps, plan, is_fresh)))
     return order if objection(steps, order.policy, order.sizes) else replace(order, steps=steps)
+
+
+def at_work(chance: Chance, names: tuple[object, ...], order: ReleaseOrder) -> ReleaseOrder:
+    """The order as that of a worker: all at once, or hosts in shares."""
+    pace, seconds = pace_of(order.template), chance.one_of((1.0, 10.0), *names, "watched")
+    whole = presets.blue_green(pace, seconds)
+    shares = [Stage(HALF_BP, seconds), Stage(FULL_BP)]
+    in_shares = presets.rolling(pace, shares, is_old_first=chance.happens(0.3, *names, "old first"))
+    steps = presets.for_worker(pace, chance.one_of((whole, in_shares), *names, "strategy at work"))
+    if objection(steps, order.policy, order.sizes) is not None:
+        steps = presets.for_worker(pace, whole)
+    probe = replace(order.template.probe, port=0)
+    return replace(
+        order,
+        frontend_port=0,
+        split=BY_REQUEST,
+        template=replace(order.template, probe=probe, is_worker=True),
+        steps=steps,
+        policy=replace(order.policy, keep_groups=0, retain=0, keep_failed_seconds=0.0, protects=False),
+    )
 
 
 def _compared(steps: Iterable[Step], plan: AnalysisPlan, is_fresh: bool) -> Iterator[Step]:

@@ -136,7 +136,7 @@ class SimulatedAgent:
             "0",
             "simulated",
             "simulated",
-            capabilities=("jobs", "adopts"),
+            capabilities=("jobs", "adopts", "workers"),
             applied=self.worker.applied(),
         )
 

@@ -242,6 +242,16 @@ class Place:
         self.check_servers_soon()
         self.tell(f"{name} is gone")
 
+    def weight_bp(self, group: GroupName) -> int | None:
+        """The share that it truly has: of the requests, or of the work. None: who had it has forgotten it."""
+        decided = self.world.ledger.group(group)
+        if decided is None or not decided.template.is_worker:
+            return None if self.balancer.has_forgotten else self.balancer.weight_bp(group)
+        if self.forgot_at > float("-inf"):
+            return None
+        wanted = (state.group(group) for state in self.accepted.values())
+        return next((each.weight_bp for each in wanted if each is not None), 0)
+
     def listing(self) -> list[Host]:
         """As Provider.list_hosts; a listing that lags leaves out the newest and still has the gone, but never
         two of one name."""
@@ -352,6 +362,8 @@ class Place:
                     self.superseded.append((self.world.now, self.accepted[state.application]))
                 self.accepted[state.application] = state
                 self.tell(f"accepted {state.application} {state.epoch}")
+                if state.is_worker:  # its shares are changed by that alone
+                    self.world.on_change(self.region)
         self.journal = entries
         if durable:
             self.journal_on_disk = entries

@@ -406,7 +406,7 @@ def _difference(place: Place) -> str:
                 continue  # its hosts fall ill for ever, and are replaced for ever
             if total > group.count + len(group.replace) or well[group.name] < group.count:
                 return f"{group.name} has {total} hosts, {well[group.name]} well, of {group.count}"
-            weight_bp = route.weight_bp(group.name) if route else 0
+            weight_bp = route.weight_bp(group.name) if route else group.weight_bp * state.is_worker
             if weight_bp != group.weight_bp and (behaviour.is_good or not group.weight_bp):
                 return f"{group.name} has {weight_bp} bp of {group.weight_bp}"
             if route is not None and route.testers == group.name and not group.takes_testers:

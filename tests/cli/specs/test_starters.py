@@ -272,6 +272,7 @@ def test_a_program_called_run_counts_only_when_it_can_be_run(
 def test_name_port_regions_and_size_are_as_asked(run: CommandLine) -> None:
     (run.folder / "app.py").write_text("")
     spec = _written(run, "--name", "shop", "--port", "9000", "--region", "paris", "--region", "oslo")
+    assert spec.traffic is not None
     assert (spec.application, spec.traffic.port) == ("shop", 9000)
     assert [(region.name, region.size) for region in spec.regions] == [("paris", 2), ("oslo", 2)]
 

@@ -14,7 +14,8 @@ from repave_controller.core.domain.windows import Freeze, Window
 from repave_controller.core.steps import Approve, Scale, Soak, Verify, Weight
 from repave_controller.spec.loader import SpecError, load
 from repave_controller.spec.quantities import read_command, read_duration, read_share
-from repave_controller.spec.spec import OrderError, Spec, artifact_path, compile_order, schema
+from repave_controller.spec.schema import schema
+from repave_controller.spec.spec import OrderError, Spec, artifact_path, compile_order
 from repave_controller.spec.unsupported import LATER, later_option, options
 from repave_protos.protocol.values import Digest, Probe, Split, Timeouts
 from tests.fakes.controller.specs import DIGEST, EVERY_OPTION, SMALLEST

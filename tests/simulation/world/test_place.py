@@ -23,7 +23,17 @@ from repave_controller.core.domain.rollout import (
     TrackPhase,
     Wave,
 )
-from repave_protos.protocol.values import ApplicationName, Digest, GroupName, HostName, Probe, RegionName
+from repave_protos.protocol.values import (
+    ApplicationName,
+    DesiredGroup,
+    DesiredState,
+    Digest,
+    Epoch,
+    GroupName,
+    HostName,
+    Probe,
+    RegionName,
+)
 from repave_simulation.checks.oracle import Oracle
 from repave_simulation.kernel.timeline import Heap
 from repave_simulation.scenarios.scenario import Behaviour, Command, Scenario, Strike, draw
@@ -171,6 +181,35 @@ def test_a_region_that_was_away_leaves_a_group_that_was_given_up_at_once(
     place.world.broken = lambda promise, text: told.append(promise)  # type: ignore[method-assign]
     place.route((Route(SHOP, BLUE),), place.world.now)
     assert (1 in told) is not is_fine
+
+
+# ------------------------------------------------------------------------------------------------ workers
+
+
+@pytest.mark.parametrize(("at_work", "is_fine"), [(2, True), (1, False)])
+def test_an_old_host_of_a_worker_is_stopped_only_while_enough_new_ones_work(
+    place: Place, at_work: int, is_fine: bool
+) -> None:
+    template = a_template(probe=replace(PROBE, port=0), is_worker=True)
+    old, new = group(1, GroupState.SERVING), group(2, GroupState.NEW)
+    (whole,) = new.parts
+    left = replace(whole, state=GroupState.SERVING, percent=0.0)
+    old, new = old.with_part(left), new.with_part(replace(whole, weight_bp=10_000))
+    know(place.world, replace(old, template=template), replace(new, template=template))
+    place.world.ledger.applications[SHOP] = releasing(place.world.ledger.applications[SHOP])
+    wanted = (
+        DesiredGroup(name, IMAGE, count, weight_bp, template)
+        for name, count, weight_bp in ((BLUE, 0, 0), (GREEN, 2, 10_000))
+    )
+    place.accepted[SHOP] = DesiredState(SHOP, Epoch(1, 1, 1), 0, tuple(wanted))
+    hosts = (spec(1), *(spec(number, GREEN) for number in range(1, at_work + 1)))
+    for each in hosts:
+        place.make(each, place.memory)
+    wait(place, 60.0)
+    place.condemn(hosts[0].name)
+    assert broken(place) == (
+        "" if is_fine else "paris: shop-v001-1 works and is stopped: 1 of shop are left, the floor is 2"
+    )
 
 
 # ------------------------------------------------------------------------------------------- the first tier

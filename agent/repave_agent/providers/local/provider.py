@@ -332,7 +332,8 @@ class LocalProvider:
         kept.is_leaving = True
         try:
             traces = kept.record.traces(kept.folder)
-            if not await processes.end(kept.session, traces, kept.reap, self._stop_grace_seconds):
+            grace = kept.record.spec.stop_grace_seconds(self._stop_grace_seconds)
+            if not await processes.end(kept.session, traces, kept.reap, grace):
                 raise TransientError(f"a process of host {name} does not end, not even by SIGKILL")
             async with self._slots:
                 await asyncio.to_thread(kept.folder.remove)

@@ -38,7 +38,7 @@ class Leftovers:
     async def end(self, machine: Machine, lease: Lease) -> None:
         """Nothing of the host runs there afterwards, if it is there at all, and its lease is ended."""
         if await machine.holder() == lease.owner:
-            await machine.stop(lease.spec.name, self._stop_grace_seconds)
+            await machine.stop(lease.spec.name, lease.spec.stop_grace_seconds(self._stop_grace_seconds))
             await machine.give(lease.owner)
 
     async def end_what_remains(self, name: str) -> None:

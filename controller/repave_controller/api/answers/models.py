@@ -327,6 +327,7 @@ class RolloutItem(RolloutFields):
 
 
 ADOPTED = "It was there before repave, which made none of its hosts and ends none."
+WORKER = "It takes no requests: its weight is counted as its share of the work."
 BASELINE_OF = (
     "The group whose version it has, where it is fresh hosts to compare a new group with; else empty."
 )
@@ -356,6 +357,7 @@ class RegionGroupItem(Answer):
     secrets: list[SecretItem]
     adopted: bool = Field(False, description=ADOPTED)
     baseline_of: str = Field("", description=BASELINE_OF)
+    worker: bool = Field(False, description=WORKER)
 
 
 class DnsItem(Answer):
@@ -481,6 +483,7 @@ class GroupItem(Answer):
     spot: bool = Field(description="Its machines may be taken back by their cloud at any time.")
     adopted: bool = Field(False, description=ADOPTED)
     baseline_of: str = Field("", description=BASELINE_OF)
+    worker: bool = Field(False, description=WORKER)
 
 
 class ProbeItem(Answer):

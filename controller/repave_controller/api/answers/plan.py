@@ -142,6 +142,7 @@ class PlanAnswer(Answer):
     keep_failed_seconds: float = Field(
         description="How long the hosts of this release are kept, should it fail; 0: they end at once."
     )
+    worker: bool = Field(False, description="It takes no requests: weights are shares of the work.")
 
 
 def plan_answer(plan: Plan, version: str, signer: str = "") -> PlanAnswer:
@@ -179,6 +180,7 @@ def plan_answer(plan: Plan, version: str, signer: str = "") -> PlanAnswer:
         warnings=[text_of(each) for each in plan.warnings],
         failed=list(plan.failed),
         keep_failed_seconds=plan.keep_failed_seconds,
+        worker=plan.is_worker,
     )
 
 

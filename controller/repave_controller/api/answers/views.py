@@ -159,7 +159,9 @@ def region_of(
         since=time_of(view.since) if view is not None else None,
         current=is_current(view, application.desired_in(name)),
         troubles=list(region.troubles) if region is not None else [],
-        traffic_address=endpoint(region.hello.traffic_address, application.frontend_port) if region else "",
+        traffic_address=endpoint(region.hello.traffic_address, application.frontend_port)
+        if region and application.frontend_port
+        else "",
         dns=_dns_item(application, name, view),
         groups=[
             _region_group(group, name, application, observed)
@@ -208,6 +210,7 @@ def _region_group(
         state=str(part.state if part is not None else group.state),
         size=part.count if part is not None and group.is_baseline else group.size(region),
         baseline_of=_baseline_of(group, application),
+        worker=group.template.is_worker,
         wanted_weight_bp=wanted.weight_bp if wanted else 0,
         secrets=secret_items(group.template.secrets),
         **{name: getattr(report, name) for name in _REPORTED},
@@ -603,6 +606,7 @@ def group_item(group: ServerGroup, application: Application, observed: Observed)
         machine_sizes=list(group.template.machine_sizes),
         spot=group.template.is_spot,
         baseline_of=_baseline_of(group, application),
+        worker=group.template.is_worker,
     )
 
 

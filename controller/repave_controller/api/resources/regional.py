@@ -204,6 +204,8 @@ class Regional:
     async def check_ways_in(self, application: ApplicationName, order: ReleaseOrder) -> None:
         """Clients can come in at the order's port, as far as its regions say. Raises Refused with what the
         first one lacks."""
+        if order.template.is_worker:
+            return
         views = self._sessions.views()
         question = FindWayIn(application, order.frontend_port, order.split, order.template.fronts)
         asked = [name for name, _ in order.sizes if _can_say_ways_in(views.get(name))]

@@ -181,10 +181,12 @@ def check_port(
 ) -> None:
     """No other application has a port of a release in any of its regions, unless they can share it."""
     wanted = {region for region, _ in order.sizes}
+    if order.template.is_worker:
+        return
     own = order.template.fronts or (plain_front(order.frontend_port),)
     for other in applications.values():
         shared = tuple(sorted(wanted & set(other.regions)))
-        if other.name == name or not shared:
+        if other.name == name or other.is_worker or not shared:
             continue
         for found in (conflict(one, each) for one in own for each in _fronts(other)):
             if found is not None and found.is_plain:

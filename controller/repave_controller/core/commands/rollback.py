@@ -155,6 +155,7 @@ def _start(
         notes=(*_notes(found, ways, hasty), *stays),
         by=by,
         reason=reason,
+        **begun.shared,
     )
     return begun, (group_event(begun, "rollback.started", what, now, by, target),)
 

@@ -396,6 +396,16 @@ class Application:
         return not self.frontend_port and any(group.is_adopted for group in self.groups)
 
     @property
+    def is_worker(self) -> bool:
+        """Whether it takes no requests: its hosts find their work by themselves."""
+        return any(group.template.is_worker for group in self.groups)
+
+    @property
+    def shared(self) -> dict[str, str]:
+        """What its groups share, for reasons that say so: requests if nothing does."""
+        return {"of": "work"} if self.is_worker else {}
+
+    @property
     def is_gone(self) -> bool:
         """Deleted, and nothing is left of it but its history."""
         return self.deletion is not None and not self.groups

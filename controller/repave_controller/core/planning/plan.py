@@ -109,6 +109,7 @@ class Plan:
     secrets: tuple[SecretReference, ...] = ()  # of its hosts: where they are kept
     jobs: Jobs = NO_JOBS
     drained: tuple[RegionName, ...] = ()  # of its regions: they stay out of DNS
+    is_worker: bool = False  # weights are shares of its work
     warnings: tuple[Reason, ...] = ()  # what its analyses will not see in their time
 
 
@@ -155,6 +156,7 @@ def plan_release(
         keep_failed_seconds=order.policy.keep_failed_seconds,
         secrets=order.template.secrets,
         jobs=order.jobs,
+        is_worker=order.template.is_worker,
         drained=tuple(region for region, _ in order.sizes if application.drained_in(region) is not None),
         warnings=unseen(
             rollout,

@@ -119,7 +119,13 @@ def hold(turn: Turn, track: Track, reason: Reason) -> None:
 
 def tell_failure(turn: Turn, rollout: Rollout, reason: Reason) -> None:
     has_traffic = rollout.has_given_traffic()
-    what = reason_of(Happening.FAILED, group=turn.target_name, reason=reason, has_traffic=has_traffic)
+    what = reason_of(
+        Happening.FAILED,
+        group=turn.target_name,
+        reason=reason,
+        has_traffic=has_traffic,
+        **turn.application.shared,
+    )
     turn.tell(f"{rollout.kind}.failed", what)
 
 

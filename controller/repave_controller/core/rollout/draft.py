@@ -110,7 +110,10 @@ class Turn:
             if left >= 0 and (share_bp := rollout.steps[left].share_bp) is not None:
                 given = self._shares.get((left, entered, number), set())
                 share_bp = min(given) if len(given) == 1 else share_bp
-                moved = reason_of(Happening.TRAFFIC_MOVED, group=name, weight_bp=share_bp, regions=where)
+                shared = self.application.shared
+                moved = reason_of(
+                    Happening.TRAFFIC_MOVED, group=name, weight_bp=share_bp, regions=where, **shared
+                )
                 self.tell("traffic.moved", moved, self.application.group(number), region=region)
             if entered < len(rollout.steps):
                 step = rollout.steps[entered].kind

@@ -135,6 +135,9 @@ def check_order(application: Application, order: ReleaseOrder) -> None:
     adopted = next((group for group in served.values() if group.is_adopted), None)
     if adopted is not None and baseline_range(order.steps):
         raise Refused(Refusal.NO_BASELINE_OF_ADOPTED, group=adopted.name)
+    if any(group.template.is_worker != order.template.is_worker for group in served.values()):
+        kind = Refusal.WORKER_TO_SERVE if application.is_worker else Refusal.SERVED_TO_WORK
+        raise Refused(kind, application=application.name)
     if not application.is_watched and application.frontend_port != order.frontend_port:
         raise Refused(
             Refusal.FRONTEND_PORT_CHANGED,

@@ -152,6 +152,8 @@ def precision(order: ReleaseOrder, precisions: Mapping[RegionName, int]) -> Iter
     """Shares that a region's balancer can't give exactly; `precisions`: the least it can, where known. One
     that only switches gives none: check_shares refuses it."""
     wanted = sorted({step.share_bp for step in order.steps if step.share_bp is not None})
+    if order.template.is_worker:
+        return
     for region, _ in order.sizes:
         if precisions.get(region) == FULL_WEIGHT_BP:
             continue
@@ -167,6 +169,8 @@ def check_shares(
 ) -> None:
     """No region whose balancer only switches is to share its traffic between two groups: it would give all of
     it at once. Raises Refused."""
+    if order.template.is_worker:
+        return
     shares = [step.share_bp for step in order.steps if step.share_bp is not None]
     between = [share_bp for share_bp in shares if 0 < share_bp < FULL_WEIGHT_BP]
     regions = tuple(name for name, _ in order.sizes if precisions.get(name) == FULL_WEIGHT_BP)

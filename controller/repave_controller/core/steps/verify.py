@@ -14,9 +14,10 @@ from repave_protos.protocol.values import GroupReport
 @register
 @dataclass(frozen=True, slots=True)
 class Verify(CountingStep):
-    """Wait until enough of these hosts are verified and up behind the balancer."""
+    """Wait until enough of these hosts are verified and, where they take traffic, up behind the balancer."""
 
     deadline_seconds: float
+    of: Literal["traffic", "work"] = "traffic"
     kind: Literal["verify"] = "verify"
 
     why: ClassVar[Why] = Why.VERIFY
@@ -32,7 +33,8 @@ class Verify(CountingStep):
         return have, place.application.policy.needed(need)
 
     def describe(self) -> str:
-        return "verify: every host healthy for long enough and up behind the balancer"
+        balancer = " and up behind the balancer" if self.of == "traffic" else ""
+        return f"verify: every host healthy for long enough{balancer}"
 
     def estimate_seconds(self, proof_seconds: float) -> float:
         return proof_seconds

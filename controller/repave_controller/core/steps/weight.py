@@ -20,6 +20,8 @@ from repave_protos.protocol.values import FULL_WEIGHT_BP, GroupReport
 class Weight(CountingStep):
     """Give the target group `weight_bp` of the traffic, the origin the rest; done when balancers say so.
 
+    `of` work: those who have a share work, and nothing has to move.
+
     With `stays_percent` the share follows the hosts: those that the target has, beside so many of the
     origin's as stay. In a region of 3 hosts one of them is a third, whatever `weight_bp` says.
     """
@@ -27,6 +29,7 @@ class Weight(CountingStep):
     weight_bp: int
     deadline_seconds: float
     stays_percent: float | None = None
+    of: Literal["traffic", "work"] = "traffic"
     kind: Literal["weight"] = "weight"
 
     why: ClassVar[Why] = Why.WEIGHT
@@ -103,6 +106,9 @@ class Weight(CountingStep):
 
     def describe(self) -> str:
         share = f"{self.weight_bp / 100:g} %"
+        if self.of == "work":
+            what = "all of the work" if self.weight_bp == FULL_WEIGHT_BP else f"about {share} of the work"
+            return f"weight: {what} is counted as the new group's; old hosts work until they are stopped"
         if self.stays_percent is None:
             return f"weight: {share} of the traffic to the new group"
         return f"weight: the new group gets the share of its hosts, about {share}"

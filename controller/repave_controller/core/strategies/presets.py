@@ -5,11 +5,11 @@ A deadline counts from the last progress. A host is healthy within the launch de
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from repave_controller.core.domain.analyses import AnalysisPlan
 from repave_controller.core.domain.application import FULL_PERCENT
-from repave_controller.core.domain.steps import Step
+from repave_controller.core.domain.steps import Step, course_of
 from repave_controller.core.steps import (
     Analyse,
     Approve,
@@ -210,8 +210,20 @@ def first_steps(steps: tuple[Step, ...]) -> tuple[Step, ...]:
     return (whole, proofs[-1], *approvals, steps[last], *rest)
 
 
+def for_worker(pace: Pace, steps: Sequence[Step]) -> tuple[Step, ...]:
+    """The same for a worker, which takes no requests. Both groups work until old hosts are stopped, and they
+    are as the last step."""
+    stops = () if course_of(steps).old == 0 else (retire(pace, 0.0),)
+    return _of_work((*steps, *stops))
+
+
+def _of_work(steps: Sequence[Step]) -> tuple[Step, ...]:
+    return tuple(replace(step, of="work") if isinstance(step, Weight | Verify) else step for step in steps)
+
+
 def way_back_steps(templates: Sequence[HostTemplate]) -> tuple[Step, ...]:
     """Straight back, without canary, with the time that the slowest of these hosts needs. Only the last step
     is needed where a group runs in full."""
     pace = max((pace_of(each) for each in templates), key=lambda each: each.proven_seconds)
-    return (*up(pace, FULL_PERCENT), weight(FULL_WEIGHT_BP))
+    steps = (*up(pace, FULL_PERCENT), weight(FULL_WEIGHT_BP))
+    return _of_work(steps) if any(each.is_worker for each in templates) else steps

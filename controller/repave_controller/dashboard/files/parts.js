@@ -134,10 +134,11 @@ export function Bar({ parts, of, label, height = 8 }) {
   </span>`;
 }
 
-/** A share of traffic, wanted and acknowledged.
- * @param {{bp: number, wanted: number, tone?: string, label: string}} props */
-export function Weight({ bp, wanted, tone = "live", label }) {
-  const said = bp === wanted ? `${percent(bp)} of the traffic` : `${percent(bp)} of the traffic, ${percent(wanted)} wanted`;
+/** A share of traffic, or of a worker's work, wanted and acknowledged.
+ * @param {{bp: number, wanted: number, tone?: string, label: string, works?: boolean}} props */
+export function Weight({ bp, wanted, tone = "live", label, works = false }) {
+  const what = `${percent(bp)} of the ${works ? "work" : "traffic"}`;
+  const said = bp === wanted ? what : `${what}, ${percent(wanted)} wanted`;
   return html`<span class="weight" role="img" aria-label=${`${label}: ${said}`} title=${said}>
     <span class=${`fill tone-${tone}`} style=${{ width: `${bp / 100}%` }}></span>
     ${bp === wanted ? null : html`<span class="wanted" style=${{ left: `${wanted / 100}%` }}></span>`}

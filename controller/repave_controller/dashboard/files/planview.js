@@ -29,7 +29,7 @@ export function PlanView({ plan }) {
     <${Section} title="Steps" note=${waves(plan)}>
       <${Table} label="Steps" name="steps" rows=${rows} id=${(/** @type {Row} */ row) => String(row.index)} columns=${[
         { key: "kind", title: "Step", primary: true, cell: (/** @type {Row} */ row) => html`<span class="together"><span class="num faint">${row.index + 1}</span> ${row.kind}</span>` },
-        { key: "traffic", title: "Traffic", align: "end", cell: (/** @type {Row} */ row) => row.traffic },
+        { key: "traffic", title: plan.worker ? "Work" : "Traffic", align: "end", cell: (/** @type {Row} */ row) => row.traffic },
         { key: "hosts", title: "Hosts of a region", cell: (/** @type {Row} */ row) => html`<span class="plan-hosts"><${Bar} of=${most} label="Hosts" parts=${[{ value: row.newest, tone: "live", text: `${row.newest} new` }, { value: row.compared, tone: "dim", text: `${row.compared} baseline` }, { value: row.oldest, tone: "calm", text: `${row.oldest} old` }]} /><span class="num faint">${row.hosts}</span></span>` },
         { key: "seconds", title: "Time", align: "end", cell: (/** @type {Row} */ row) => row.seconds ? duration(row.seconds) : html`<span class="faint">–</span>` },
         { key: "text", title: "What it does", wide: true, cell: (/** @type {Row} */ row) => row.text.replace(`${row.kind}: `, "") },

@@ -85,6 +85,10 @@ export function commandLine(remedy) {
   return words.map((word) => /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`).join(" ");
 }
 
+/** Where a host listens; of a worker that does not, its address alone.
+ * @param {{address: string, port: number}} host */
+export function placeOf({ address, port }) { return address ? `${address}${port ? `:${port}` : ""}` : "–"; }
+
 /** @param {string} text */
 export function capital(text) { return text.slice(0, 1).toUpperCase() + text.slice(1); }
 

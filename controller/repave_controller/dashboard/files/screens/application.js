@@ -36,7 +36,7 @@ function Known({ app, crumbs }) {
   return html`<${Page} title=${title} lead=${html`<span aria-live="polite">${sentence(app.text)}</span>`} crumbs=${crumbs} actions=${actions}>
     ${runs ? html`<${Running} app=${app} rollout=${rollout} />` : null}
     <${Section} title="Regions" note=${summaryOf(app.columns)}><${Regions} columns=${app.columns} target=${runs ? rollout.group : ""} /><//>
-    <${Charts} app=${app.name} />
+    ${app.groups.some((/** @type {App} */ each) => each.worker) ? null : html`<${Charts} app=${app.name} />`}
     <${Section} title="Server groups" note="Each release has hosts of its own; old ones are kept warm for the way back."><${Groups} app=${app} /><//>
     <${Section} title="History"><${History} app=${app} back=${setBack} /><//>
     ${back ? html`<${Back} app=${app} verb="rollback" to=${back.to} version=${back.version} close=${() => setBack(null)} />` : null}

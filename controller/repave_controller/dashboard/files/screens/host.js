@@ -6,7 +6,7 @@ import { topic } from "../live.js";
 import { whyNot } from "../may.js";
 import { Ago, Button, Chip, Confirm, Loading, Page, Problem, Section, Short, useLoaded } from "../parts.js";
 import { html, useEffect, useState } from "../vendor/preact.js";
-import { duration } from "../words.js";
+import { duration, placeOf } from "../words.js";
 import { HostPhase } from "./region.js";
 
 /** @typedef {Record<string, any>} Row */
@@ -49,7 +49,7 @@ export function Host({ region, name }) {
         <dt>Phase</dt><dd><${HostPhase} host=${host} /></dd>
         <dt>Application</dt><dd><a href=${`/apps/${part(host.application)}`}>${host.application}</a></dd>
         <dt>Group</dt><dd>${host.group}</dd>
-        <dt>Address</dt><dd><code>${host.address ? `${host.address}:${host.port}` : "–"}</code></dd>
+        <dt>Address</dt><dd><code>${placeOf(host)}</code></dd>
         ${host.public_address ? html`<dt>From outside</dt><dd><code>${host.public_address}</code></dd>` : null}
         <dt>Age</dt><dd class="num">${duration(host.age_seconds)}</dd>
         <dt>Healthy for</dt><dd class="num">${host.healthy_seconds ? duration(host.healthy_seconds) : "–"}</dd>

@@ -8,7 +8,7 @@ import { whyNot } from "../may.js";
 import { Ago, Button, Chip, Empty, HostGrid, Loading, Page, Problem, Section, Table, Tabs, Weight, hostsText, useLoaded } from "../parts.js";
 import { setQuery } from "../router.js";
 import { html, useState } from "../vendor/preact.js";
-import { counted, duration, number, percent } from "../words.js";
+import { counted, duration, number, percent, placeOf } from "../words.js";
 import { phaseOf, phaseText } from "./regions.js";
 
 /** @typedef {Record<string, any>} Row */
@@ -39,7 +39,7 @@ function Applications({ items, region, query }) {
   if (!items.length) return html`<${Empty} title="No application is here" lines=${["repave release"]}>A release whose spec names ${region} makes the first hosts in it.<//>`;
   const chosen = items.find((each) => each.name === query.app) ?? (items.length === 1 ? items[0] : undefined);
   return html`${items.map((item) => html`<${Section} key=${item.name} title=${html`<a href=${`/apps/${item.name}`}>${item.name}</a>`} note=${note(item)}><${Groups} item=${item} region=${region} /><//>`)}
-    ${chosen ? html`<${Section} title=${`Traffic of ${chosen.name} here`}><${TrafficCharts} app=${chosen.name} region=${region} /><//>` : null}`;
+    ${chosen && !chosen.groups.some((/** @type {Row} */ each) => each.worker) ? html`<${Section} title=${`Traffic of ${chosen.name} here`}><${TrafficCharts} app=${chosen.name} region=${region} /><//>` : null}`;
 }
 
 /** @param {Row} item */
@@ -55,7 +55,7 @@ function Groups({ item, region }) {
     { key: "name", title: "Group", primary: true, sort: (/** @type {Row} */ row) => row.name, cell: (/** @type {Row} */ row) => html`<span class="pile"><span>${row.name} <code>${row.version}</code></span>${row.trouble ? html`<span class="soft small">${row.trouble}</span>` : null}</span>` },
     { key: "state", title: "State", sort: (/** @type {Row} */ row) => row.state, cell: (/** @type {Row} */ row) => html`<${Chip} phase=${row.state} />` },
     { key: "hosts", title: "Hosts", cell: (/** @type {Row} */ row) => html`<span class="pile"><${HostGrid} group=${row} label=${row.name} width=${200} region=${region} /><span class="soft small">${hostsText(row)}</span></span>` },
-    { key: "weight", title: "Traffic", wide: true, sort: (/** @type {Row} */ row) => -row.weight_bp, cell: (/** @type {Row} */ row) => html`<span class="weigh"><${Weight} bp=${row.weight_bp} wanted=${row.wanted_weight_bp} tone=${row.state === "new" ? "live" : "good"} label=${row.name} /><span class="num small">${percent(row.weight_bp)}${row.weight_bp === row.wanted_weight_bp ? "" : html`<span class="faint"> of ${percent(row.wanted_weight_bp)} wanted</span>`}</span></span>` },
+    { key: "weight", title: item.groups.some((/** @type {Row} */ each) => each.worker) ? "Work" : "Traffic", wide: true, sort: (/** @type {Row} */ row) => -row.weight_bp, cell: (/** @type {Row} */ row) => html`<span class="weigh"><${Weight} bp=${row.weight_bp} wanted=${row.wanted_weight_bp} tone=${row.state === "new" ? "live" : "good"} label=${row.name} works=${row.worker} /><span class="num small">${percent(row.weight_bp)}${row.weight_bp === row.wanted_weight_bp ? "" : html`<span class="faint"> of ${percent(row.wanted_weight_bp)} wanted</span>`}</span></span>` },
     { key: "up", title: "Up in balancer", align: "end", cell: (/** @type {Row} */ row) => number(row.balancer_up) },
     { key: "flight", title: "In flight", align: "end", sort: (/** @type {Row} */ row) => -row.in_flight, cell: (/** @type {Row} */ row) => number(row.in_flight) },
   ]} />`;
@@ -79,7 +79,7 @@ export function HostTable({ rows }) {
   return html`<${Table} label="Hosts" name="order" rows=${rows} id=${(/** @type {Row} */ row) => `${row.region} ${row.name}`} initial="name" empty="No host is here." columns=${[
     { key: "name", title: "Host", primary: true, sort: (/** @type {Row} */ row) => row.name, cell: (/** @type {Row} */ row) => html`<${HostLink} region=${row.region} name=${row.name} />` },
     { key: "phase", title: "Phase", sort: (/** @type {Row} */ row) => row.phase, cell: (/** @type {Row} */ row) => html`<${HostPhase} host=${row} />` },
-    { key: "address", title: "Address", sort: (/** @type {Row} */ row) => row.address, cell: (/** @type {Row} */ row) => html`<code>${row.address ? `${row.address}:${row.port}` : "–"}</code>` },
+    { key: "address", title: "Address", sort: (/** @type {Row} */ row) => row.address, cell: (/** @type {Row} */ row) => html`<code>${placeOf(row)}</code>` },
     { key: "age", title: "Age", align: "end", sort: (/** @type {Row} */ row) => -row.age_seconds, cell: (/** @type {Row} */ row) => duration(row.age_seconds) },
     { key: "trouble", title: "Trouble", wide: true, cell: (/** @type {Row} */ row) => html`<span class="soft">${row.trouble || row.worn || "–"}</span>` },
   ]} />`;
