@@ -99,7 +99,15 @@ def _server(backend: Backend, server: Server, front: TrafficFront, *, is_main: b
     line = f"  server {server.host} {endpoint(server.address, front.to or server.port)}"
     line += "" if is_main else f" track {backend.group}/{server.host}"
     line += f" cookie {server.host}" if front.sticky == "cookie" else ""
+    line += f" id {ordinal}" if front.sticky == "address" and (ordinal := _ordinal(server)) else ""
     return line + ("" if server.is_enabled else " weight 0")
+
+
+def _ordinal(server: Server) -> int:
+    """The number at the end of its name, which is its own in the group; 0: there is none. Clients' addresses
+    are spread by servers' ids, and HAProxy would count these anew whenever one has left."""
+    last = server.host.rpartition("-")[2]
+    return int(last) if last.isascii() and last.isdecimal() and len(last) < 10 else 0
 
 
 def _let_go(name: str, server: Server) -> str:

@@ -6,6 +6,7 @@ ON_THE_WAY = "7d"
 """Between two workers of ours: the one that speaks to the host knows how long it may be silent."""
 NO_ROUTE, NEWER, OTHER = "_no_route", "_newer", "_other"  # "_" is refused in names of groups
 CLIENTS = "_clients"  # the table of their addresses
+APPLICATIONS = "_applications"  # the table of those that share ports, with what each has under way
 
 
 @dataclass(frozen=True, slots=True)

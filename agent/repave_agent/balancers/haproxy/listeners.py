@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from repave_agent.balancers.haproxy.challenges import challenge_rules
 from repave_agent.balancers.haproxy.conditions import (
+    APPLICATIONS,
     CLIENTS,
     NEWER,
     NO_ROUTE,
@@ -69,6 +70,8 @@ def listeners(structure: Structure, conditions: Conditions) -> Iterator[str]:
         yield from _inner(frontend, conditions)
     for port, entries in sorted(shared.items()):
         yield _listener(port, entries, conditions)
+    if any(map(_is_of_several, shared.values())):
+        yield f"backend {APPLICATIONS}\n  stick-table type string len 128 size 10k store conn_cur\n"
 
 
 def crowded(frontends: Iterable[Frontend], present: Iterable[Frontend]) -> dict[ApplicationName, str]:
@@ -123,9 +126,42 @@ def _listener(port: int, entries: list[Entry], conditions: Conditions) -> str:
         lines.append(f"http-request set-header X-Forwarded-Proto {scheme}")
     for entry in entries:
         guard = f"{{ var(txn.front) -m str {entry.name} }}" if is_matched else ""
+        if _is_of_several(entries) and not entry.redirects:
+            lines += _limit(entry, guard, conditions)
         lines += _redirect(entry, guard) if entry.redirects else _rules(entry, guard, conditions)
     lines.sort(key=lambda line: line.startswith("use_backend "))  # HAProxy decides by them at the end
     return _section(f"_port_{port}", lines if is_tcp else [*lines, f"default_backend {NO_ROUTE}"])
+
+
+def _is_of_several(entries: list[Entry]) -> bool:
+    """Whether other applications share the port."""
+    return len({each.frontend.application for each in entries}) > 1
+
+
+def _limit(entry: Entry, guard: str, conditions: Conditions) -> list[str]:
+    """At a shared port connections belong to nobody until they ask: what each application has under way is
+    counted, and what is beyond its part turned away."""
+    application, most = entry.frontend.application, conditions.connections_per_application_max
+    is_full = f"{{ sc2_conn_cur gt {most} }}"
+    if entry.front.is_tcp:
+        return [
+            f"tcp-request content track-sc2 str({application}) table {APPLICATIONS} if {guard}",
+            f"tcp-request content reject if {is_full} {guard}",
+        ]
+    text = f'string "repave: {application} has {most} requests under way, as many as it may\\n"'
+    return [
+        f"http-request track-sc2 str({application}) table {APPLICATIONS} if {guard}",
+        f"http-request return status 503 content-type text/plain {text} if {is_full} {guard}",
+    ]
+
+
+def _connections_max(entries: list[Entry], conditions: Conditions) -> int:
+    """Of a port. At a shared one there is room beside any one application, and at other ports beside that.
+
+    HAProxy takes 10,000, an application 7,500: a shared port 8,750.
+    """
+    of_one, of_all = conditions.connections_per_application_max, conditions.connections_max
+    return of_one + (of_all - of_one) // 2 if _is_of_several(entries) else of_one
 
 
 def _is_proven_here(entry: Entry) -> bool:
@@ -147,7 +183,7 @@ def _least_special(entry: Entry) -> tuple[bool, bool, int, int, str]:
 def _binds(entries: list[Entry], conditions: Conditions) -> list[str]:
     """To clients, and to other workers, which pass on what they have deciphered."""
     door = entries[0].door
-    outer = ["maxconn", str(conditions.connections_per_application_max)]
+    outer = ["maxconn", str(_connections_max(entries, conditions))]
     if door.kind in ("https", "tls"):
         files = dict.fromkeys(certificate_path(conditions, each) for each in entries)
         outer += ["ssl", *(word for path in files for word in ("crt", path)), "ssl-min-ver", "TLSv1.2"]

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from repave_agent.core.ports import Structure
+from tests.fakes.agent.front_site import Folder, FrontSite
 from tests.fakes.agent.haproxy_rig import (
     HaproxyRig,
     backend,
@@ -13,6 +14,7 @@ from tests.fakes.agent.haproxy_rig import (
     haproxy_rig,
 )
 from tests.fakes.agent.haproxy_site import BLUE, GREEN, TO_BLUE, Site
+from tests.support.certificates import new_authority
 
 
 @pytest.fixture
@@ -31,3 +33,16 @@ async def site(rig: HaproxyRig) -> Site:
     await balancer.arrange(structure)
     await balancer.route((TO_BLUE,))
     return Site(rig, balancer, port, structure)
+
+
+@pytest.fixture
+async def stage(rig: HaproxyRig, request: pytest.FixtureRequest) -> AsyncIterator[FrontSite]:
+    """Its parameter: how many HAProxys."""
+    folder = rig.directory / "certificates"
+    folder.mkdir()
+    balancer = rig.balancer("haproxy", certificates=Folder(folder), processes=getattr(request, "param", 2))
+    await balancer.start()
+    made = FrontSite(rig, balancer, folder, new_authority())
+    yield made
+    for host in made.hosts.values():
+        await host.stop()

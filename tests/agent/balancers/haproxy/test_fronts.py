@@ -2,242 +2,40 @@
 
 import asyncio
 import itertools
-import os
 import socket
 import ssl
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import grpc
 import grpc.aio
 import pytest
 
-from repave_agent.balancers.haproxy.balancer import HaproxyBalancer
 from repave_agent.balancers.haproxy.listeners import CERTIFICATES_PER_PORT_MAX, crowded, listeners
-from repave_agent.core.certificates import NoCertificates, WantedCertificate
-from repave_agent.core.ports import Backend, Frontend, Route, Server, Structure, UnfitError
-from repave_protos.protocol.certificate_places import CertificateReference
+from repave_agent.core.ports import Frontend, Route, Structure, UnfitError
 from repave_protos.protocol.fronts import TrafficFront
-from repave_protos.protocol.values import ApplicationName, GroupName, HostName, Probe
+from repave_protos.protocol.values import ApplicationName, GroupName
 from tests.agent.balancers.haproxy.test_config import CONDITIONS
-from tests.fakes.agent.haproxy_rig import HaproxyRig, needs_haproxy
+from tests.fakes.agent.front_site import (
+    ON_FILE,
+    WEBSOCKET,
+    FrontSite,
+    call,
+    connected,
+    free_port,
+    get,
+)
+from tests.fakes.agent.haproxy_rig import needs_haproxy
 from tests.fakes.waiting import until
-from tests.support.certificates import TestAuthority, new_authority
 from tests.support.load import Load
 
 pytestmark = needs_haproxy
 
-ECHO = "/chat.Chat/Echo"
-WEBSOCKET = (
-    "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-)
-KINDS = {"http": "http", "https": "http", "grpc": "grpc", "tcp": "tcp"}
-ON_FILE = CertificateReference("file", "/etc/tls/any.pem")
 
-
-PORTS = itertools.count(20_000 + os.getpid() % 400 * 30)
-
-
-def free_port() -> int:
-    """None that the system gives to the hosts of a test, or to connections, before HAProxy has it."""
-    for port in PORTS:
-        with socket.socket() as trial, suppress(OSError):
-            trial.bind(("127.0.0.1", port))
-            return port
-    raise AssertionError("there are always more")
-
-
-@dataclass
-class Host:
-    """Answers at four ports: HTTP/1.1 by its name, TCP likewise, gRPC streams, and health."""
-
-    name: str
-    ports: dict[str, int] = field(default_factory=dict)
-    heads: list[bytes] = field(default_factory=list)
-    waiting: int = 0
-    _servers: list[asyncio.Server] = field(default_factory=list)
-    _rpc: grpc.aio.Server | None = None
-
-    async def start(self) -> None:
-        for kind, answer in {"http": self._http, "tcp": self._tcp}.items():
-            self._servers.append(await asyncio.start_server(answer, "127.0.0.1", 0))
-            self.ports[kind] = self._servers[-1].sockets[0].getsockname()[1]
-        self._rpc = grpc.aio.server()
-        handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(self._echo)
-        handlers = grpc.method_handlers_generic_handler("chat.Chat", {"Echo": handler})
-        self._rpc.add_generic_rpc_handlers((handlers,))
-        self.ports["grpc"] = self._rpc.add_insecure_port("127.0.0.1:0")
-        await self._rpc.start()
-
-    async def stop(self) -> None:
-        for server in self._servers:
-            server.close()
-        assert self._rpc is not None
-        await self._rpc.stop(0)
-
-    async def _http(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """A websocket's handshake opens a tunnel in which every line comes back with the host's name."""
-        try:
-            head = await reader.readuntil(b"\r\n\r\n")
-        except asyncio.IncompleteReadError:
-            writer.close()
-            return
-        if b" /health" not in head:
-            self.heads.append(head)
-        if b"upgrade: websocket" in head.lower():
-            writer.write(
-                b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-                b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
-            )
-            await self._tcp(reader, writer)
-            return
-        body = f"{self.name}\n".encode()
-        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
-        writer.write(head + body)
-        writer.close()
-
-    async def _tcp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while line := await reader.readline():
-                writer.write(f"{self.name} ".encode() + line)
-        finally:
-            writer.close()
-
-    async def _echo(self, messages: AsyncIterator[bytes], _: object) -> AsyncIterator[bytes]:
-        async for message in messages:
-            yield f"{self.name} ".encode() + message
-
-
-class Folder(NoCertificates):
-    """Certificates that a test has put there."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = str(folder)
-
-    async def lacks(self, wanted: Sequence[WantedCertificate]) -> str:
-        return ""
-
-    async def provide(self, wanted: Sequence[WantedCertificate]) -> Mapping[ApplicationName, str]:
-        return {}
-
-
-@dataclass
-class Stage:
-    """A balancer, and applications with a blue and a green host each."""
-
-    rig: HaproxyRig
-    balancer: HaproxyBalancer
-    certificates: Path
-    authority: TestAuthority
-    hosts: dict[str, Host] = field(default_factory=dict)
-    structure: Structure = field(default_factory=Structure)
-    routes: tuple[Route, ...] = ()
-
-    async def add(self, application: str, *fronts: TrafficFront, has_certificates: bool = True) -> None:
-        """`to` of each front is replaced by the port of its kind."""
-        backends = []
-        for version, side in ((1, "blue"), (2, "green")):
-            host = self.hosts[f"{application}-{side}"] = Host(f"{application}-{side}")
-            await host.start()
-            own = tuple(replace(each, to=host.ports[KINDS[each.protocol]]) for each in fronts)
-            server = Server(HostName(host.name), "127.0.0.1", host.ports["http"])
-            probe = Probe("http", host.ports["http"], "/health")
-            backends.append(Backend(GroupName(f"{application}-v{version:03}"), (server,), probe, fronts=own))
-        frontend = Frontend(ApplicationName(application), fronts[0].port, fronts=fronts)
-        for front in fronts:
-            if front.certificate is not None and has_certificates:
-                self.issue(application, front)
-        wanted = Structure((*self.structure.frontends, frontend), (*self.structure.backends, *backends))
-        await self.balancer.arrange(wanted)
-        self.structure = wanted
-        await self.switch(application, 1)
-
-    def issue(self, application: str, front: TrafficFront) -> None:
-        files = self.authority.issue(self.certificates, name=f"{application}.{front.name}", dns=front.host)
-        files[0].write_text(files[0].read_text() + files[1].read_text())
-
-    async def switch(self, application: str, version: int) -> None:
-        others = tuple(each for each in self.routes if each.application != application)
-        self.routes = (
-            *others,
-            Route(ApplicationName(application), GroupName(f"{application}-v{version:03}")),
-        )
-        await self.balancer.route(self.routes)
-
-    async def remove(self, group: str) -> None:
-        kept = tuple(each for each in self.structure.backends if each.group != group)
-        self.structure = replace(self.structure, backends=kept)
-        await self.balancer.arrange(self.structure)
-
-    @property
-    def trust(self) -> ssl.SSLContext:
-        return ssl.create_default_context(cadata=self.authority.pem)
-
-
-@pytest.fixture
-async def stage(rig: HaproxyRig, request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
-    """Its parameter: how many HAProxys."""
-    folder = rig.directory / "certificates"
-    folder.mkdir()
-    balancer = rig.balancer("haproxy", certificates=Folder(folder), processes=getattr(request, "param", 2))
-    await balancer.start()
-    made = Stage(rig, balancer, folder, new_authority())
-    yield made
-    for host in made.hosts.values():
-        await host.stop()
-
-
-@asynccontextmanager
-async def connected(port: int, host: str = "", trust: ssl.SSLContext | None = None) -> AsyncIterator["Line"]:
-    reader, writer = await asyncio.open_connection(
-        "127.0.0.1", port, ssl=trust, server_hostname=host if trust is not None else None
-    )
-    try:
-        yield Line(reader, writer)
-    finally:
-        writer.close()
-
-
-def call(channel: grpc.aio.Channel) -> grpc.aio.StreamStreamCall[bytes, bytes]:
-    made: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(ECHO)()
-    return made
-
-
-@dataclass
-class Line:
-    """A connection on which each line has its answer."""
-
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-
-    async def say(self, text: str) -> str:
-        self.writer.write(f"{text}\n".encode())
-        return (await self.reader.readline()).decode().strip()
-
-    async def ask(self, path: str = "/", host: str = "test", headers: str = "") -> tuple[int, str, str]:
-        """Status, head and body of the answer to one request."""
-        self.writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n".encode())
-        head = (await self.reader.readuntil(b"\r\n\r\n")).decode()
-        lengths = [
-            line.split(":")[1] for line in head.lower().splitlines() if line.startswith("content-length")
-        ]
-        body = await self.reader.readexactly(int(lengths[0])) if lengths else b""
-        return int(head.split()[1]), head, body.decode().strip()
-
-
-async def get(port: int, path: str = "/", host: str = "test", trust: ssl.SSLContext | None = None) -> str:
-    """The body, or the status where that is not 200."""
-    async with connected(port, host, trust) as line:
-        status, _, body = await line.ask(path, host)
-        return body if status == 200 else str(status)
-
-
-async def test_all_fronts_of_an_application_switch_together_and_streams_live_through_it(stage: Stage) -> None:
+async def test_all_fronts_of_an_application_switch_together_and_streams_live_through_it(
+    stage: FrontSite,
+) -> None:
     """HTTP, TCP and gRPC at three ports; what was open stays with its host, what is new goes on."""
     web, echo, rpc = free_port(), free_port(), free_port()
     fronts = (
@@ -281,7 +79,7 @@ async def test_all_fronts_of_an_application_switch_together_and_streams_live_thr
 
 
 async def test_connections_to_a_group_that_leaves_are_closed_and_counted_then_and_not_before(
-    stage: Stage,
+    stage: FrontSite,
 ) -> None:
     web, echo = free_port(), free_port()
     await stage.add("shop", TrafficFront("web", web), TrafficFront("echo", echo, "tcp"))
@@ -300,7 +98,7 @@ async def test_connections_to_a_group_that_leaves_are_closed_and_counted_then_an
         assert [(each.group, each.connections >= 2) for each in closed] == [("shop-v001", True)]
 
 
-async def test_a_group_that_lacks_a_front_gets_none_of_its_requests(stage: Stage) -> None:
+async def test_a_group_that_lacks_a_front_gets_none_of_its_requests(stage: FrontSite) -> None:
     web, old, echo = free_port(), free_port(), free_port()
     fronts = TrafficFront("web", web), TrafficFront("old", old), TrafficFront("echo", echo, "tcp")
     await stage.add("shop", *fronts)
@@ -315,7 +113,7 @@ async def test_a_group_that_lacks_a_front_gets_none_of_its_requests(stage: Stage
             assert await line.say("a") == "shop-blue a"
 
 
-async def test_two_applications_share_a_port_by_the_names_that_clients_say(stage: Stage) -> None:
+async def test_two_applications_share_a_port_by_the_names_that_clients_say(stage: FrontSite) -> None:
     """Each with its own certificate; the mistake of one does not touch the other."""
     port, plain = free_port(), free_port()
     shop = TrafficFront("web", port, "https", 0, ON_FILE, "shop.example", redirect_from=plain, has_http2=True)
@@ -340,7 +138,7 @@ async def test_two_applications_share_a_port_by_the_names_that_clients_say(stage
     assert await get(port, "/", "shop.example", trust) == "shop-blue"
 
 
-async def test_clients_of_https_are_offered_http2_and_grpc_runs_through_tls(stage: Stage) -> None:
+async def test_clients_of_https_are_offered_http2_and_grpc_runs_through_tls(stage: FrontSite) -> None:
     port, rpc = free_port(), free_port()
     await stage.add(
         "shop",
@@ -365,7 +163,7 @@ async def test_clients_of_https_are_offered_http2_and_grpc_runs_through_tls(stag
 
 
 async def test_tcp_under_a_certificate_is_told_apart_by_the_name_in_the_hello(
-    stage: Stage,
+    stage: FrontSite,
 ) -> None:
     port = free_port()
     front = TrafficFront("tls", port, "tcp", 0, ON_FILE, "shop.example")
@@ -380,7 +178,7 @@ async def test_tcp_under_a_certificate_is_told_apart_by_the_name_in_the_hello(
         assert await line.say("a") == "blog-green a"
 
 
-async def test_a_client_stays_on_its_host_and_hosts_are_told_its_address(stage: Stage) -> None:
+async def test_a_client_stays_on_its_host_and_hosts_are_told_its_address(stage: FrontSite) -> None:
     web, echo = free_port(), free_port()
     await stage.add(
         "shop",
@@ -398,7 +196,9 @@ async def test_a_client_stays_on_its_host_and_hosts_are_told_its_address(stage: 
         assert await line.reader.readline() == b"shop-blue \r\n"  # the first of the header's signature
 
 
-async def test_a_client_that_stays_on_its_host_leaves_one_that_takes_no_more_requests(stage: Stage) -> None:
+async def test_a_client_that_stays_on_its_host_leaves_one_that_takes_no_more_requests(
+    stage: FrontSite,
+) -> None:
     web = free_port()
     await stage.add("shop", TrafficFront("web", web, sticky="cookie"))
     blue, green = stage.structure.backends
@@ -418,7 +218,7 @@ async def test_a_client_that_stays_on_its_host_leaves_one_that_takes_no_more_req
 
 
 @pytest.mark.parametrize("stage", [1], indirect=True)
-async def test_one_host_gets_no_more_at_a_time_than_it_takes(stage: Stage) -> None:
+async def test_one_host_gets_no_more_at_a_time_than_it_takes(stage: FrontSite) -> None:
     """The second waits its time in the queue, and is then answered with 503."""
     web = free_port()
     await stage.add("shop", TrafficFront("web", web, host_connections=1, queue_seconds=0.05))
@@ -442,7 +242,7 @@ async def test_a_port_has_so_many_certificates_and_no_more() -> None:
     assert longest <= 64 - 5  # a limit of clients and the like may come to it
 
 
-async def test_a_front_whose_port_another_program_has_is_refused_alone(stage: Stage) -> None:
+async def test_a_front_whose_port_another_program_has_is_refused_alone(stage: FrontSite) -> None:
     await stage.add("shop", TrafficFront("web", free_port()))
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -463,7 +263,7 @@ async def test_a_front_whose_port_another_program_has_is_refused_alone(stage: St
 
 @pytest.mark.rig
 @pytest.mark.timeout(300)
-async def test_nothing_is_cut_or_lost_through_many_switches_and_reloads_under_load(stage: Stage) -> None:
+async def test_nothing_is_cut_or_lost_through_many_switches_and_reloads_under_load(stage: FrontSite) -> None:
     """Requests at a rate, and streams, connections and websockets that speak all the time: 40 switches, of
     which each fourth comes with a reload. What is open is never cut; its group stays."""
     web, echo, rpc = free_port(), free_port(), free_port()

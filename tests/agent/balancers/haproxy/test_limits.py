@@ -4,6 +4,7 @@ import asyncio
 import resource
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 
 from repave_agent.balancers.haproxy.host import conditions
 from repave_agent.balancers.haproxy.options import HaproxyOptions
-from repave_agent.core.ports import BalancerError, Route, Structure
+from repave_agent.core.ports import BalancerError, Frontend, Route, Structure
+from repave_protos.protocol.fronts import TrafficFront
 from repave_protos.protocol.values import ApplicationName, GroupName
 from tests.fakes.agent.haproxy_rig import (
     HaproxyRig,
@@ -87,14 +89,43 @@ async def test_one_client_can_be_held_to_a_number_of_connections() -> None:
         await until_async(lambda: answers(blog, "blog"))
 
 
+@needs_haproxy
+async def test_an_application_that_hangs_takes_no_connections_from_another_one_at_its_port() -> None:
+    async with haproxy_rig() as rig:
+        balancer = rig.balancer(connections=20, connections_per_application=10, processes=1)
+        await balancer.start()
+        port, frontends, backends, routes = free_port(), [], [], []
+        for name in (SHOP, BLOG):
+            web = await rig.web(name)
+            fronts = (TrafficFront("web", port, host=f"{name}.example"),)
+            frontends.append(Frontend(name, port, fronts=fronts))
+            backends.append(replace(backend(f"{name}-v001", web.port), fronts=fronts))
+            routes.append(Route(name, GroupName(f"{name}-v001")))
+        await balancer.arrange(Structure(tuple(frontends), tuple(backends)))
+        await balancer.route(tuple(routes))
+        slow = b"GET /slow HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n"
+        clients = await idle_clients(port, slow)
+        reading = [asyncio.create_task(reader.read()) for reader, _ in clients]
+        done, _ = await asyncio.wait(reading, return_when=asyncio.FIRST_COMPLETED)
+        turned_away = done.pop().result()
+        assert turned_away.startswith(b"HTTP/1.1 503")
+        assert b"shop has 10 requests under way" in turned_away
+        for _ in range(8):
+            assert await from_elsewhere(port, "blog.example") == b"HTTP/1.1 200"
+        rig.webs[0].release()
+        answers = await asyncio.gather(*reading)
+        assert sum(each.startswith(b"HTTP/1.1 200") for each in answers) == 10
+        await close(clients)
+
+
 async def answers(port: int, expected: str) -> bool:
     return await get(port) == expected
 
 
-async def from_elsewhere(port: int) -> bytes:
+async def from_elsewhere(port: int, host: str = "blog") -> bytes:
     """The beginning of what another client is answered."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.2", 0))
-    writer.write(b"GET / HTTP/1.1\r\nHost: blog\r\nConnection: close\r\n\r\n")
+    writer.write(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
     answer = await reader.read()
     writer.close()
     return answer[:12]
