@@ -67,7 +67,7 @@ def _share(state: DesiredState, observation: Observation) -> Share:
     if state.is_worker:
         return Share(None, (), (), ())
     route, held = _wanted_route(state, observation)
-    frontends, backends = _wanted_parts(state, observation)
+    frontends, backends = _wanted_parts(state, route, observation)
     return Share(route, held, frontends, backends)
 
 
@@ -218,13 +218,13 @@ def wanted_structure(observation: Observation, shares: Shares | None = None) -> 
 
 
 def _wanted_parts(
-    state: DesiredState, observation: Observation
+    state: DesiredState, given: Route | None, observation: Observation
 ) -> tuple[tuple[Frontend, ...], tuple[Backend, ...]]:
     frontends = []
     behind = list(_backends(state, observation))
     known = observation.balancer.structure.frontend(state.application)
     client_seconds = max((each.template.timeouts.client_seconds for each in state.groups), default=60.0)
-    fronts = fronts_of(state, known)
+    fronts = fronts_of(state, known, observation.balancer.route(state.application), given)
     wanted = Frontend(state.application, state.frontend_port, state.split, client_seconds, fronts)
     if _is_left_out(state.application, wanted, observation):
         frontends += [known] if known is not None else []
