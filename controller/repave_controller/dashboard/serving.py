@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -39,11 +40,15 @@ HEADERS: Final[Mapping[str, str]] = {
 """No script or style but from these files: what an application is called can't become one."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _File:
     plain: bytes
-    packed: bytes | None  # by gzip
-    content_type: str
+    suffix: str
+
+    @cached_property
+    def packed(self) -> bytes | None:
+        """By gzip, when a browser wants it first."""
+        return gzip.compress(self.plain, mtime=0) if self.suffix in PACKED else None
 
 
 class Dashboard:
@@ -57,8 +62,8 @@ class Dashboard:
         }
         self.hash = _hash(plain)
         page = plain.pop(PAGE).replace(b"/assets/", f"{ASSETS}{self.hash}/".encode())
-        self._files = {name: _file(name, content) for name, content in plain.items()}
-        self._page = _file(PAGE, page)
+        self._files = {name: _File(content, Path(name).suffix) for name, content in plain.items()}
+        self._page = _File(page, Path(PAGE).suffix)
 
     def answer(self, request: web.Request) -> web.Response | None:
         """None where the path is the API's."""
@@ -85,14 +90,8 @@ def _hash(plain: Mapping[str, bytes]) -> str:
     return hashlib.sha256("\n".join(sums).encode()).hexdigest()[:16]
 
 
-def _file(name: str, content: bytes) -> _File:
-    suffix = Path(name).suffix
-    packed = gzip.compress(content, mtime=0) if suffix in PACKED else None
-    return _File(content, packed, TYPES[suffix])
-
-
 def _response(request: web.Request, file: _File, cache: str) -> web.Response:
-    headers = {**HEADERS, "Content-Type": file.content_type, "Cache-Control": cache}
+    headers = {**HEADERS, "Content-Type": TYPES[file.suffix], "Cache-Control": cache}
     body = file.plain
     if file.packed is not None:
         headers["Vary"] = "Accept-Encoding"
