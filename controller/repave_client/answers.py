@@ -168,6 +168,7 @@ class ApplicationStatus(TypedDict):
     regions: int
     port: int
     queued: int
+    fronts: list[FrontItem]
     current_rollout: RolloutItem | None
     queue: QueueAnswer
     gates: list[GateItem]
@@ -190,6 +191,7 @@ class ApplicationSummary(TypedDict):
     regions: int
     port: int
     queued: int
+    fronts: list[FrontItem]
     current_rollout: RolloutSummary | None
     queue: QueueAnswer
     gates: list[GateItem]
@@ -558,6 +560,16 @@ class FreezesAnswer(TypedDict):
 
     everything: FullFreezeItem | None
     items: list[FreezeItem]
+
+
+class FrontItem(TypedDict):
+    """One way in, at the traffic address of each region."""
+
+    name: str
+    protocol: str
+    port: int
+    matches: str
+    redirect_from: int
 
 
 class FullFreezeItem(TypedDict):
@@ -974,6 +986,7 @@ class PlanAnswer(TypedDict):
     rates: list[RatesItem]
     unpriced: list[str]
     prices_as_of: str
+    fronts: list[FrontItem]
     jobs: list[PlanJob]
     secrets: list[SecretItem]
     changes: list[str]

@@ -13,7 +13,9 @@ import aiohttp
 from aiobotocore.session import AioSession
 
 from repave_agent.balancers import aws_alb
+from repave_agent.balancers.apart import owner_of_group
 from repave_agent.balancers.aws_alb.load_balancer import AlbLoadBalancer
+from repave_agent.balancers.by_front import BalancerByFront
 from repave_agent.balancers.cloud.balancer import VIEW_SECONDS, CloudBalancer
 from repave_agent.clients.aws import AmazonOptions
 from repave_agent.clients.aws.service import Ec2, Elbv2
@@ -40,7 +42,10 @@ class AlbRig(Rig):
     def balancer(self, agent: str = "agent") -> Balancer:
         clock = QuickClock(step=VIEW_SECONDS)
         there = AlbLoadBalancer(self._account.client(), "front", "here", clock=clock)
-        return CloudBalancer(self._directory / agent, there, "here", clock=clock)
+        takes = self.abilities.fronts
+        return BalancerByFront(
+            CloudBalancer(self._directory / agent, there, "here", clock=clock, takes=takes)
+        )
 
     def rival(self) -> Balancer:
         return self.balancer("rival")
@@ -72,7 +77,8 @@ class AlbRig(Rig):
 
     async def sides(self, frontend: Frontend, headers: list[str]) -> list[str]:
         pairs = (header.partition(": ") for header in headers)
-        return [self._account.ask(frontend.port, {name: value}) for name, _, value in pairs]
+        asked = [self._account.ask(frontend.port, {name: value}) for name, _, value in pairs]
+        return [owner_of_group(GroupName(each))[0] for each in asked]
 
 
 class StandInAlbRig(Rig):
@@ -110,7 +116,10 @@ class StandInAlbRig(Rig):
     def balancer(self, agent: str = "agent") -> Balancer:
         clock = QuickClock(step=VIEW_SECONDS)
         there = AlbLoadBalancer(self._client(Elbv2), "front", "here", clock=clock)
-        return CloudBalancer(self._directory / agent, there, "here", clock=clock)
+        takes = self.abilities.fronts
+        return BalancerByFront(
+            CloudBalancer(self._directory / agent, there, "here", clock=clock, takes=takes)
+        )
 
     def rival(self) -> Balancer:
         return self.balancer("rival")

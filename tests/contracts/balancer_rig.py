@@ -7,6 +7,7 @@ import pytest
 
 from repave_agent.core.ports import Backend, Balancer, Frontend
 from repave_protos.protocol.capabilities import BalancerAbilities, nearest_shares
+from repave_protos.protocol.fronts import SEVERAL, FrontProtocol
 from repave_protos.protocol.values import GroupName
 
 
@@ -75,6 +76,15 @@ class Rig(ABC):
     def share(self, wanted_bp: int) -> int:
         """The next one that it can give."""
         return nearest_shares(wanted_bp, self.abilities.share_step_bp)[1]
+
+    @property
+    def other_protocol(self) -> FrontProtocol:
+        """One beside http, where it has one."""
+        return "tcp" if "tcp" in self.abilities.fronts else "http"
+
+    def needs_several_fronts(self) -> None:
+        if SEVERAL not in self.abilities.fronts:
+            pytest.skip("this balancer has one port for each application, and says so")
 
     def needs_ipv6(self) -> None:
         if not self.reaches_ipv6:

@@ -16,8 +16,10 @@ from typing import Any
 import pytest
 
 from repave_agent.balancers import azure_lb, haproxy, haproxy_runtime, octavia
+from repave_agent.balancers.apart import owner_of_group
 from repave_agent.balancers.azure_lb.balancer import AzureBalancer
 from repave_agent.balancers.azure_lb.load_balancer import AzureLoadBalancer
+from repave_agent.balancers.by_front import BalancerByFront
 from repave_agent.balancers.cloud.balancer import CloudBalancer
 from repave_agent.balancers.octavia.load_balancer import OctaviaLoadBalancer
 from repave_agent.balancers.octavia.model import NO_TLS, Tls
@@ -89,6 +91,23 @@ class FakeRig(Rig):
         return [group or "" for group in asked]
 
 
+class FrontsRig(FakeRig):
+    """The same, where each front of an application has a pool of its own."""
+
+    abilities = replace(FakeRig.abilities, fronts=("http", "tcp", "several", "to"))
+
+    def balancer(self, owner: str = "agent") -> Balancer:
+        return BalancerByFront(FakeBalancer(self.machine, owner=owner, takes=self.abilities.fronts))
+
+    def rival(self) -> Balancer:
+        return self.balancer("rival")
+
+    async def sides(self, frontend: Frontend, headers: list[str]) -> list[str]:
+        there = self.machine.structure.frontends
+        at_port = next(each for each in there if each.port == frontend.port)
+        return [owner_of_group(GroupName(each))[0] for each in await super().sides(at_port, headers)]
+
+
 class RealRig(Rig):
     """The world around HAProxy: one application process per group."""
 
@@ -133,7 +152,7 @@ class OperatorsRig(RealRig):
     def __init__(self, rig: HaproxyRig, addresses: tuple[str, ...], *, has_map: bool) -> None:
         super().__init__(rig)
         self.abilities = haproxy_runtime.WITH_MAP if has_map else haproxy_runtime.BY_WEIGHTS
-        self._made: list[ObligingBalancer] = []
+        self._made: list[BalancerByFront] = []
         self._sides = [
             OperatorsHaproxy(rig.directory / address, address, has_map=has_map) for address in addresses
         ]
@@ -143,8 +162,8 @@ class OperatorsRig(RealRig):
         mapped = str(self._sides[0].map) if self._sides[0].has_map else ""
         made = ObligingBalancer(directory, sockets, mapped, "127.0.0.1", "here")
         made.operators = self._sides
-        self._made.append(made)
-        return made
+        self._made.append(BalancerByFront(made))
+        return self._made[-1]
 
     def rival(self) -> Balancer:
         return self.balancer("rival")
@@ -179,7 +198,7 @@ class OctaviaRig(Rig):
     ) -> None:
         self._tls = tls
         self._directory, self._cloud, self._name, self._octavia = directory, cloud, name, fake
-        self._made: list[CloudBalancer[Any, Any]] = []
+        self._made: list[BalancerByFront] = []
         self._numbers = itertools.count(1)
         self._clock: Clock = SystemClock() if fake is None else QuickClock()
 
@@ -187,7 +206,11 @@ class OctaviaRig(Rig):
         there = OctaviaLoadBalancer(
             Api(self._cloud, self._clock), self._name, clock=self._clock, tls=self._tls
         )
-        self._made.append(CloudBalancer(self._directory / agent, there, "here", clock=self._clock))
+        takes = self.abilities.fronts
+        inner: CloudBalancer[Any, Any] = CloudBalancer(
+            self._directory / agent, there, "here", clock=self._clock, takes=takes
+        )
+        self._made.append(BalancerByFront(inner))
         return self._made[-1]
 
     def rival(self) -> Balancer:
@@ -235,13 +258,15 @@ class AzureRig(Rig):
 
     def __init__(self, directory: Path, front: AzureFront) -> None:
         self._directory, self._front = directory, front
-        self._made: list[AzureBalancer] = []
+        self._made: list[BalancerByFront] = []
         self._webs: list[Web] = []
 
     def balancer(self, agent: str = "agent") -> Balancer:
         clock = FastClock(5.0)
         there = AzureLoadBalancer(self._front.resources(clock), self._front.name, clock=clock)
-        self._made.append(AzureBalancer(self._directory / agent, there, "here", clock=clock))
+        takes = self.abilities.fronts
+        inner = AzureBalancer(self._directory / agent, there, "here", clock=clock, takes=takes)
+        self._made.append(BalancerByFront(inner))
         return self._made[-1]
 
     def rival(self) -> Balancer:
@@ -317,6 +342,7 @@ AZURE_NET = 112
 TLS_EVERYWHERE = dict.fromkeys(range(1, 65_536), Tls("https://barbican/v1/secrets/one"))
 KINDS = [
     "fake",
+    "fake-by-front",
     "octavia",
     "octavia-tls",
     "aws_alb",
@@ -346,8 +372,8 @@ def google(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudRig]:
 
 @pytest.fixture(params=KINDS)
 async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Rig]:
-    if request.param == "fake":
-        yield FakeRig()
+    if request.param in ("fake", "fake-by-front"):
+        yield FakeRig() if request.param == "fake" else FrontsRig()
         return
     if request.param == "aws_alb":
         yield AlbRig(tmp_path / "alb")

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from repave_agent.balancers import gcp_lb
+from repave_agent.balancers.by_front import BalancerByFront
 from repave_agent.core.ports import Backend, Balancer, Frontend
 from repave_protos.protocol.values import GroupName
 from tests.contracts.balancer_rig import Rig
@@ -23,11 +24,12 @@ class GoogleRig(Rig):
 
     def __init__(self, directory: Path, front: GoogleFront) -> None:
         self._directory, self._front = directory, front
-        self._made: list[AnyCloudBalancer] = []
+        self._made: list[BalancerByFront] = []
         self._machines: dict[str, str] = {}
 
     def balancer(self, agent: str = "agent") -> Balancer:
-        self._made.append(self._front.balancer(self._directory / agent))
+        inner: AnyCloudBalancer = self._front.balancer(self._directory / agent, takes=self.abilities.fronts)
+        self._made.append(BalancerByFront(inner))
         return self._made[-1]
 
     def rival(self) -> Balancer:

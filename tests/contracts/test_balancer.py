@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from repave_agent.core.ports import Balancer, BalancerError, Frontend, Route, Structure, UnfitError
-from repave_protos.protocol.fronts import TrafficFront, needs, plain_front
+from repave_protos.protocol.fronts import Balance, TrafficFront, needs, plain_front
 from repave_protos.protocol.values import ApplicationName, GroupName, Split
 from tests.contracts.balancer_rig import Rig
 from tests.contracts.balancer_worlds import aws, azure, google, rig
@@ -199,12 +199,13 @@ async def test_fronts_are_had_where_the_kind_says_so_and_hold_up_no_others_where
     await balancer.start()
     fit, other = await rig.backend(BLUE), await rig.backend("blog-v001")
     port = free_port()
-    fronts = (replace(plain_front(port), balance="leastconn"), TrafficFront("echo", free_port(), "tcp"))
+    balance: Balance = "leastconn" if "balance" in rig.abilities.fronts else "roundrobin"
+    fronts = (replace(plain_front(port), balance=balance), TrafficFront("echo", free_port(), "tcp"))
     blog = Frontend(ApplicationName("blog"), port, fronts=fronts)
     wanted = Structure((shop, blog), (fit, replace(other, fronts=fronts)))
     if set(needs(fronts)) <= set(rig.abilities.fronts):
-        assert (await balancer.way_in(blog)).lack == ""
         await balancer.arrange(wanted)
+        assert (await balancer.way_in(blog)).lack == ""
         assert (await balancer.observe()).structure == wanted
         return
     assert "has no" in (await balancer.way_in(blog)).lack
@@ -213,6 +214,100 @@ async def test_fronts_are_had_where_the_kind_says_so_and_hold_up_no_others_where
     assert list(refused.value.frontends) == ["blog"]
     await balancer.arrange(Structure((shop,), (fit,)))
     assert (await balancer.observe()).structure == Structure((shop,), (fit,))
+
+
+async def test_all_fronts_of_an_application_move_together(rig: Rig, shop: Frontend) -> None:
+    """One of tcp where the kind has that: then it is split, too."""
+    rig.needs_several_fronts()
+    balancer = rig.balancer()
+    await balancer.start()
+    fronts = (plain_front(shop.port), TrafficFront("admin", free_port(), rig.other_protocol))
+    shop = replace(shop, fronts=fronts)
+    admin = frontend("shop", fronts[1].port)
+    blue, green = [replace(await rig.backend(group), fronts=fronts) for group in (BLUE, GREEN)]
+    wanted = Structure((shop,), (blue, green))
+    await balancer.arrange(wanted)
+    await balancer.route((TO_BLUE,))
+    await until_async(lambda: _is_up(balancer, BLUE))
+    assert [await _answers(rig, each, 3) for each in (shop, admin)] == [[BLUE] * 3] * 2
+    split = Route(SHOP, BLUE, GREEN, rig.share(5_000))
+    await balancer.route((split,))
+    view = await balancer.observe()
+    assert (view.structure, view.routes) == (wanted, (split,))
+    if 0 < split.second_bp < 10_000:
+        assert [set(await _answers(rig, each, 30)) for each in (shop, admin)] == [{BLUE, GREEN}] * 2
+    await balancer.route((TO_GREEN,))
+    assert (await balancer.observe()).routes == (TO_GREEN,)
+    assert [await _answers(rig, each, 3) for each in (shop, admin)] == [[GREEN] * 3] * 2
+    await balancer.arrange(Structure((shop,), (green,)))
+    assert (await balancer.observe()).structure == Structure((shop,), (green,))
+
+
+async def test_a_front_comes_with_the_route_that_there_is_and_goes_with_it(rig: Rig, shop: Frontend) -> None:
+    """A group that lacks it gets none of its requests."""
+    rig.needs_several_fronts()
+    balancer = rig.balancer()
+    await balancer.start()
+    plain, blue, green = shop, await rig.backend(BLUE), await rig.backend(GREEN)
+    fronts = (plain_front(shop.port), TrafficFront("admin", free_port()))
+    shop, green, admin = (
+        replace(shop, fronts=fronts),
+        replace(green, fronts=fronts),
+        frontend("shop", fronts[1].port),
+    )
+    await balancer.arrange(Structure((plain,), (blue, green)))
+    split = Route(SHOP, BLUE, GREEN, rig.share(5_000))
+    await balancer.route((split,))
+    await balancer.arrange(Structure((shop,), (blue, green)))
+    assert (await balancer.observe()).routes == (split,)
+    assert set(await rig.sides(admin, [""] * 10)) == {GREEN}
+    await balancer.route((TO_BLUE,))
+    await balancer.arrange(Structure((plain,), (blue,)))
+    view = await balancer.observe()
+    assert (view.structure, view.routes) == (Structure((plain,), (blue,)), (TO_BLUE,))
+
+
+async def test_a_further_port_that_is_not_to_be_had_is_named_and_holds_up_no_others(
+    rig: Rig, shop: Frontend
+) -> None:
+    rig.needs_several_fronts()
+    balancer = rig.balancer()
+    await balancer.start()
+    fit, more = await rig.backend(BLUE), await rig.backend(GREEN)
+    await balancer.arrange(Structure((shop,), (fit,)))
+    await balancer.route((TO_BLUE,))
+    with rig.taken_port() as port:
+        blog = frontend("blog", free_port())
+        fronts = (plain_front(blog.port), TrafficFront("admin", port))
+        blog, other = replace(blog, fronts=fronts), replace(await rig.backend("blog-v001"), fronts=fronts)
+        with pytest.raises(UnfitError) as refused:
+            await balancer.arrange(Structure((shop, blog), (fit, other)))
+        assert list(refused.value.frontends) == ["blog"]
+        assert (await balancer.way_in(blog)).lack
+        await balancer.arrange(Structure((shop,), (fit, more)))
+        view = await balancer.observe()
+        assert (view.structure, view.routes) == (Structure((shop,), (fit, more)), (TO_BLUE,))
+    await balancer.arrange(Structure((shop, blog), (fit, more, other)))
+    assert (await balancer.observe()).structure == Structure((shop, blog), (fit, more, other))
+    assert (await balancer.way_in(blog)).lack == ""
+
+
+async def test_a_second_agent_adopts_all_fronts(rig: Rig, shop: Frontend) -> None:
+    rig.needs_several_fronts()
+    first = rig.balancer()
+    await first.start()
+    fronts = (plain_front(shop.port), TrafficFront("admin", free_port(), rig.other_protocol))
+    blue = replace(await rig.backend(BLUE), fronts=fronts)
+    wanted = Structure((replace(shop, fronts=fronts),), (blue,))
+    await first.arrange(wanted)
+    await first.route((TO_BLUE,))
+    await first.close()
+    second = rig.balancer()
+    await second.start()
+    view = await second.observe()
+    assert (view.structure, view.routes, view.restarts) == (wanted, (TO_BLUE,), 0)
+    await second.arrange(wanted)
+    assert (await second.observe()).routes == (TO_BLUE,)
 
 
 @pytest.mark.parametrize("split", [Split("cookie", "uid"), Split("header", "uid")], ids=lambda each: each.by)
@@ -472,6 +567,16 @@ async def test_two_agents_can_not_both_own_it(rig: Rig, shop: Frontend) -> None:
 
 async def _are_up(balancer: Balancer, count: int) -> bool:
     return await _servers_up(balancer) == count
+
+
+async def _answers(rig: Rig, way: Frontend, count: int) -> list[str]:
+    """On a connection for each: where connections are split, one has one group's answers."""
+    return [answer for _ in range(count) for answer in await rig.sides(way, [""])]
+
+
+async def _is_up(balancer: Balancer, group: GroupName) -> bool:
+    view = (await balancer.observe()).backend(group)
+    return view is not None and view.servers_up > 0
 
 
 async def _servers_up(balancer: Balancer) -> int:

@@ -11,6 +11,8 @@ from tests.support.paths import ROOT
 
 TEXT = (ROOT / "docs" / "balancers.md").read_text()
 
+PROTOCOLS = ("http", "grpc", "tcp")
+
 
 def declared() -> Iterator[tuple[str, BalancerAbilities]]:
     """Each kind as the documents call it; one that depends on its settings is there twice."""
@@ -51,7 +53,9 @@ def expected(abilities: BalancerAbilities) -> list[str]:
 def _fronts(abilities: BalancerAbilities) -> str:
     if not abilities.fronts:
         return "one of HTTP"
-    return "all" if set(abilities.fronts) == set(FRONT_ABILITIES) else "some"
+    if set(abilities.fronts) == set(FRONT_ABILITIES):
+        return "all"
+    return "several of " + ", ".join(each for each in PROTOCOLS if each in abilities.fronts)
 
 
 def _yes(is_so: bool) -> str:

@@ -402,7 +402,10 @@ class Balancer(Protocol):
     """Splits requests between server groups. Level-triggered: both setters take the whole wanted state."""
 
     name: str
-    traffic_address: str  # where clients reach the frontends
+
+    @property
+    def traffic_address(self) -> str:
+        """Where clients reach the frontends. Known once it has started, where settings don't say it."""
 
     async def start(self) -> None:
         """Adopts a running balancer of this region or starts one. Raises BalancerError (not installed)."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from repave_cli.render import markdown
 from repave_cli.render.output import show_whole, span
+from repave_cli.render.progress import ways_in
 from repave_cli.specs.arguments import add_keep_sizes, add_spec_arguments, given_files
 from repave_cli.specs.packages import package_for
 from repave_cli.specs.reading import read_outline
@@ -84,6 +85,7 @@ def plan_lines(plan: dict[str, Any], *, is_wide: bool = False) -> list[str]:
         *(_regions(plan) if is_wide else ()),
         *_labelled("signed", [f"with {plan['signer']}"] if plan["signer"] else []),
         *_labelled("floor", [_floor(plan)]),
+        *_labelled("fronts", _fronts(plan)),
         *_labelled("changes", plan["changes"]),
         *_labelled("secrets", list(map(_secret, plan["secrets"]))),
         *_labelled("jobs", list(map(_job, plan.get("jobs", ())))),
@@ -261,6 +263,12 @@ def _aligned(rows: list[list[str]]) -> list[str]:
 
 def _labelled(name: str, lines: Sequence[str]) -> list[str]:
     return [f"  {name if number == 0 else '':<8} {line}" for number, line in enumerate(lines)]
+
+
+def _fronts(plan: dict[str, Any]) -> list[str]:
+    """Nothing of one of plain HTTP."""
+    text = ways_in(plan)
+    return [] if text.startswith("port ") else [text]
 
 
 _WHEN = {"before": "before it", "after": "after it", "on_rollback": "only when it goes back"}

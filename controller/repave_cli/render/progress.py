@@ -53,8 +53,7 @@ def status_lines(status: dict[str, Any], *, is_wide: bool = False) -> list[str]:
     serving = _served_by(status)
     if any(region["ahead"] for region in (*status["region_items"], *status.get("alike", ()))):
         serving = f"by the store's older copy {serving}"
-    place = f", port {status['port']}" if status["port"] else ""
-    lines = [f"{status['name']}: {serving}{place}"]  # of the whole, or of its summary
+    lines = [", ".join(filter(None, (f"{status['name']}: {serving}", ways_in(status))))]
     if status["current_rollout"]:
         lines.append(rollout_line(status["current_rollout"]))
     found = branches(status, is_wide=is_wide)
@@ -67,6 +66,21 @@ def status_lines(status: dict[str, Any], *, is_wide: bool = False) -> list[str]:
     lines += [f"  queued: {queued_line(item)}" for item in status["queue"]["items"]]
     lines += [f"  waits: {each.text}{each.way_on}" for each in awaited(status["because"])]
     return lines
+
+
+def ways_in(known: dict[str, Any]) -> str:
+    """`port 8000`, or `https web at shop.example.com:443, tcp db at :5432`; "" of what clients don't
+    reach. Of a status or a plan."""
+    fronts = known.get("fronts") or []
+    if len(fronts) > 1 or any(each["protocol"] != "http" or each["matches"] for each in fronts):
+        return ", ".join(map(front_text, fronts))
+    port = fronts[0]["port"] if fronts else known.get("port", 0)
+    return f"port {port}" if port else ""
+
+
+def front_text(front: dict[str, Any]) -> str:
+    host, slash, path = front["matches"].partition("/")
+    return f"{front['protocol']} {front['name']} at {host}:{front['port']}{slash}{path}"
 
 
 def serving_text(status: dict[str, Any]) -> str:

@@ -30,6 +30,7 @@ from repave_protos.protocol.fronts import ability_in_words, needs
 from repave_protos.protocol.values import Hello, RegionName
 
 CORRECT = "correct one of them"
+OLD_AGENT = "an agent from before there was such a choice is to be upgraded"
 NO_SECRETS_REMEDY = (
     "upgrade the agent, or leave the region out; servers of a cloud read their own secrets, as "
     "docs/secrets.md shows"
@@ -97,7 +98,8 @@ def _of_balancer(traffic: Traffic, hello: Hello) -> Iterator[Disagreement]:
 def _of_fronts(traffic: Traffic, hello: Hello) -> Iterator[Disagreement]:
     has = front_abilities(hello.capabilities)
     for ability, option in needs(traffic.compiled_fronts).items():
-        if ability not in has and (setting := SETTINGS_OF_CERTIFICATES.get(ability)):
+        setting = SETTINGS_OF_CERTIFICATES.get(ability) if "https" in has else None
+        if ability not in has and setting is not None:
             text = (
                 f"the agent of {hello.region} takes no {ability_in_words(ability)}: set {setting} in its "
                 "settings, or leave the region out"
@@ -107,11 +109,21 @@ def _of_fronts(traffic: Traffic, hello: Hello) -> Iterator[Disagreement]:
         if ability not in has:
             text = (
                 f"balancer {hello.balancer} of {hello.region} (agent {hello.agent_version}) has no "
-                f"{ability_in_words(ability)}: leave it out, or the region; an agent from before there was "
-                "such a choice is to be upgraded"
+                f"{ability_in_words(ability)}: leave it out, or the region; "
+                + (_elsewhere(ability) if has else OLD_AGENT)
             )
             yield Disagreement(f"traffic.fronts.{option}", text)
             return
+
+
+def _elsewhere(ability: str) -> str:
+    """What to do where the way in is the balancer's operator's."""
+    if ability == "https" or ability.startswith("certificate_"):
+        return (
+            "there its operator lets a port end TLS, and the front is one of http (docs/balancers.md, Fronts "
+            "elsewhere)"
+        )
+    return "there its operator sets that (docs/balancers.md, Fronts elsewhere)"
 
 
 def _untold(hello: Hello) -> str:

@@ -118,6 +118,7 @@ def snapshot(phase: str) -> dict[str, object]:
         hosts=5,
         verified=5,
         regions=2,
+        fronts=[],
         port=8000,
         queued=0,
         current_rollout=None,

@@ -5,7 +5,7 @@ outlives the agent; tests kill it, edit it, and give it requests.
 import random
 import zlib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from repave_agent.balancers.checks import check_structure
@@ -78,9 +78,10 @@ class FakeBalancer:
         machine: FakeMachine | None = None,
         traffic_address: str = "127.0.0.1",
         owner: str = "agent",
+        takes: Collection[str] = (),
     ) -> None:
         self.machine = machine or FakeMachine()
-        self._owner = owner
+        self._owner, self.takes = owner, takes
         self.traffic_address = traffic_address
         self._restarts = 0
 
@@ -93,7 +94,7 @@ class FakeBalancer:
 
     async def arrange(self, structure: Structure) -> None:
         self._refuse_in_trouble()
-        check_structure(structure)
+        check_structure(structure, self.takes)
         self._refuse_taken_ports(structure)
         for route in self.machine.routes:
             _refuse_unknown(route, structure)
@@ -124,6 +125,12 @@ class FakeBalancer:
     async def close(self) -> None:
         self.machine.callbacks.clear()
 
+    async def troubles(self) -> list[str]:
+        return [self.machine.trouble] if self.machine.trouble else []
+
+    async def end(self) -> None:
+        self.machine.structure, self.machine.routes, self.machine.owner = Structure(), (), ""
+
     def _backends(self) -> tuple[BackendView, ...]:
         down, in_flight = self.machine.down, self.machine.in_flight
         return tuple(
@@ -139,7 +146,7 @@ class FakeBalancer:
     async def way_in(self, frontend: Frontend) -> WayIn:
         try:
             self._refuse_taken_ports(Structure((frontend,)))
-            check_structure(Structure((frontend,)))
+            check_structure(Structure((frontend,)), self.takes)
         except UnfitError as error:
             return WayIn(str(error))
         return WayIn()

@@ -18,6 +18,7 @@ from repave_agent.balancers.haproxy_runtime.snippet import (
     pools,
     slots,
 )
+from repave_agent.balancers.shares import application_of
 from repave_agent.core.ports import Frontend, Structure, UnfitError
 from repave_protos.protocol.values import ApplicationName
 
@@ -88,7 +89,7 @@ class OperatorsHaproxy:
         if self.has_map:
             pasted, places = (
                 entrances(self.frontends, str(self.map), self.address, self._others),
-                slots(4),
+                slots(4, 4),
             )
         if not self.keeps or self._pasted != (pasted, places):
             self.map.write_text(map_file(self.frontends))
@@ -135,7 +136,17 @@ class ObligingBalancer(RuntimeBalancer):
         known = self._wanted.structure.frontends
         kept = [each for each in known if structure.frontend(each.application) is None]
         with suppress(UnfitError):  # no operator pastes that
-            check_structure(structure)
+            check_structure(structure, self.takes)
             for operator in self.operators:
-                operator.serves((*structure.frontends, *kept))
+                operator.serves((*structure.frontends, *_yet_to_open(structure), *kept))
         await super().arrange(structure)
+
+
+def _yet_to_open(structure: Structure) -> tuple[Frontend, ...]:
+    """Fronts that a group has, and not all that have traffic: their pools are there before they open."""
+    backends = {application_of(each.group): each for each in structure.backends if each.fronts}
+    return tuple(
+        Frontend(application, each.fronts[0].port, fronts=each.fronts)
+        for application, each in backends.items()
+        if structure.frontend(application) is None
+    )

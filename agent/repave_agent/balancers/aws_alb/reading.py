@@ -27,7 +27,7 @@ from repave_agent.balancers.aws_alb.model import (
     hosts_text,
     shares_of,
 )
-from repave_agent.balancers.cloud.reading import in_order
+from repave_agent.balancers.cloud.reading import fronts_at, in_order
 from repave_agent.core.ports import Backend, Frontend, Route, Server, Structure
 from repave_protos.protocol.values import (
     BY_REQUEST,
@@ -205,7 +205,12 @@ def structure_in(state: State, known: Structure) -> Structure:
     """As it is there. What AWS can't hold (order, how requests are told apart, the whole probe) is as `known`
     where that is what was made there."""
     frontends = [
-        Frontend(name, listener.port, *_of_clients(listener, known.frontend(name)))
+        Frontend(
+            name,
+            listener.port,
+            *_of_clients(listener, known.frontend(name)),
+            fronts_at(listener.port, "http", known.frontend(name)),
+        )
         for name, listener in in_order(state.listeners, [each.application for each in known.frontends])
     ]
     backends = [
@@ -233,7 +238,8 @@ def _backend(found: TargetGroup, known: Backend | None) -> Backend:
     probe = _probe(found.check)
     if known is not None and check_of(known.probe) == found.check:
         probe = known.probe
-    return Backend(found.group, _servers(found, known), probe, timeouts)
+    fronts = known.fronts if known is not None else ()
+    return Backend(found.group, _servers(found, known), probe, timeouts, fronts)
 
 
 def _servers(found: TargetGroup, known: Backend | None) -> tuple[Server, ...]:

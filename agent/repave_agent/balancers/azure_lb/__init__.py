@@ -18,6 +18,7 @@ ABILITIES = BalancerAbilities(
     takes_timeouts=False,
     has_tunnel_timeout=False,
     can_be_taken_over=True,
+    fronts=("http", "grpc", "tcp", "several", "to"),
 )
 
 
@@ -36,10 +37,11 @@ def _build(options: AzureLbOptions, site: Site) -> OwnedBalancer:
     # Only where it is used: aiohttp takes a tenth of a second to import.
     from repave_agent.balancers.azure_lb.balancer import AzureBalancer
     from repave_agent.balancers.azure_lb.load_balancer import AzureLoadBalancer
+    from repave_agent.balancers.by_front import BalancerByFront
     from repave_agent.clients.azure.connection import connect
 
     resources = connect(site.settings.section("azure", AzureOptions), site.clock, check=site.tenancy.check)
-    return AzureBalancer(
+    balancer = AzureBalancer(
         site.settings.state / "azure_lb",
         AzureLoadBalancer(
             resources,
@@ -53,7 +55,9 @@ def _build(options: AzureLbOptions, site: Site) -> OwnedBalancer:
         clock=site.clock,
         traffic_address=options.traffic_address,
         has_lease=lambda: site.tenancy.has_lease,
+        takes=ABILITIES.fronts,
     )
+    return BalancerByFront(balancer)
 
 
 BALANCER = BalancerKind("azure_lb", AzureLbOptions, _build, lambda _: ABILITIES)

@@ -9,7 +9,7 @@ made are the cloud's (load_balancer.py).
 import asyncio
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -72,10 +72,11 @@ class CloudBalancer(Generic[State, OneCall]):
         clock: Clock,
         traffic_address: str = "",
         has_lease: Callable[[], bool] = lambda: False,
+        takes: Collection[str] = (),
     ) -> None:
         """`traffic_address`: where clients connect, if it is not the load balancer's own. `has_lease`: what
-        another agent of the region has left here may be taken over."""
-        self.name, self.traffic_address = there.kind, traffic_address
+        another agent of the region has left here may be taken over. `takes`: what a front may need."""
+        self.name, self.traffic_address, self.takes = there.kind, traffic_address, takes
         self._there, self._region = there, region
         self._clock, self._has_lease = clock, has_lease
         self._file = directory / f"{there.kind}.json"
@@ -110,7 +111,7 @@ class CloudBalancer(Generic[State, OneCall]):
             return [f"{self._there.vendor}: {error}"]
 
     async def arrange(self, structure: Structure) -> None:
-        check_structure(structure)
+        check_structure(structure, self.takes)
         check_routes(self._wanted.routes, structure)
         misfits = {each.application: self._there.misfit(each) for each in structure.frontends}
         if refused := {name: why for name, why in misfits.items() if why}:
@@ -118,7 +119,7 @@ class CloudBalancer(Generic[State, OneCall]):
         await self._want(lambda known: replace(known, structure=structure, is_known=True))
 
     async def way_in(self, frontend: Frontend) -> WayIn:
-        fault = frontend_fault(frontend, self._wanted.structure.frontends)
+        fault = frontend_fault(frontend, self._wanted.structure.frontends, self.takes)
         if lack := fault or self._there.misfit(frontend):
             return WayIn(lack)
         with _errors_told():

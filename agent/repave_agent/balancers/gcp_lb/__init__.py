@@ -15,6 +15,7 @@ ABILITIES = BalancerAbilities(
     switches_at_once=False,
     has_tunnel_timeout=False,
     can_be_taken_over=True,
+    fronts=("http", "several", "to"),
 )
 """A switch is one change, and then takes its time to reach all of Google's proxies."""
 
@@ -33,12 +34,13 @@ class GcpLbOptions(Settings):
 
 def _build(options: GcpLbOptions, site: Site) -> OwnedBalancer:
     # Only where it is used: aiohttp takes a tenth of a second to import.
+    from repave_agent.balancers.by_front import BalancerByFront
     from repave_agent.balancers.cloud.balancer import CloudBalancer
     from repave_agent.balancers.gcp_lb.load_balancer import GcpLoadBalancer
     from repave_agent.clients.gcp.account import Account
 
     google = site.settings.section("gcp", GoogleOptions)
-    return CloudBalancer(
+    balancer = CloudBalancer(
         site.settings.state / "gcp_lb",
         GcpLoadBalancer(
             Account(google, site.clock, check=site.tenancy.check),
@@ -53,7 +55,9 @@ def _build(options: GcpLbOptions, site: Site) -> OwnedBalancer:
         clock=site.clock,
         traffic_address=options.traffic_address,
         has_lease=lambda: site.tenancy.has_lease,
+        takes=ABILITIES.fronts,
     )
+    return BalancerByFront(balancer)
 
 
 BALANCER = BalancerKind("gcp_lb", GcpLbOptions, _build, lambda _: ABILITIES)

@@ -223,7 +223,7 @@ def _backend(group: GroupName, service: Service, state: State, known: Backend | 
         timeouts = known.timeouts
     if seconds_of(timeouts) != service.timeout:
         timeouts = Timeouts(timeouts.client_seconds, float(service.timeout), timeouts.tunnel_seconds)
-    return Backend(group, tuple(servers), probe, timeouts)
+    return Backend(group, tuple(servers), probe, timeouts, known.fronts if known is not None else ())
 
 
 def _probe(check: Check | None, servers: list[Server]) -> Probe:

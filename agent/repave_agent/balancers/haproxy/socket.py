@@ -75,6 +75,7 @@ class WorkerState:
     fallen_back: Counts = field(default_factory=dict)
     counted: dict[str, Row] = field(default_factory=dict)  # by backend
     takes_servers: bool = False  # while it runs
+    modes: dict[str, str] = field(default_factory=dict)  # by backend: http or tcp
 
 
 class WorkerGoneError(OSError):
@@ -224,12 +225,12 @@ def parse_worker(answer: str) -> WorkerState:
     """Takes apart the answers to `worker_state`'s questions, one after the other."""
     facts, _, table = answer.partition(_TABLE_START)
     description = _DESCRIPTION.search(facts)
-    servers, in_flight, counted = _parse_table((_TABLE_START + table).splitlines())
+    servers, in_flight, counted, modes = _parse_table((_TABLE_START + table).splitlines())
     name = description[1] if description else ""
     version = _VERSION.search(facts)
     takes_servers = version is not None and (int(version[1]), int(version[2])) >= TAKES_SERVERS
     entries = parse_entries(facts)
-    return WorkerState(name, entries, servers, in_flight, counts_in(facts), counted, takes_servers)
+    return WorkerState(name, entries, servers, in_flight, counts_in(facts), counted, takes_servers, modes)
 
 
 def parse_entries(answer: str) -> dict[str, str]:
@@ -239,14 +240,14 @@ def parse_entries(answer: str) -> dict[str, str]:
 
 def _parse_table(
     lines: Iterable[str],
-) -> tuple[tuple[ServerState, ...], dict[str, int], dict[str, Row]]:
+) -> tuple[tuple[ServerState, ...], dict[str, int], dict[str, Row], dict[str, str]]:
     """Splits rows of servers only as far as the columns that matter: there are a hundred more."""
     rows = iter(lines)
     columns = next(rows).removeprefix("# ").split(",")
     queued, current, status = columns.index("qcur"), columns.index("scur"), columns.index("status")
     weight, checked = columns.index("weight"), columns.index("check_status")
-    places = [columns.index(each) for each in COLUMNS]
-    servers, in_flight, counted = [], {}, {}
+    places, mode = [columns.index(each) for each in COLUMNS], columns.index("mode")
+    servers, in_flight, counted, modes = [], {}, {}, {}
     for row in rows:
         cells = row.split(",", checked + 2)
         if len(cells) <= checked + 1:
@@ -254,14 +255,15 @@ def _parse_table(
         requests = int(cells[queued] or 0) + int(cells[current] or 0)
         if cells[1] == "BACKEND":
             in_flight[cells[0]] = requests
-            counted[cells[0]] = row_of(row.split(",", places[-1] + 1), *places)
+            cells = row.split(",", mode + 1)
+            counted[cells[0]], modes[cells[0]] = row_of(cells, *places), cells[mode]
         else:
             servers.append(
                 _server(
                     cells[0], cells[1], cells[status], cells[weight], requests, *cells[checked : checked + 2]
                 )
             )
-    return tuple(servers), in_flight, counted
+    return tuple(servers), in_flight, counted, modes
 
 
 @lru_cache(maxsize=SERVERS_REMEMBERED)

@@ -2,13 +2,17 @@
 
 from collections.abc import Sequence
 
-from repave_agent.balancers.haproxy_runtime.options import COMMAND_USAGE, HaproxyRuntimeOptions
+from repave_agent.balancers.haproxy_runtime.options import COMMAND_USAGE, FRONTS, HaproxyRuntimeOptions
 from repave_agent.kinds import BalancerKind, Command, CommandLine, OwnedBalancer, Site
 from repave_protos.protocol.capabilities import BalancerAbilities
 from repave_protos.protocol.values import GivenHost
 
 WITH_MAP = BalancerAbilities(
-    share_step_bp=1, takes_timeouts=False, counts_requests=True, takes_baselines=True
+    share_step_bp=1,
+    takes_timeouts=False,
+    counts_requests=True,
+    takes_baselines=True,
+    fronts=FRONTS,
 )
 BY_WEIGHTS = BalancerAbilities(
     share_step_bp=100,
@@ -16,13 +20,16 @@ BY_WEIGHTS = BalancerAbilities(
     supports_testers=False,
     switches_at_once=False,
     takes_timeouts=False,
+    fronts=FRONTS,
 )
 
 
 def _build(options: HaproxyRuntimeOptions, site: Site) -> OwnedBalancer:
-    from repave_agent.balancers.haproxy_runtime.balancer import build  # only where it is used
+    # Only where it is used.
+    from repave_agent.balancers.by_front import BalancerByFront
+    from repave_agent.balancers.haproxy_runtime.balancer import build
 
-    return build(options, site)
+    return BalancerByFront(build(options, site))
 
 
 def _command(options: HaproxyRuntimeOptions, site: Site, line: CommandLine) -> str:

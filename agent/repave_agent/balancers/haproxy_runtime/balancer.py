@@ -12,7 +12,7 @@ import asyncio
 import json
 import secrets
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from ipaddress import ip_address
@@ -29,7 +29,7 @@ from repave_agent.balancers.haproxy.traffic import added_up as counted_by
 from repave_agent.balancers.haproxy.up import Key, placed, untouched, up, with_traffic
 from repave_agent.balancers.haproxy_runtime.kept import KeptFiles
 from repave_agent.balancers.haproxy_runtime.layout import PASTE, Layout, SlotLayout, Wanted, lacking
-from repave_agent.balancers.haproxy_runtime.options import HaproxyRuntimeOptions
+from repave_agent.balancers.haproxy_runtime.options import FRONTS, HaproxyRuntimeOptions
 from repave_agent.balancers.haproxy_runtime.socket import RuntimeSocket, SideState
 from repave_agent.balancers.haproxy_runtime.transport import Keys
 from repave_agent.balancers.haproxy_runtime.weights import WeightLayout
@@ -81,6 +81,8 @@ class RuntimeBalancer:
     traffic by the weights of their servers."""
 
     name = "haproxy_runtime"
+    takes: Collection[str] = FRONTS
+    """What the one front of an application may need."""
 
     def __init__(
         self,
@@ -171,7 +173,7 @@ class RuntimeBalancer:
         self._mend(states)
 
     def _arrange(self, structure: Structure) -> None:
-        check_structure(structure)
+        check_structure(structure, self.takes)
         check_routes(self._wanted.routes, structure)
         states = self._states()
         known = self._wanted.structure.frontends  # one that its operator took away says so in `ways_in`
@@ -184,7 +186,7 @@ class RuntimeBalancer:
     def _way_in(self, frontend: Frontend) -> WayIn:
         states = self._states()
         fronts = tuple(dict.fromkeys(each for _, state in states for each in self._layout.fronts(state)))
-        fault = frontend_fault(frontend, self._wanted.structure.frontends)
+        fault = frontend_fault(frontend, self._wanted.structure.frontends, self.takes)
         return WayIn(fault or self._why_shut(frontend, states), fronts)
 
     def _why_shut(self, frontend: Frontend, states: States) -> str:

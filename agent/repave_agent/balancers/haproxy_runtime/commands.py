@@ -6,20 +6,23 @@ from collections.abc import Mapping
 
 from repave_agent.balancers.haproxy_runtime.balancer import RuntimeBalancer, build
 from repave_agent.balancers.haproxy_runtime.fleets import BACKEND
-from repave_agent.balancers.haproxy_runtime.options import COMMAND_USAGE, HaproxyRuntimeOptions
+from repave_agent.balancers.haproxy_runtime.options import COMMAND_USAGE, PROTOCOLS, HaproxyRuntimeOptions
 from repave_agent.balancers.haproxy_runtime.snippet import (
     entrances,
     entrances_without_map,
+    is_tcp,
     map_file,
     pools,
     slots,
 )
 from repave_agent.core.ports import BalancerError, Frontend
 from repave_agent.kinds import CommandLine, Site
+from repave_protos.protocol.fronts import TrafficFront
 from repave_protos.protocol.values import ApplicationName, Split
 
 SLOTS = 6
 """For three applications with two groups each."""
+TCP_SLOTS = 4
 BY_WEIGHTS = (
     "haproxy_runtime.map is empty, so groups share by the weights of their servers: shares are whole "
     "percents, a switch moves one server after the other, and users and testers can't be told apart"
@@ -56,7 +59,8 @@ def _snippet(options: HaproxyRuntimeOptions, places: Mapping[Frontend, str]) -> 
     read_too = READ_TOO.format(path=options.backends) if options.backends else ""
     if not options.map:
         return f"{SOCKET_NEEDED}\n{entrances_without_map(frontends, bind)}\n{read_too}{pools(frontends)}"
-    room = slots(max(SLOTS, 2 * len(frontends)))
+    tcp = sum(map(is_tcp, frontends))
+    room = slots(max(SLOTS, 2 * (len(frontends) - tcp)), max(TCP_SLOTS, 2 * tcp) if tcp else 0)
     others = {each.application: backend for each, backend in places.items() if backend}
     first = "".join(f"#   {line}\n" for line in map_file(frontends).splitlines())
     mapped = f"# Into {options.map}, which must be there:\n{first}"
@@ -72,13 +76,23 @@ def _place(text: str) -> tuple[Frontend, str]:
 
 
 def _frontend(text: str) -> Frontend:
-    """`shop:80`, or `shop:80:cookie=uid` for a split by a cookie or header."""
+    """`shop:80`, or `shop:80:cookie=uid` for a split by a cookie or header; `shop.admin:9000:tcp` for the
+    front admin of shop."""
     name, _, rest = text.partition(":")
-    port, _, mark_of_user = rest.partition(":")
-    by, sign, mark = mark_of_user.partition("=") if mark_of_user else ("request", "=", "")
-    if not name or not port.isdecimal() or not sign or by not in ("request", "cookie", "header"):
-        raise BalancerError(f"{text}: write APP:PORT, or APP:PORT:cookie=NAME, or APP:PORT:header=NAME")
-    return Frontend(ApplicationName(name), int(port), Split(by, mark))  # type: ignore[arg-type]
+    port, *more = rest.split(":")
+    protocol = more.pop(0) if more and more[0] in PROTOCOLS else "http"
+    by, sign, mark = more.pop(0).partition("=") if more else ("request", "=", "")
+    is_split = by != "request" or bool(mark)
+    if not name or not port.isdecimal() or more or not sign or by not in ("request", "cookie", "header"):
+        raise BalancerError(
+            f"{text}: write APP:PORT, or APP:PORT:cookie=NAME, or APP:PORT:header=NAME; of another front "
+            "APP.FRONT:PORT, and of one that is not http APP.FRONT:PORT:tcp or :grpc"
+        )
+    if protocol == "tcp" and is_split:
+        raise BalancerError(f"{text}: tcp has neither cookies nor headers: leave that out")
+    split = Split(by, mark)  # type: ignore[arg-type]
+    front = TrafficFront("main", int(port), protocol)  # type: ignore[arg-type]
+    return Frontend(ApplicationName(name), front.port, split, fronts=(front,) if protocol != "http" else ())
 
 
 def _check(balancer: RuntimeBalancer, output: str, *, has_map: bool) -> str:

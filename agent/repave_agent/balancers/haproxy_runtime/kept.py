@@ -61,11 +61,11 @@ class KeptFiles:
 def servers_of(wanted: Wanted, layout: Layout) -> dict[str, list[str]]:
     """The server lines of each backend."""
     lines: dict[str, list[str]] = defaultdict(list)
-    weights = layout.weights(wanted)
+    weights, words = layout.weights(wanted), wanted.words
     for backend, server in wanted.servers():
         weight = f" weight {weights.get((backend, server.host), 0)}" if weights else ""
         state = "" if server.is_enabled else " disabled"
-        lines[backend].append(f"  server {host_at(server)} {CHECKS}{weight}{state}")
+        lines[backend].append(f"  server {host_at(server)}{words.get(backend, '')} {CHECKS}{weight}{state}")
     return lines
 
 

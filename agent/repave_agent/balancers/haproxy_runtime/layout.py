@@ -17,10 +17,10 @@ from repave_agent.balancers.haproxy_runtime.snippet import (
     PORT_KEY,
     SLOT,
     SPLIT_KEY,
-    split_text,
+    way_text,
 )
 from repave_agent.balancers.haproxy_runtime.socket import SideState
-from repave_agent.core.ports import Frontend, Route, Server, Structure, UnfitError
+from repave_agent.core.ports import Backend, Frontend, Route, Server, Structure, UnfitError
 from repave_protos.daemon.endpoint import endpoint
 from repave_protos.protocol.values import ApplicationName, GroupName
 
@@ -42,6 +42,12 @@ class Wanted:
         for backend in self.structure.backends:
             for server in backend.servers:
                 yield self.slots[backend.group], server
+
+    @property
+    def words(self) -> dict[str, str]:
+        """What servers need beside their address, by backend."""
+        grpc = (each for each in self.structure.backends if any(f.protocol == "grpc" for f in each.fronts))
+        return {self.slots[each.group]: " proto h2" for each in grpc}
 
     def servers_of(self, group: GroupName | None) -> tuple[Server, ...]:
         backend = self.structure.backend(group) if group is not None else None
@@ -123,12 +129,12 @@ class SlotLayout:
         return [f"del map {self._map} {OWNER_KEY}"] if self.owner(state) == owner else []
 
     def lacks(self, state: SideState) -> list[str]:
-        slots = [name for name in state.worker.in_flight if self.is_ours(name)]
+        slots = [name for name, mode in state.worker.modes.items() if self.is_ours(name) and mode == "http"]
         return [f"{len(slots)} backends are called {SLOT}N; two are the least: {PASTE}"] * (len(slots) < 2)
 
     def refuses(self, frontend: Frontend, state: SideState) -> str:
         name, entries = frontend.application, state.worker.entries
-        has, wanted = entries.get(f"{SPLIT_KEY}{name}"), split_text(frontend.split)
+        has, wanted = entries.get(f"{SPLIT_KEY}{name}"), way_text(frontend)
         if has is None:
             return f"{name} has no frontend for port {frontend.port}"
         if has != wanted:
@@ -152,18 +158,30 @@ class SlotLayout:
         return BASELINES_KEY in state.worker.entries
 
     def assigned(self, structure: Structure, wanted: Wanted, states: Sequence[SideState]) -> dict[str, str]:
-        known = set.intersection(
-            *({name for name in state.worker.in_flight if self.is_ours(name)} for state in states)
-        )
         kept = {str(group): slot for group, slot in wanted.slots.items()}
         leaving = {each.group for state in states for each in state.worker.servers}
-        free = sorted(known - set(kept.values()) - leaving, key=lambda name: (len(name), name))
-        new = [backend.group for backend in structure.backends if backend.group not in kept]
-        if left_over := new[len(free) :]:
-            full = f"all {len(known)} slots are taken: add more backends {SLOT}N and reload"
-            raise UnfitError(backends={group: f"{group}: {full}" for group in left_over})
-        given = dict(zip(new, free, strict=False))
+        taken, given, full = {*kept.values(), *leaving}, dict[str, str](), dict[GroupName, str]()
+        for mode in ("http", "tcp"):
+            known = self._slots(mode, states)
+            free = sorted(known - taken, key=lambda name: (len(name), name))
+            asked = [each for each in structure.backends if each.group not in kept and mode_of(each) == mode]
+            given |= zip((str(each.group) for each in asked), free, strict=False)
+            for each in asked[len(free) :]:
+                which, how = (" of tcp", " with mode tcp") if mode == "tcp" else ("", "")
+                more = f"add more backends {SLOT}N{how} and reload"
+                full[each.group] = f"{each.group}: all {len(known)} slots{which} are taken: {more}"
+        if full:
+            raise UnfitError(backends=full)
         return {str(each.group): kept.get(each.group) or given[each.group] for each in structure.backends}
+
+    def _slots(self, mode: str, states: Sequence[SideState]) -> set[str]:
+        """Those that every side has."""
+        return set.intersection(
+            *(
+                {name for name, has in state.worker.modes.items() if has == mode and self.is_ours(name)}
+                for state in states
+            )
+        )
 
     def steer(self, wanted: Wanted, state: SideState) -> list[str]:
         entries = self.entries(wanted)
@@ -213,16 +231,21 @@ def _renamed(route: Route, names: dict[str, GroupName]) -> Route:
     )
 
 
+def mode_of(backend: Backend) -> str:
+    return "tcp" if any(front.is_tcp for front in backend.fronts) else "http"
+
+
 def placed(wanted: Wanted, layout: Layout, state: SideState) -> tuple[list[str], list[str], list[str]]:
     """What to say of servers: before traffic is split anew, after it, and the names of those to delete."""
     present = {(each.group, each.host): each for each in _ours(layout, state)}
     kept = {(backend, str(server.host)): server for backend, server in wanted.servers()}
-    arriving, leaving = [], []
+    arriving, leaving, words = [], [], wanted.words
     for (backend, host), server in kept.items():
         name, known = f"{backend}/{host}", present.get((backend, host))
         if known is None:
             arriving += [
-                f"add server {backend}/{host_at(server)} {CHECKS}{layout.first_weight}",
+                f"add server {backend}/{host_at(server)}{words.get(backend, '')} "
+                f"{CHECKS}{layout.first_weight}",
                 f"enable health {name}",
             ]
         is_enabled = known is not None and known.is_enabled

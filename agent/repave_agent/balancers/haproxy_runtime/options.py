@@ -5,7 +5,10 @@ from pathlib import Path
 from repave_agent.settings import Words
 from repave_protos.daemon.settings import Settings
 
-COMMAND_USAGE = "snippet APP:PORT[:else=BACKEND]... | check"
+COMMAND_USAGE = "snippet APP[.FRONT]:PORT[:tcp|:grpc][:else=BACKEND]... | check"
+PROTOCOLS = ("http", "grpc", "tcp")
+FRONTS = (*PROTOCOLS, "several", "to")
+"""What fronts may need; all else of them is in the operator's configuration."""
 
 
 class HaproxyRuntimeOptions(Settings):

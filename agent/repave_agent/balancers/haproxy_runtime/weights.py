@@ -9,7 +9,7 @@ left without a server, and for some milliseconds both have traffic.
 from collections.abc import Sequence
 
 from repave_agent.balancers.haproxy_runtime.layout import PASTE, Wanted
-from repave_agent.balancers.haproxy_runtime.snippet import OWNER_MARK, POOL
+from repave_agent.balancers.haproxy_runtime.snippet import OWNER_MARK, POOL, is_tcp
 from repave_agent.balancers.haproxy_runtime.socket import SideState
 from repave_agent.balancers.shares import application_of, weights_of
 from repave_agent.core.ports import Frontend, Route, Structure, UnfitError
@@ -51,9 +51,10 @@ class WeightLayout:
         name = frontend.application
         if frontend.split != BY_REQUEST:
             return f"{name}: by weights alone there is no split by cookie or header, and no testers"
-        if f"{POOL}{name}" not in state.worker.in_flight:
+        has, wanted = state.worker.modes.get(f"{POOL}{name}"), "tcp" if is_tcp(frontend) else "http"
+        if has is None:
             return f"{name} has no backend {POOL}{name}, so no frontend for port {frontend.port}"
-        return ""
+        return "" if has == wanted else f"backend {POOL}{name} has mode {has}, and the spec asks for {wanted}"
 
     def fronts(self, state: SideState) -> tuple[Frontend, ...]:
         names = sorted(name.removeprefix(POOL) for name in state.worker.in_flight if self.is_ours(name))
@@ -92,12 +93,12 @@ class WeightLayout:
     def weights(self, wanted: Wanted) -> dict[tuple[str, str], int]:
         """Of every server that is enabled; those that no route reaches have 0."""
         given = {
-            host: weight
+            (f"{POOL}{route.application}", host): weight
             for route in wanted.routes
             for host, weight in weights_of(route, wanted.structure).items()
         }
         return {
-            (pool, str(server.host)): given.get(server.host, 0)
+            (pool, str(server.host)): given.get((pool, server.host), 0)
             for pool, server in wanted.servers()
             if server.is_enabled
         }

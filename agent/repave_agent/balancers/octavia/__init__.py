@@ -12,7 +12,11 @@ from repave_protos.protocol.capabilities import BalancerAbilities
 from repave_protos.protocol.values import GivenHost
 
 ABILITIES = BalancerAbilities(
-    share_step_bp=100, supports_sticky_split=False, has_tunnel_timeout=False, can_be_taken_over=True
+    share_step_bp=100,
+    supports_sticky_split=False,
+    has_tunnel_timeout=False,
+    can_be_taken_over=True,
+    fronts=("http", "tcp", "several", "to"),
 )
 
 
@@ -50,6 +54,7 @@ class OctaviaOptions(CloudOptions):
 
 def _build(options: OctaviaOptions, site: Site) -> OwnedBalancer:
     # Only where it is used: aiohttp takes a tenth of a second to import.
+    from repave_agent.balancers.by_front import BalancerByFront
     from repave_agent.balancers.cloud.balancer import CloudBalancer
     from repave_agent.balancers.octavia.load_balancer import OctaviaLoadBalancer
     from repave_agent.balancers.octavia.model import Tls
@@ -60,13 +65,16 @@ def _build(options: OctaviaOptions, site: Site) -> OwnedBalancer:
     api = Api(cloud, site.clock, site.tenancy.check)
     reference, others = options.default_tls_container_ref, options.sni_container_refs
     tls = dict.fromkeys(options.tls_ports, Tls(reference, others)) if reference else {}
-    return CloudBalancer(
-        site.settings.state / "octavia",
-        OctaviaLoadBalancer(api, options.load_balancer, clock=site.clock, subnet=options.subnet, tls=tls),
-        site.region,
-        clock=site.clock,
-        traffic_address=options.traffic_address,
-        has_lease=lambda: site.tenancy.has_lease,
+    return BalancerByFront(
+        CloudBalancer(
+            site.settings.state / "octavia",
+            OctaviaLoadBalancer(api, options.load_balancer, clock=site.clock, subnet=options.subnet, tls=tls),
+            site.region,
+            clock=site.clock,
+            traffic_address=options.traffic_address,
+            has_lease=lambda: site.tenancy.has_lease,
+            takes=ABILITIES.fronts,
+        )
     )
 
 

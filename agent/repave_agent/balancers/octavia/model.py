@@ -23,7 +23,7 @@ OURS = "repave"
 SHARES = "-shares"
 """How the pool for shares is called, after its application. No group ends so."""
 TESTERS = "testers"
-PLAIN, WITH_TLS = "HTTP", "TERMINATED_HTTPS"
+PLAIN, WITH_TLS, TCP = "HTTP", "TERMINATED_HTTPS", "TCP"
 _DOMAIN = re.compile(
     r"(?!\d+\.)(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z0-9_-]*[A-Za-z]{2}"
 )
@@ -80,6 +80,7 @@ class Pool:
     members: frozenset[Member]
     monitor: Monitor | None = None
     id: str = ""
+    is_tcp: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,8 @@ class Tls:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """`pool` is the name of its default pool, "" when it has none. Without `tls` it speaks plain HTTP."""
+    """`pool` is the name of its default pool, "" when it has none. With `is_tcp` it passes connections on;
+    without `tls` it speaks plain HTTP."""
 
     application: ApplicationName
     port: int
@@ -130,6 +132,13 @@ class Listener:
     policy: Policy | None = None
     id: str = field(default="", compare=False)
     tls: Tls | None = None
+    is_tcp: bool = False
+
+    @property
+    def protocol(self) -> str:
+        if self.is_tcp:
+            return TCP
+        return PLAIN if self.tls is None else WITH_TLS
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +162,10 @@ class Call:
     part: str = ""
 
     def __str__(self) -> str:
-        return f"{self.method} {self.path}"
+        """With the name of what is made, which is not in the path yet."""
+        made = next(iter((self.body or {}).values()), None) if self.method == "POST" else None
+        named = f" {made['name']}" if isinstance(made, dict) and "name" in made else ""
+        return f"{self.method} {self.path}{named}"
 
 
 # ---------------------------------------------------------------------------------------------- wanted
@@ -167,7 +179,10 @@ def wanted_state(structure: Structure, routes: tuple[Route, ...], tls: Mapping[i
     pools = {}
     for backend in structure.backends:
         pools[str(backend.group)] = Pool(
-            backend.group, frozenset(_members(backend)), monitor_of(backend.probe)
+            backend.group,
+            frozenset(_members(backend)),
+            monitor_of(backend.probe),
+            is_tcp=_is_tcp(backend),
         )
     for application in {application_of(backend.group) for backend in structure.backends}:
         shares = _shares(application, structure, given.get(application))
@@ -186,9 +201,14 @@ def wanted_state(structure: Structure, routes: tuple[Route, ...], tls: Mapping[i
             silences(frontend, structure.backends),
             _default_pool(route),
             policy,
-            tls=tls.get(frontend.port),
+            tls=None if _is_tcp(frontend) else tls.get(frontend.port),
+            is_tcp=_is_tcp(frontend),
         )
     return State(pools, listeners)
+
+
+def _is_tcp(part: Frontend | Backend) -> bool:
+    return any(front.is_tcp for front in part.fronts)
 
 
 def silences(frontend: Frontend, backends: Iterable[Backend]) -> Silences:
@@ -229,7 +249,8 @@ def _shares(application: ApplicationName, structure: Structure, route: Route | N
         for backend in backends
         for server in backend.servers
     )
-    return Pool(shares_pool(application), members, monitor_of(backends[-1].probe))
+    newest = backends[-1]
+    return Pool(shares_pool(application), members, monitor_of(newest.probe), is_tcp=_is_tcp(newest))
 
 
 def monitor_of(probe: Probe) -> Monitor:
@@ -332,7 +353,7 @@ def _pool_calls(present: Pool | None, wanted: Pool, load_balancer: str, subnet: 
         body = {
             "name": wanted.name,
             "loadbalancer_id": load_balancer,
-            "protocol": "HTTP",
+            "protocol": TCP if wanted.is_tcp else PLAIN,
             "lb_algorithm": "ROUND_ROBIN",
             "tags": [OURS],
         }
@@ -386,12 +407,12 @@ def _listener_calls(
             "protocol_port": wanted.port,
             "default_pool_id": pool,
             "tags": [OURS],
-            **_protocol(wanted.tls),
+            **_protocol(wanted),
             **wanted.silences.body(),
         }
         yield Call("POST", "/listeners", {"listener": body})
         return
-    has_moved = present.port != wanted.port or (present.tls is None) != (wanted.tls is None)
+    has_moved = (present.port, present.protocol) != (wanted.port, wanted.protocol)
     if has_moved:  # a listener can change neither its port nor its protocol
         yield Call("DELETE", f"/listeners/{present.id}")
     if wanted.tls is not None and not wanted.tls.is_as(present.tls):
@@ -403,12 +424,14 @@ def _listener_calls(
     yield from _policy_calls(present, wanted.policy, pools)
 
 
-def _protocol(tls: Tls | None) -> dict[str, Any]:
-    """Hosts are spoken to in plain HTTP, and told how their client came."""
-    headers = {"X-Forwarded-For": "true"}
-    if tls is None:
-        return {"protocol": PLAIN, "insert_headers": headers}
-    return {"protocol": WITH_TLS, "insert_headers": {**headers, "X-Forwarded-Proto": "true"}, **tls.body()}
+def _protocol(listener: Listener) -> dict[str, Any]:
+    """Hosts are spoken to in plain HTTP, and told how their client came; or get what the client sends."""
+    protocol, headers = {"protocol": listener.protocol}, {"X-Forwarded-For": "true"}
+    if listener.is_tcp:
+        return protocol
+    if listener.tls is None:
+        return {**protocol, "insert_headers": headers}
+    return {**protocol, "insert_headers": {**headers, "X-Forwarded-Proto": "true"}, **listener.tls.body()}
 
 
 def _policy_calls(listener: Listener, wanted: Policy | None, pools: dict[str, Pool]) -> Iterator[Call]:

@@ -5,10 +5,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from repave_agent.balancers.cloud.reading import in_order
+from repave_agent.balancers.cloud.reading import fronts_at, in_order
 from repave_agent.balancers.octavia.model import (
     OURS,
     SHARES,
+    TCP,
     WITH_TLS,
     Listener,
     Member,
@@ -75,6 +76,7 @@ def state_of(lists: Lists, tree: Json) -> State:
                 _policy(policies[listener["id"]], lists.rules, names, doubles),
                 listener["id"],
                 _tls(listener),
+                listener.get("protocol") == TCP,
             )
             for name, listener in listeners.items()
         },
@@ -118,7 +120,13 @@ def _pool(pool: Json, members: list[Json], monitors: Mapping[str, Json]) -> Pool
         for member in members
     )
     monitor = monitors.get(pool.get("healthmonitor_id") or "")
-    return Pool(pool["name"], found, _monitor(monitor) if monitor is not None else None, pool["id"])
+    return Pool(
+        pool["name"],
+        found,
+        _monitor(monitor) if monitor is not None else None,
+        pool["id"],
+        pool.get("protocol") == TCP,
+    )
 
 
 def _monitor(found: Json) -> Monitor:
@@ -173,7 +181,8 @@ def _frontend(name: ApplicationName, listener: Listener, structure: Structure) -
     seconds = listener.silences.client / 1000
     if known is not None and silences(known, ()).client == listener.silences.client:
         seconds = known.client_seconds
-    return Frontend(name, listener.port, _split(listener, known), seconds)
+    fronts = fronts_at(listener.port, "tcp" if listener.is_tcp else "http", known)
+    return Frontend(name, listener.port, _split(listener, known), seconds, fronts)
 
 
 def _timeouts(group: GroupName, state: State, known: Structure) -> Timeouts:
@@ -208,9 +217,10 @@ def _backend(group: GroupName, pool: Pool, known: Backend | None, timeouts: Time
         Server(host, member.address, member.port, member.weight > 0)
         for host, member in in_order(members, order)
     )
+    fronts = known.fronts if known is not None else ()
     if known is not None and pool.monitor == monitor_of(known.probe):
-        return Backend(group, servers, known.probe, timeouts)
-    return Backend(group, servers, _probe(pool), timeouts)
+        return Backend(group, servers, known.probe, timeouts, fronts)
+    return Backend(group, servers, _probe(pool), timeouts, fronts)
 
 
 def _probe(pool: Pool) -> Probe:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 
 from repave_controller.api.answers import models, views
 from repave_controller.api.answers.answer import Answer
+from repave_controller.api.answers.fronts import FrontItem, fronts_of
 from repave_controller.api.answers.summary import BecauseAlike, because_alike
 from repave_controller.core.domain.application import (
     Application,
@@ -108,6 +109,7 @@ class ApplicationTopic(models.ApplicationItem):
     """One application, with all that its pages show as it changes."""
 
     text: str = Field(description="What it does, in a sentence.")
+    fronts: list[FrontItem] = Field(description="The ways by which clients reach it, the main one first.")
     current_rollout: models.RolloutItem | None
     queue: models.QueueAnswer
     gates: list[models.GateItem]
@@ -169,6 +171,7 @@ def application(world: World, name: str) -> Parts:
     topic = ApplicationTopic(
         **views.item_fields(known, seen),
         text=views.why_text(known, because),
+        fronts=fronts_of(known),
         current_rollout=views.rollout_item(rollout, known.cluster) if rollout else None,
         queue=views.queue_answer(known),
         gates=gates,

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from repave_controller.api.answers.answer import Answer
+from repave_controller.api.answers.fronts import FrontItem
 from repave_controller.api.answers.reasons import FactValue, RemedyItem
 from repave_controller.api.answers.secrets import SecretItem
 from repave_protos.daemon.printable import is_printable
@@ -438,6 +439,7 @@ class QueueAnswer(Items[QueuedItem]):
 class ApplicationStatus(ApplicationItem):
     """All about an application."""
 
+    fronts: list[FrontItem] = Field(description="The ways by which clients reach it, the main one first.")
     current_rollout: RolloutItem | None
     queue: QueueAnswer
     gates: list[GateItem] = Field(description="Approvals that are waited for.")

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from repave_controller.api.answers.answer import Answer
+from repave_controller.api.answers.fronts import FrontItem, front_items
 from repave_controller.api.answers.reasons import FactValue, RemedyItem, facts_of, remedy_item
 from repave_controller.api.answers.secrets import SecretItem, secret_items
 from repave_controller.core.domain.jobs import Job, Moment
@@ -125,6 +126,9 @@ class PlanAnswer(Answer):
     rates: list[RatesItem] = Field(description="One for each currency, of the regions with a price.")
     unpriced: list[str] = Field(description="Of what a price is not known, by region.")
     prices_as_of: str = Field(description="The date of the controller's table of prices, where it counts.")
+    fronts: list[FrontItem] = Field(
+        description="The ways by which clients would reach it, the main one first."
+    )
     jobs: list[PlanJob] = Field(description="What runs once in it, in the order in which it does.")
     secrets: list[SecretItem] = Field(description="Where those of its hosts are kept.")
     changes: list[str] = Field(description="In what it differs from the group that serves.")
@@ -169,6 +173,7 @@ def plan_answer(plan: Plan, version: str, signer: str = "") -> PlanAnswer:
         rates=[_rates(each) for each in plan.rates],
         unpriced=list(plan.unpriced),
         prices_as_of=plan.prices_as_of,
+        fronts=front_items(plan.fronts, plan.port),
         jobs=[_job(moment, job) for moment, job in plan.jobs.named],
         secrets=secret_items(plan.secrets),
         drained=list(plan.drained),

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from repave_controller.api.answers import models, views
 from repave_controller.api.answers.answer import Answer
+from repave_controller.api.answers.fronts import FrontItem, fronts_of
 from repave_controller.core.domain.application import Application, Because, Instant, Observed
 from repave_controller.core.domain.rollout import Rollout, Track
 from repave_controller.core.planning.forecast import Outlook
@@ -68,6 +69,7 @@ class BecauseAlike(models.BecauseItem, Alike):
 class ApplicationSummary(models.ApplicationItem):
     """All about an application that fits a screen."""
 
+    fronts: list[FrontItem] = Field(description="The ways by which clients reach it, the main one first.")
     current_rollout: RolloutSummary | None
     queue: models.QueueAnswer
     gates: list[models.GateItem] = Field(description="Approvals that are waited for.")
@@ -125,6 +127,7 @@ def summary(
     gates, waits = views.gate_items(application, now)
     return ApplicationSummary(
         **views.item_fields(application, observed),
+        fronts=fronts_of(application),
         current_rollout=_rollout(rollout, application.cluster, alone) if rollout else None,
         queue=_clipped_queue(views.queue_answer(application)),
         gates=[_clipped(each) for each in gates],

@@ -6,6 +6,7 @@ from typing import Any
 
 from repave_controller.api.answers import models
 from repave_controller.api.answers.ages import worn_text
+from repave_controller.api.answers.fronts import fronts_of
 from repave_controller.api.answers.reasons import facts_of, remedy_item
 from repave_controller.api.answers.secrets import secret_items
 from repave_controller.core.commands.advice import works
@@ -101,6 +102,7 @@ def application_status(
     approvals, waits = gate_items(application, now)
     return models.ApplicationStatus(
         **item_fields(application, observed),
+        fronts=fronts_of(application),
         current_rollout=rollout_item(rollout, application.cluster) if rollout else None,
         queue=queue_answer(application),
         gates=approvals,

@@ -27,6 +27,7 @@ from repave_controller.core.rollout.start import begin_release, hint_of_kept, st
 from repave_controller.core.rollout.transitions import taken_over
 from repave_controller.core.rules.guards import NO_CONSTRAINTS, Constraints, Guard, foreseen
 from repave_controller.core.steps.step import entered, estimate_seconds
+from repave_protos.protocol.fronts import TrafficFront
 from repave_protos.protocol.values import (
     ApplicationName,
     GroupName,
@@ -108,6 +109,8 @@ class Plan:
     keep_failed_seconds: float = 0.0  # that the hosts of this one are kept, should it fail
     secrets: tuple[SecretReference, ...] = ()  # of its hosts: where they are kept
     jobs: Jobs = NO_JOBS
+    port: int = 0
+    fronts: tuple[TrafficFront, ...] = ()  # of the new group; (): plain HTTP at `port`
     drained: tuple[RegionName, ...] = ()  # of its regions: they stay out of DNS
     is_worker: bool = False  # weights are shares of its work
     warnings: tuple[Reason, ...] = ()  # what its analyses will not see in their time
@@ -157,6 +160,8 @@ def plan_release(
         secrets=order.template.secrets,
         jobs=order.jobs,
         is_worker=order.template.is_worker,
+        port=order.frontend_port,
+        fronts=order.template.fronts,
         drained=tuple(region for region, _ in order.sizes if application.drained_in(region) is not None),
         warnings=unseen(
             rollout,

@@ -3,7 +3,7 @@
 
 import { Bar, Chip, Copy, Section, Table } from "./parts.js";
 import { html } from "./vendor/preact.js";
-import { counted, duration, number, percent } from "./words.js";
+import { counted, duration, number, percent, waysIn } from "./words.js";
 
 /** @typedef {Record<string, any>} Row */
 
@@ -21,6 +21,7 @@ export function PlanView({ plan }) {
       <div><dt>At most at once</dt><dd class="num">${counted(plan.peak_hosts, "host")}</dd></div>
       <div><dt>Takes at least</dt><dd class="num">${duration(plan.at_least_seconds)}</dd></div>
       ${plan.cost === null ? null : html`<div><dt>Costs more</dt><dd class="num">${number(plan.cost)} ${plan.currency}</dd></div>`}
+      ${plan.fronts.length ? html`<div><dt>Clients come in at</dt><dd>${waysIn(plan.fronts)}</dd></div>` : null}
       <div><dt>Going back</dt><dd>${({ switch: "one switch", grow: "hosts first, then a switch", build: "built again" })[/** @type {"switch"} */ (plan.back)] ?? "nothing to go back to"}</dd></div>
     </dl>
     ${plan.problems.length ? html`<div class="problem" role="alert"><p>It would be refused now:</p><ul>${plan.problems.map((/** @type {string} */ text) => html`<li key=${text}>${text}</li>`)}</ul></div>` : null}

@@ -95,3 +95,12 @@ export function capital(text) { return text.slice(0, 1).toUpperCase() + text.sli
 /** A text of the API as a sentence of its own.
  * @param {string} text */
 export function sentence(text) { return text && capital(text) + (/[.!?]$/.test(text) ? "" : "."); }
+
+/** The ways by which clients reach an application: `port 8000`, or `https web at shop.example.com:443, tcp db at :5432`; "": by none.
+ * @param {Record<string, any>[]} fronts */
+export function waysIn(fronts) {
+  const [main] = fronts;
+  if (!main) return "";
+  if (fronts.length === 1 && main.protocol === "http" && !main.matches) return `port ${main.port}`;
+  return fronts.map((each) => `${each.protocol} ${each.name} at ${each.matches.replace(/(?=\/)|$/, `:${each.port}`)}`).join(", ");
+}

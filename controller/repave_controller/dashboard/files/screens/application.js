@@ -7,7 +7,7 @@ import { topic } from "../live.js";
 import { Ago, Bar, Button, Chip, Empty, Loading, Page, Problem, Section, Short, Table, useKeys, useLoaded } from "../parts.js";
 import { Regions, summaryOf } from "../regions_of.js";
 import { html, useEffect, useState } from "../vendor/preact.js";
-import { counted, duration, number, sentence } from "../words.js";
+import { counted, duration, number, sentence, waysIn } from "../words.js";
 
 /** @typedef {Record<string, any>} App */
 const SHOWN = 20;
@@ -35,7 +35,7 @@ function Known({ app, crumbs }) {
   const title = html`${app.name} <code class="title-version">${app.version || "nothing serves"}</code>`;
   return html`<${Page} title=${title} lead=${html`<span aria-live="polite">${sentence(app.text)}</span>`} crumbs=${crumbs} actions=${actions}>
     ${runs ? html`<${Running} app=${app} rollout=${rollout} />` : null}
-    <${Section} title="Regions" note=${summaryOf(app.columns)}><${Regions} columns=${app.columns} target=${runs ? rollout.group : ""} /><//>
+    <${Section} title="Regions" note=${[summaryOf(app.columns), waysIn(app.fronts)].filter(Boolean).join("; clients come in at ")}><${Regions} columns=${app.columns} target=${runs ? rollout.group : ""} /><//>
     ${app.groups.some((/** @type {App} */ each) => each.worker) ? null : html`<${Charts} app=${app.name} />`}
     <${Section} title="Server groups" note="Each release has hosts of its own; old ones are kept warm for the way back."><${Groups} app=${app} /><//>
     <${Section} title="History"><${History} app=${app} back=${setBack} /><//>
