@@ -128,10 +128,10 @@ class Stage:
         self.agents[region].kill()
         self.agents[region].wait()
 
-    def haproxy_worker(self, region: str) -> int:
-        """The pid of the region's newest HAProxy worker. Raises OSError, ValueError while there is none, as
-        when HAProxy starts again."""
-        master, *_ = (self.directory / region / "haproxy" / "haproxy.pid").read_text().split()
+    def haproxy_worker(self, region: str, side: str = "haproxy") -> int:
+        """The pid of the newest worker of one of the region's HAProxys. Raises OSError, ValueError while it
+        starts again."""
+        master, *_ = (self.directory / region / side / "haproxy.pid").read_text().split()
         children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
         return max(map(int, children))
 
