@@ -7,8 +7,7 @@ and while the place where it is kept is away.
 """
 
 import asyncio
-import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -36,11 +35,14 @@ log = structlog.get_logger()
 TICK_SECONDS = 0.5
 LOOK_SECONDS = {"file": 5.0, "directory": 5.0, "vault": 60.0, "acme": 5.0}
 """From one look at where it is kept to the next."""
-FIRST_SECONDS_MAX = 3.0
-"""For which the others of the region wait for a front that is new."""
+FIRST_SECONDS_MAX, AGAIN_SECONDS_MAX = 3.0, 0.1
+"""For which the others of the region wait for a front that is new; and once it has kept them waiting."""
+READINGS_KEPT_SECONDS = 300.0
+"""Of fronts that nobody asks for any more."""
 RETRY_SECONDS, RETRY_SECONDS_MAX = 60.0, 6 * 3600.0
 """After an ACME server gave none: doubled each time, for it counts what fails."""
 SHOW_AGAIN_SECONDS = 5.0
+NO_ANSWER = "where it is kept does not answer yet; it goes on being asked"
 
 
 class Orders(Protocol):
@@ -66,6 +68,22 @@ class Kept:
         return self.shown.facts if self.shown is not None else None
 
 
+@dataclass(slots=True)
+class Reading:
+    """Of one for a front that has nothing to show. `is_late`: it has kept others waiting, and does so no
+    more; what comes of it is taken at the next chance."""
+
+    wanted: WantedCertificate
+    task: asyncio.Task[Pem | CertificateError]
+    begun_at: float
+    is_late: bool = False
+
+    @property
+    def is_of_use(self) -> bool:
+        """It has not failed."""
+        return not self.task.done() or isinstance(self.task.result(), Pem)
+
+
 class Keeper:
     """Implements core.certificates.CertificateKeeper, and checkup.Examined. One for an agent."""
 
@@ -79,9 +97,11 @@ class Keeper:
         check: Callable[[], None],
         orders: Callable[[], Orders],
         thumbprint: str = "",
+        patience_seconds: float = FIRST_SECONDS_MAX,
     ) -> None:
         """`check` raises NotActingError, before each order. `orders` raises CertificateError: none may be
         asked."""
+        self._patience_seconds = patience_seconds
         self.thumbprint, self.folder = thumbprint, str(folder)
         self._folder, self._reader, self._clock = folder, reader, clock
         self._check, self._orders = check, orders
@@ -94,20 +114,71 @@ class Keeper:
         self._writing, self._taking_up = asyncio.Lock(), asyncio.Lock()
         self.under_way: set[asyncio.Task[None]] = set()
         self._ordered: set[str] = set()  # files that an ACME server is asked for at this moment
+        self._looks: dict[str, asyncio.Task[None]] = {}  # under way, by file
+        self._readings: dict[str, Reading] = {}  # by file
 
     # ------------------------------------------------------------------------------- what a balancer asks
+
+    async def fetch(self, wanted: Sequence[WantedCertificate]) -> None:
+        now = self._clock.monotonic()
+        self._forget_readings({each.file for each in wanted}, now)
+        first, again = list[Reading](), list[Reading]()
+        for each in wanted:
+            if each.reference.source == "acme" or self._has_one(each):
+                continue
+            known = self._readings.get(each.file)
+            is_late = known is not None and known.wanted == each and known.is_late
+            if is_late and known is not None and known.is_of_use:
+                continue
+            begun = Reading(each, asyncio.ensure_future(self._read(each)), now, is_late)
+            self._readings[each.file] = begun
+            (again if is_late else first).append(begun)
+        for readings, seconds in ((first, self._patience_seconds), (again, AGAIN_SECONDS_MAX)):
+            if readings:
+                await asyncio.wait([each.task for each in readings], timeout=seconds)
+            for reading in readings:
+                reading.is_late = not reading.task.done()
+
+    async def _read(self, wanted: WantedCertificate) -> Pem | CertificateError:
+        try:
+            return await self._reader.read(wanted)
+        except CertificateError as error:
+            return error
+
+    def _has_one(self, wanted: WantedCertificate) -> bool:
+        """Whether the front has something to show, if only for the time being."""
+        known = self._kept.get(wanted.file)
+        if known is None or known.facts is None:
+            return False
+        return known.wanted == wanted or not fault_of(wanted, known.facts, self._clock.wall())
+
+    def _forget_readings(self, wanted: Set[str], now: float) -> None:
+        for file, each in list(self._readings.items()):
+            if file not in wanted and now > each.begun_at + READINGS_KEPT_SECONDS:
+                each.task.cancel()
+                del self._readings[file]
 
     async def provide(self, wanted: Sequence[WantedCertificate]) -> Mapping[ApplicationName, str]:
         async with self._taking_up:
             self._is_tidy = True
             taken_up = [await self._taken_up(each) for each in wanted]
             self._kept = {each.wanted.file: each for each in taken_up}
-        kept = [each for each in taken_up if each.wanted.reference.source != "acme"]
-        new = [each for each in kept if not each.due_at or each.shown is None]
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(FIRST_SECONDS_MAX):
-                await asyncio.gather(*map(self._look, new))
+        for each in taken_up:
+            await self._take_read(each)
         return dict(self._lacks())
+
+    async def _take_read(self, kept: Kept) -> None:
+        """What was fetched for it."""
+        reading = self._readings.get(kept.wanted.file)
+        if reading is None or reading.wanted != kept.wanted or not reading.task.done():
+            return
+        if reading.is_of_use:
+            del self._readings[kept.wanted.file]
+        due_at = self._clock.monotonic() + LOOK_SECONDS[kept.wanted.reference.source]
+        try:
+            await self._note_read(replace(kept, due_at=due_at), reading.task.result())
+        except BalancerError as error:  # a full disk
+            self._keep(replace(kept, trouble=str(error)))
 
     async def lacks(self, wanted: Sequence[WantedCertificate]) -> str:
         now = self._clock.wall()
@@ -145,7 +216,7 @@ class Keeper:
     def _lacks(self) -> Iterator[tuple[ApplicationName, str]]:
         for each in self._kept.values():
             if each.shown is None and each.wanted.reference.source != "acme":
-                yield each.wanted.application, f"{each.wanted}: {each.trouble or 'it is being read'}"
+                yield each.wanted.application, f"{each.wanted}: {each.trouble or NO_ANSWER}"
 
     # ------------------------------------------------------------------------------------ what goes on
 
@@ -156,24 +227,36 @@ class Keeper:
                 await self.tend(balancer)
                 await self._clock.sleep(TICK_SECONDS)
         finally:
-            for task in self.under_way:
+            readings = (each.task for each in self._readings.values())
+            for task in (*self.under_way, *self._looks.values(), *readings):
                 task.cancel()
 
     async def tend(self, balancer: ShowsCertificates) -> None:
         """Once: each that is due, and what clients are shown."""
         now = self._clock.monotonic()
-        due = [
-            each
-            for each in self._kept.values()
-            if now >= each.due_at and each.wanted.file not in self._ordered
-        ]
-        await asyncio.gather(*map(self._look, due))
+        self._reap_looks()
+        due = [each for each in self._kept.values() if now >= each.due_at and not self._is_busy(each)]
+        if due:
+            begun = {each.wanted.file: asyncio.ensure_future(self._look(each)) for each in due}
+            self._looks |= begun
+            await asyncio.wait(begun.values(), timeout=TICK_SECONDS)
+            self._reap_looks()
         if self._is_unshown and now >= self._show_at:
             await self._show(balancer)
         async with self._taking_up:  # else a file would go that was just made for a new front
             if not self._is_tidy:
                 self._is_tidy = True
                 await asyncio.to_thread(self._remove_others, frozenset(self._kept))
+
+    def _is_busy(self, kept: Kept) -> bool:
+        """Whether a look at it, or an order, is under way: one that takes long holds up no other."""
+        return kept.wanted.file in self._looks or kept.wanted.file in self._ordered
+
+    def _reap_looks(self) -> None:
+        for file, look in list(self._looks.items()):
+            if look.done():
+                del self._looks[file]
+                look.result()  # raises what nobody foresaw
 
     async def _show(self, balancer: ShowsCertificates) -> None:
         self._is_unshown = False
@@ -209,12 +292,14 @@ class Keeper:
             if kept.wanted in self._arranged and is_due(kept.wanted, kept.facts, self._clock.wall()):
                 self._begin_order(kept)
             return
-        try:
-            found = await self._reader.read(kept.wanted)
-        except CertificateError as error:
-            self._keep(replace(kept, trouble=str(error), due_at=due_at))
+        found = await self._read(kept.wanted)
+        await self._note_read(replace(kept, due_at=due_at), found)
+
+    async def _note_read(self, kept: Kept, found: Pem | CertificateError) -> None:
+        if isinstance(found, CertificateError):
+            self._keep(replace(kept, trouble=str(found)))
         else:
-            await self._found(replace(kept, due_at=due_at), found)
+            await self._found(kept, found)
 
     async def _found(self, kept: Kept, found: Pem) -> None:
         """Shows it unless what is shown is better, or it is not wanted any more."""

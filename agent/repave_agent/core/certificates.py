@@ -87,9 +87,13 @@ class CertificateKeeper(Protocol):
     folder: str
     """Where they are, each as `WantedCertificate.file` calls it."""
 
+    async def fetch(self, wanted: Sequence[WantedCertificate]) -> None:
+        """Reads those that are wanted and not there, for `provide`. A while at most, and not while anything
+        else waits for the balancer: where they are kept may not answer."""
+
     async def provide(self, wanted: Sequence[WantedCertificate]) -> Mapping[ApplicationName, str]:
         """Before the balancer is made to show them: these are wanted from now on, and no others. Why fronts
-        of some applications have none that can be shown."""
+        of some applications have none that can be shown. Waits for nothing but the disk."""
 
     async def lacks(self, wanted: Sequence[WantedCertificate]) -> str:
         """Why one of them could not be shown now; "" when all could. Changes nothing."""
@@ -103,6 +107,9 @@ class NoCertificates:
 
     thumbprint = ""
     folder = ""
+
+    async def fetch(self, wanted: Sequence[WantedCertificate]) -> None:
+        return
 
     async def provide(self, wanted: Sequence[WantedCertificate]) -> Mapping[ApplicationName, str]:
         return {each.application: f"{each}: this agent keeps no certificates" for each in wanted}

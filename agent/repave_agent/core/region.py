@@ -13,6 +13,7 @@ one is harmless.
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from repave_agent.core.balancer_health import SILENT
 from repave_agent.core.fence import Accept, Again, Outdated, Refuse, admit
@@ -64,6 +65,8 @@ from repave_protos.protocol.values import (
     is_job_host,
 )
 
+Key = TypeVar("Key")
+Told = TypeVar("Told")
 FORMAT = 2
 LOOK_SECONDS = 1.0
 """The balancer is asked at least this often, whatever happens."""
@@ -76,6 +79,8 @@ FULL_LOOK_SECONDS = 30.0
 costs no more than that."""
 RETRY_SECONDS = 1.0
 """After the balancer could not be changed, or a host not be destroyed."""
+COUNTS_KEPT_MAX = 1000
+"""Groups of which is known what was told of their counts last: more than a balancer tells of."""
 FALLEN_BACK_SECONDS = 60.0
 """Between two notices of requests that the same group did not answer."""
 
@@ -534,6 +539,7 @@ class Region:
         if count <= told or now < told_at + FALLEN_BACK_SECONDS:
             return
         self._fallen_back[which] = (count, now)
+        _keep_newest(self._fallen_back)
         requests = "1 request" if count - told == 1 else f"{count - told} requests"
         answered = f"answered {requests}" if counted.is_counted else "answers"
         text = f"{counted.spare} {answered} for {counted.group}, which had no host up"
@@ -541,13 +547,15 @@ class Region:
 
     def _note_closed(self, view: BalancerView) -> None:
         for each in view.closed:
-            new = each.connections - self._closed.get(each.group, 0)
-            self._closed[each.group] = each.connections
+            told = self._closed.get(each.group, 0)  # more, if one of the balancer's processes is away
+            new = each.connections - told
+            self._closed[each.group] = max(each.connections, told)
             if new > 0:
                 connections = "1 connection" if new == 1 else f"{new} connections"
                 text = f"{connections} to {each.group} closed: still open when its time to drain was over"
                 application = self._application_of.get(each.group, ApplicationName(""))
                 self._fleet.notices.append(Notice("traffic.closed", text, application, each.group))
+        _keep_newest(self._closed)
 
     def is_served(self, application: ApplicationName) -> bool:
         """Whether the balancer gave requests of it to a group when it was looked at last."""
@@ -840,3 +848,8 @@ def _moved(before: Structure, after: Structure) -> Iterator[GroupName]:
 def _names(state: DesiredState) -> tuple[str, ...]:
     """Of what the application has in the balancer."""
     return (state.application, *(group.name for group in state.groups))
+
+
+def _keep_newest(told: dict[Key, Told]) -> None:
+    for key in list(told)[:-COUNTS_KEPT_MAX]:
+        del told[key]

@@ -208,6 +208,8 @@ def _clash(one: TrafficFront, door: Door, other: TrafficFront, taken: Door) -> s
         return "fronts that share a port need match.host or match.path, each of them"
     if door.kind != taken.kind:
         return f"one speaks {taken.kind}, the other {door.kind}"
+    if door.kind in ("https", "tls") and not (one.host and other.host):
+        return "fronts with certificates that share a port need match.host, each: it says which one is shown"
     if door.accepts_proxy != taken.accepts_proxy:
         return "only one of them has proxy_protocol.accept"
     if door.kind == "https" and one.has_http2 != other.has_http2:

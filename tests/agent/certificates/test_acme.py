@@ -24,6 +24,7 @@ from tests.support.bind import ZONE, bind, needs_bind
 from tests.support.pebble import Pebble, needs_pebble, pebble
 
 pytestmark = needs_pebble
+NAMES = ("shop.example.com", "www.example.com")
 
 
 def options_of(found: Pebble, **more: object) -> AcmeOptions:
@@ -35,7 +36,7 @@ def options_of(found: Pebble, **more: object) -> AcmeOptions:
 @asynccontextmanager
 async def answering(directory: Path, port: int, account: Path) -> AsyncIterator[None]:
     """A HAProxy that answers as our fronts do."""
-    rules = "\n  ".join(challenge_rules(thumbprint(account_key(account, may_make=True))))
+    rules = "\n  ".join(challenge_rules(thumbprint(account_key(account, may_make=True)), NAMES))
     (directory / "haproxy.cfg").write_text(
         f"defaults\n  mode http\n  timeout client 5s\nfrontend web\n  bind 127.0.0.1:{port}\n  {rules}\n"
     )
@@ -71,7 +72,7 @@ async def test_a_certificate_comes_by_http_01_and_the_next_one_has_another_key(t
     account = tmp_path / "account" / "key.pem"
     async with pebble(tmp_path / "pebble") as found, answering(tmp_path, found.http_port, account):
         server = AcmeServer(options_of(found, contacts=["ops@example.com"]), account, None, QuickClock())
-        first = await server.order(("shop.example.com", "www.example.com"), "http-01")
+        first = await server.order(NAMES, "http-01")
         again = await server.order(("shop.example.com",), "http-01")
     assert set(first.facts.names) == {"shop.example.com", "www.example.com"}
     assert again.facts.names == ("shop.example.com",)

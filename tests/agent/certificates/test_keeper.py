@@ -1,13 +1,13 @@
 """Certificates of fronts are kept as files that are always there: what is shown, what is told, what stays."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from repave_agent.certificates.keeper import Keeper
+from repave_agent.certificates.keeper import FIRST_SECONDS_MAX, NO_ANSWER, Keeper
 from repave_agent.certificates.options import CertificatesOptions
 from repave_agent.certificates.pem import Pem, is_placeholder, read_pem
 from repave_agent.certificates.reading import CertificateReader
@@ -45,11 +45,16 @@ class AVault:
     name: str = "vault"
     rules: tuple[str, ...] = ("kv/{application}/*",)
     value: bytes | None = None
+    answers: asyncio.Event | None = None  # not before it is set
+    asked: int = 0
 
     def ruled(self, where: str) -> str:
         return where.partition("#")[0]
 
     async def find(self, where: str) -> Found:
+        self.asked += 1
+        if self.answers is not None:
+            await self.answers.wait()
         if self.value is None:
             raise SecretError(Lack.SEALED, "Vault is sealed")
         return Found(self.value)
@@ -88,12 +93,19 @@ class Rig:
         self.clock, self.vault, self.server, self.balancer = QuickClock(), AVault(), AServer(), Showing()
         self.keeper = self.begin()
 
-    def begin(self) -> Keeper:
+    def begin(self, patience_seconds: float = FIRST_SECONDS_MAX) -> Keeper:
         """An agent that begins."""
         options = CertificatesOptions(folder=self.given)
         files = [FilesBelow(options.folder, options.allow, is_directory=each) for each in (False, True)]
         reader = CertificateReader((*files, self.vault), "paris")
-        self.keeper = Keeper(self.folder, reader, self.clock, lambda: None, lambda: self.server)
+        self.keeper = Keeper(
+            self.folder,
+            reader,
+            self.clock,
+            lambda: None,
+            lambda: self.server,
+            patience_seconds=patience_seconds,
+        )
         return self.keeper
 
     def wanted(
@@ -112,6 +124,11 @@ class Rig:
     def shown(self, application: str = "shop") -> Pem:
         return read_pem((self.folder / f"{application}.web.pem").read_bytes())
 
+    async def provide(self, wanted: Sequence[WantedCertificate]) -> Mapping[ApplicationName, str]:
+        """As a balancer does."""
+        await self.keeper.fetch(wanted)
+        return await self.keeper.provide(wanted)
+
     async def later(self, seconds: float = 61.0) -> list[str]:
         """What is told then."""
         self.clock.slept += seconds
@@ -129,7 +146,7 @@ def rig(tmp_path: Path) -> Rig:
 async def test_a_file_is_shown_and_a_newer_one_soon_after(rig: Rig) -> None:
     first, second = AUTHORITY.combined(HOST), AUTHORITY.combined(HOST)
     rig.put(first)
-    assert await rig.keeper.provide([rig.file()]) == {}
+    assert await rig.provide([rig.file()]) == {}
     assert rig.shown() == read_pem(first)
     assert (rig.folder / "shop.web.pem").stat().st_mode & 0o777 == 0o600
     assert await rig.later() == []
@@ -154,22 +171,22 @@ async def test_a_file_is_shown_and_a_newer_one_soon_after(rig: Rig) -> None:
 async def test_a_good_one_goes_on_while_what_is_there_is_spoilt(rig: Rig, spoilt: bytes, why: str) -> None:
     good = AUTHORITY.combined(HOST)
     rig.put(good)
-    await rig.keeper.provide([rig.file()])
+    await rig.provide([rig.file()])
     rig.put(spoilt)
     [told] = await rig.later()
     assert told.startswith("shop: traffic.fronts: web: certificate (file /")
     assert why in told
     assert rig.shown() == read_pem(good)
-    assert await rig.keeper.provide([rig.file()]) == {}, "so nobody is refused"
+    assert await rig.provide([rig.file()]) == {}, "so nobody is refused"
 
 
 async def test_the_last_good_one_outlives_the_agent_and_where_it_was_kept(rig: Rig) -> None:
     rig.vault.value = AUTHORITY.combined(HOST)
     wanted = rig.wanted("vault", "kv/shop/tls#pem")
-    assert await rig.keeper.provide([wanted]) == {}
+    assert await rig.provide([wanted]) == {}
     shown, rig.vault.value = rig.shown(), None
     rig.begin()
-    assert await rig.keeper.provide([wanted]) == {}
+    assert await rig.provide([wanted]) == {}
     assert ["Vault is sealed" in told for told in await rig.later()] == [True]
     assert rig.shown() == shown
     (rig.folder / "shop.web.pem").unlink()
@@ -180,12 +197,12 @@ async def test_the_last_good_one_outlives_the_agent_and_where_it_was_kept(rig: R
 async def test_a_front_without_any_is_refused_by_name_and_others_are_not(rig: Rig) -> None:
     rig.put(AUTHORITY.combined("blog.example.com"), "blog.pem")
     blog = rig.file("blog.pem", "blog", "blog.example.com")
-    lacks = await rig.keeper.provide([rig.file(), blog])
+    lacks = await rig.provide([rig.file(), blog])
     assert list(lacks) == ["shop"]
     assert "there is no such file" in lacks[ApplicationName("shop")]
     assert is_placeholder(rig.shown().facts), "the balancer starts all the same"
     rig.put(AUTHORITY.combined(HOST))
-    assert await rig.keeper.provide([rig.file(), blog]) == {}
+    assert await rig.provide([rig.file(), blog]) == {}
 
 
 @pytest.mark.parametrize(
@@ -209,9 +226,43 @@ async def test_what_an_application_may_not_show_is_not_read(
     (tmp_path / "outside.pem").write_bytes(AUTHORITY.combined(HOST))
     (rig.given / "shop/link.pem").symlink_to(tmp_path / "outside.pem")
     wanted = rig.wanted(source, where.replace("{given}", str(rig.given)))
-    lacks = await rig.keeper.provide([wanted])
+    lacks = await rig.provide([wanted])
     with pytest.raises(AssertionError, match=why):
         raise AssertionError(lacks[ApplicationName("shop")])
+
+
+async def test_a_place_that_does_not_answer_keeps_others_waiting_once_at_most(rig: Rig) -> None:
+    rig.vault.value, rig.vault.answers = AUTHORITY.combined(HOST), asyncio.Event()
+    wanted, blog = rig.wanted("vault", "kv/shop/tls#pem"), rig.file("blog.pem", "blog", "blog.example.com")
+    rig.put(AUTHORITY.combined("blog.example.com"), "blog.pem")
+    await rig.provide([blog])
+    rig.begin(patience_seconds=0.01)
+    for _ in range(3):
+        lacks = await rig.provide([wanted, blog])
+        assert lacks == {"shop": f"{wanted}: {NO_ANSWER}"}
+        assert await rig.provide([blog]) == {}, "the balancer goes on without it"
+    assert rig.vault.asked == 1
+    rig.vault.answers.set()
+    await rig.keeper._readings["shop.web.pem"].task
+    assert await rig.provide([wanted, blog]) == {}
+    assert rig.shown() == read_pem(rig.vault.value)
+    assert rig.keeper._readings == {}
+
+
+async def test_a_place_that_does_not_answer_holds_up_the_look_at_no_other(rig: Rig) -> None:
+    rig.vault.value = AUTHORITY.combined(HOST)
+    rig.put(AUTHORITY.combined("blog.example.com"), "blog.pem")
+    blog = rig.file("blog.pem", "blog", "blog.example.com")
+    await rig.provide([rig.wanted("vault", "kv/shop/tls#pem"), blog])
+    rig.vault.answers = asyncio.Event()
+    for _ in range(3):
+        newer = AUTHORITY.combined("blog.example.com")
+        rig.put(newer, "blog.pem")
+        await rig.later()
+        assert rig.shown("blog") == read_pem(newer)
+    assert rig.vault.asked == 2
+    rig.vault.answers.set()
+    await rig.keeper._looks["shop.web.pem"]
 
 
 async def test_a_directory_is_read_as_certbot_and_kubernetes_make_it(rig: Rig) -> None:
@@ -224,14 +275,14 @@ async def test_a_directory_is_read_as_certbot_and_kubernetes_make_it(rig: Rig) -
         (real / pair[1]).write_bytes(text[cut:])
         folder.unlink(missing_ok=True)
         folder.symlink_to(real)
-        assert await rig.keeper.provide([rig.wanted("directory", str(folder))]) == {}
+        assert await rig.provide([rig.wanted("directory", str(folder))]) == {}
         await rig.later()
         assert rig.shown() == read_pem(text)
 
 
 async def test_its_end_is_told_before_the_day(rig: Rig) -> None:
     rig.put(AUTHORITY.combined(HOST, days=90))
-    await rig.keeper.provide([rig.file()])
+    await rig.provide([rig.file()])
     day = 86_400.0
     assert await rig.later(60 * day) == []
     [note] = await rig.later(10 * day)
@@ -245,7 +296,7 @@ async def test_its_end_is_told_before_the_day(rig: Rig) -> None:
 
 async def test_what_the_balancer_did_not_take_it_is_told_again(rig: Rig) -> None:
     rig.put(AUTHORITY.combined(HOST))
-    await rig.keeper.provide([rig.file()])
+    await rig.provide([rig.file()])
     rig.balancer.fails = True
     assert "does not take those that are new: it is dead" in (await rig.later())[0]
     rig.balancer.fails = False
@@ -255,10 +306,10 @@ async def test_what_the_balancer_did_not_take_it_is_told_again(rig: Rig) -> None
 
 async def test_files_of_fronts_that_are_gone_go_once_the_balancer_has_none_of_them(rig: Rig) -> None:
     rig.put(AUTHORITY.combined(HOST))
-    await rig.keeper.provide([rig.file()])
+    await rig.provide([rig.file()])
     rig.keeper.arranged()
     await rig.later()
-    await rig.keeper.provide([])
+    await rig.provide([])
     await rig.later()
     assert (rig.folder / "shop.web.pem").exists()
     rig.keeper.arranged()
@@ -270,7 +321,7 @@ async def test_one_of_an_acme_server_is_asked_for_once_the_front_is_there_and_re
     rig: Rig,
 ) -> None:
     wanted = rig.wanted("acme", "http-01")
-    assert await rig.keeper.provide([wanted]) == {}, "the front has to be there first"
+    assert await rig.provide([wanted]) == {}, "the front has to be there first"
     assert is_placeholder(rig.shown().facts)
     assert "there is none yet" in (await rig.later())[0]
     assert rig.server.asked == []
@@ -279,7 +330,7 @@ async def test_one_of_an_acme_server_is_asked_for_once_the_front_is_there_and_re
     first = rig.shown()
     assert rig.server.asked == [(HOST,)]
     rig.begin()
-    await rig.keeper.provide([wanted])
+    await rig.provide([wanted])
     rig.keeper.arranged()
     await rig.later(59 * 86_400.0)
     assert len(rig.server.asked) == 1, "an agent that begins anew asks for none that is there"
@@ -290,7 +341,7 @@ async def test_one_of_an_acme_server_is_asked_for_once_the_front_is_there_and_re
 
 async def test_a_server_that_gives_none_is_asked_less_and_less_often(rig: Rig) -> None:
     rig.server.why_not = "the ACME server refuses it: shop.example.com: unauthorized"
-    await rig.keeper.provide([rig.wanted("acme", "http-01")])
+    await rig.provide([rig.wanted("acme", "http-01")])
     rig.keeper.arranged()
     told = await rig.later()
     assert "unauthorized; it is asked again in 1 min" in told[0]
@@ -304,11 +355,11 @@ async def test_a_server_that_gives_none_is_asked_less_and_less_often(rig: Rig) -
 
 async def test_names_that_a_front_gains_are_asked_for(rig: Rig) -> None:
     wanted = rig.wanted("acme", "dns-01")
-    await rig.keeper.provide([wanted])
+    await rig.provide([wanted])
     rig.keeper.arranged()
     await rig.later()
     more = CertificateReference("acme", "dns-01", ("www.example.com",))
-    await rig.keeper.provide([WantedCertificate(wanted.application, "web", more, (HOST,))])
+    await rig.provide([WantedCertificate(wanted.application, "web", more, (HOST,))])
     rig.keeper.arranged()
     await rig.later()
     assert rig.server.asked[-1] == (HOST, "www.example.com")
@@ -318,11 +369,11 @@ async def test_names_that_a_front_gains_are_asked_for(rig: Rig) -> None:
 async def test_a_front_that_changes_while_it_is_asked_for_is_asked_for_anew(rig: Rig) -> None:
     wanted, other = rig.wanted("acme", "http-01"), rig.wanted("acme", "http-01", host="www.example.com")
     rig.server.answers = asyncio.Event()
-    await rig.keeper.provide([wanted])
+    await rig.provide([wanted])
     rig.keeper.arranged()
     await rig.keeper.tend(rig.balancer)
     await until(lambda: rig.server.asked == [(HOST,)])
-    await rig.keeper.provide([other])
+    await rig.provide([other])
     rig.keeper.arranged()
     rig.server.answers.set()
     await asyncio.gather(*rig.keeper.under_way)
@@ -332,7 +383,7 @@ async def test_a_front_that_changes_while_it_is_asked_for_is_asked_for_anew(rig:
 
 
 async def test_what_a_server_gives_that_can_not_be_shown_counts_as_none(rig: Rig) -> None:
-    await rig.keeper.provide([rig.wanted("acme", "http-01")])
+    await rig.provide([rig.wanted("acme", "http-01")])
     rig.keeper.arranged()
     assert await rig.later() == []
     shown, rig.server.begins = rig.shown(), 70

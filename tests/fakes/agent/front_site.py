@@ -249,8 +249,10 @@ class Line:
         return int(head.split()[1]), head, body.decode().strip()
 
 
-async def get(port: int, path: str = "/", host: str = "test", trust: ssl.SSLContext | None = None) -> str:
+async def get(
+    port: int, path: str = "/", host: str = "test", trust: ssl.SSLContext | None = None, headers: str = ""
+) -> str:
     """The body, or the status where that is not 200."""
     async with connected(port, host, trust) as line:
-        status, _, body = await line.ask(path, host)
+        status, _, body = await line.ask(path, host, headers)
         return body if status == 200 else str(status)

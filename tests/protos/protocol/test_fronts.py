@@ -84,6 +84,7 @@ def test_a_port_is_shared_by_fronts_that_match_something_else() -> None:
             "only one of them offers http2",
         ),
         (replace(WEB, redirect_from=80), plain_front(80), "need match.host or match.path"),
+        (WEB, replace(WEB, host="", path="/api"), "need match.host, each: it says which one is shown"),
     ],
 )
 def test_fronts_that_can_not_share_a_port_are_told_why(

@@ -18,7 +18,7 @@ from repave_agent.balancers.checks import check_routes, check_structure, fronten
 from repave_agent.balancers.haproxy.fallback import added_up
 from repave_agent.balancers.haproxy.host import known_ports, taken_ports
 from repave_agent.balancers.haproxy.instance import HaproxyDeadError, HaproxyInstance, Remembered
-from repave_agent.balancers.haproxy.listeners import crowded
+from repave_agent.balancers.haproxy.listeners import shown_certificates
 from repave_agent.balancers.haproxy.options import HaproxyOptions
 from repave_agent.balancers.haproxy.process import HaproxyProcess
 from repave_agent.balancers.haproxy.reading import Readings
@@ -83,6 +83,7 @@ class HaproxyBalancer:
         await self._in_turn(self._start())
 
     async def arrange(self, structure: Structure) -> None:
+        await self._certificates.fetch(wanted_of(structure.frontends))
         await self._in_turn(self._arrange(structure))
 
     async def way_in(self, frontend: Frontend) -> WayIn:
@@ -91,9 +92,6 @@ class HaproxyBalancer:
             return WayIn(fault)
         if fault := await self._certificates.lacks(wanted_of([frontend])):
             return WayIn(fault)
-        others = [each for each in present if each.application != frontend.application]
-        if full := crowded([*others, frontend], others):
-            return WayIn("".join(full.values()))
         taken = taken_ports((frontend,), self.traffic_address, known_ports(present))
         return WayIn("".join(taken.values()))
 
@@ -162,8 +160,6 @@ class HaproxyBalancer:
 
     async def _arrange(self, structure: Structure) -> None:
         check_structure(structure, TAKES)
-        if full := crowded(structure.frontends, self._structure.frontends):
-            raise UnfitError(full)
         arranged = (side.instance.structure for side in self._sides)
         known = {port for each in arranged for port in known_ports(each.frontends)}
         if taken := taken_ports(structure.frontends, self.traffic_address, known):
@@ -181,8 +177,7 @@ class HaproxyBalancer:
         self._certificates.arranged()
 
     async def _show_certificates(self) -> None:
-        files = [each.file for each in wanted_of(self._structure.frontends)]
-        if files:
+        if files := shown_certificates(self._structure):
             await self._everywhere(lambda side: side.do(side.instance.show_certificates, files))
 
     def _without_taken_ports(self) -> Structure:

@@ -26,6 +26,7 @@ class Conditions:
     connections_per_client_max: int = 0  # 0: no limit
     header_seconds_max: float = 10.0
     certificates: str = ""  # the folder of those that fronts show
+    lists: str = ""  # the folder of the files that say which of them clients are shown
     thumbprint: str = ""  # of the account at the ACME server; "": there is none
     user: str = ""  # whom the workers run as; "": the user that started them
 

@@ -41,6 +41,10 @@ def counts_in(answer: str) -> Counts:
     return {key: int(requests) for key, requests in _ENTRY.findall(answer)}
 
 
+TOLD_MAX = 200
+"""Groups of which is known how often a spare answered for them, the newest."""
+
+
 class Tally:
     """What one HAProxy has counted over all of its processes, each of which counts from 0."""
 
@@ -59,7 +63,9 @@ class Tally:
             group, spare = (GroupName(part if groups is None else groups.get(part, part)) for part in parts)
             which = FallenBack(ApplicationName(application), group, spare, 0)
             if new > 0:
-                self._total[which] = self._total.get(which, 0) + new
+                self._total[which] = self._total.pop(which, 0) + new
+        for which in list(self._total)[:-TOLD_MAX]:
+            del self._total[which]
 
     @property
     def told(self) -> tuple[FallenBack, ...]:

@@ -5,7 +5,7 @@ Order: disk before socket, so that a HAProxy that dies comes back as it was last
 """
 
 import operator
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -17,7 +17,9 @@ import structlog
 from repave_agent.balancers.checks import check_address, check_routes
 from repave_agent.balancers.haproxy.backends import places
 from repave_agent.balancers.haproxy.carried import NONE, down_servers
+from repave_agent.balancers.haproxy.certificate_list import PREFIX, SUFFIX
 from repave_agent.balancers.haproxy.certificates import Shown
+from repave_agent.balancers.haproxy.closed import ClosedConnections
 from repave_agent.balancers.haproxy.conditions import NEWER, OTHER
 from repave_agent.balancers.haproxy.config import (
     entries_of,
@@ -37,6 +39,7 @@ from repave_agent.balancers.haproxy.joining import (
     joining,
     running_in,
 )
+from repave_agent.balancers.haproxy.listeners import certificate_lists
 from repave_agent.balancers.haproxy.options import HaproxyOptions
 from repave_agent.balancers.haproxy.process import HaproxyProcess
 from repave_agent.balancers.haproxy.reading import Readings, is_of_known_kinds
@@ -45,7 +48,7 @@ from repave_agent.balancers.haproxy.traffic import Traffic, added_up
 from repave_agent.balancers.haproxy.up import Key, placed, untouched, up, why_down, with_traffic
 from repave_agent.balancers.parts import changed, only, unfit
 from repave_agent.core.certificates import CertificateKeeper
-from repave_agent.core.ports import BackendView, BalancerError, BalancerView, Closed, Route, Server, Structure
+from repave_agent.core.ports import BackendView, BalancerError, BalancerView, Route, Server, Structure
 from repave_protos.protocol.values import ApplicationName, GroupName, HostName
 
 log = structlog.get_logger()
@@ -84,6 +87,7 @@ class HaproxyInstance:
         self._conditions = replace(
             conditions(self._directory, others_directory, options),
             certificates=certificates.folder,
+            lists=str(self._directory),
             thumbprint=certificates.thumbprint,
         )
         self._remember(Structure())
@@ -95,7 +99,7 @@ class HaproxyInstance:
         self._fallen_back = Tally()
         self._traffic = Traffic()
         self._shown = Shown()
-        self._closed: Counter[GroupName] = Counter()  # connections, since the agent began
+        self._closed = ClosedConnections()
 
     # -------------------------------------------------------------------------------------------- start
 
@@ -170,7 +174,13 @@ class HaproxyInstance:
     def _save(self) -> None:
         write(self.process.map_path, render_routes(self._routes))
         write(self.process.states_path, NONE)
-        write(self.process.configuration_path, render(self._structure, self._conditions))
+        self._write(self.process.configuration_path, self._structure)
+
+    def _write(self, path: Path, structure: Structure) -> None:
+        """The configuration, after the files that it names."""
+        for each in certificate_lists(structure, self._conditions):
+            write(Path(each.path), each.text)
+        write(path, render(structure, self._conditions))
 
     # ------------------------------------------------------------------------------------------ arrange
 
@@ -243,7 +253,7 @@ class HaproxyInstance:
                         commands += joining(backend, server, structure)
                     else:
                         commands += _enabling(f"{name}/{server.host}", server, present)
-        write(self.process.configuration_path, render(structure, self._conditions))
+        self._write(self.process.configuration_path, structure)
         self._remember(structure)
         self.process.socket.command(worker, commands)
 
@@ -256,7 +266,7 @@ class HaproxyInstance:
             if not is_sure or self._readings.is_in_doubt:
                 check = partial(self._check, structure, candidate)
                 self._readings.once(self.process.program, structure, check)
-            write(candidate, render(structure, self._conditions))
+            self._write(candidate, structure)
             candidate.replace(path)
         finally:
             candidate.unlink(missing_ok=True)
@@ -271,8 +281,16 @@ class HaproxyInstance:
             write(self.process.states_path, NONE)
         self._close_left(structure, after)
         self._remember(structure)
+        self._remove_lists()
         log.info("balancer.reloaded", backends=len(structure.backends), old_workers=len(after.old))
         return after
+
+    def _remove_lists(self) -> None:
+        """Those that only former configurations named, or ones that were refused."""
+        named = {each.path for each in certificate_lists(self._structure, self._conditions)}
+        for path in self._directory.glob(f"{PREFIX}*{SUFFIX}"):
+            if str(path) not in named:
+                path.unlink(missing_ok=True)
 
     def _close_left(self, structure: Structure, workers: Workers) -> None:
         """What clients still have open to a group that leaves is closed before its hosts end: the time for it
@@ -281,9 +299,8 @@ class HaproxyInstance:
         owners = {name: backend.group for backend in gone for name in places(backend)}
         for worker in workers.old if gone else ():
             with suppress(WorkerGoneError):
-                self._closed.update(
-                    owners[name] for name in self.process.socket.close_sessions(worker, owners)
-                )
+                closed = self.process.socket.close_sessions(worker, owners)
+                self._closed.add(owners[name] for name in closed)
 
     def _carry(self, structure: Structure, workers: Workers) -> None:
         assert workers.newest is not None
@@ -315,7 +332,7 @@ class HaproxyInstance:
         return found
 
     def _read_by_haproxy(self, structure: Structure, candidate: Path) -> None:
-        write(candidate, render(structure, self._conditions))
+        self._write(candidate, structure)
         self.process.check(candidate)
 
     # -------------------------------------------------------------------------------------------- route
@@ -407,7 +424,7 @@ class HaproxyInstance:
             takes_baselines=True,
             takes_hosts=newest.takes_servers,
             fallen_back=self._fallen_back.told,
-            closed=tuple(Closed(group, count) for group, count in self._closed.items()),
+            closed=self._closed.told,
         )
 
     def _state_of_old(self, worker: int) -> WorkerState | None:

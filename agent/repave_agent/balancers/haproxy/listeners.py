@@ -5,10 +5,11 @@ All fronts of an application follow the same entry, so they switch in one step. 
 front has a frontend that is called after it; the others' are called after their port.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from repave_agent.balancers.haproxy.certificate_list import CertificateList, certificate_list
 from repave_agent.balancers.haproxy.challenges import challenge_rules
 from repave_agent.balancers.haproxy.conditions import (
     APPLICATIONS,
@@ -23,6 +24,7 @@ from repave_agent.balancers.haproxy.conditions import (
 from repave_agent.balancers.haproxy.fallback import fallback_rules
 from repave_agent.balancers.haproxy.socket import FALLEN_BACK
 from repave_agent.balancers.haproxy.split import baseline_rules, split_rules, tester_rules
+from repave_agent.core.certificates import wanted_of
 from repave_agent.core.ports import Frontend, Structure
 from repave_protos.daemon.endpoint import endpoint
 from repave_protos.protocol.fronts import Door, TrafficFront, doors
@@ -30,8 +32,6 @@ from repave_protos.protocol.values import BY_REQUEST, USUAL_TIMEOUTS, Applicatio
 
 HELLO_SECONDS = 5
 """How long a client may take to name the host that it wants, where that chooses the front."""
-CERTIFICATES_PER_PORT_MAX = 25
-"""A line of HAProxy's configuration has 64 words at most."""
 _HOST = "req.hdr(host),field(1,:),lower"
 _IS_UNCLAIMED = "!{ var(txn.front) -m found }"
 
@@ -60,40 +60,41 @@ class Entry:
 
 def listeners(structure: Structure, conditions: Conditions) -> Iterator[str]:
     """Every frontend, and the backends by which one worker passes on to another."""
-    shared: defaultdict[int, list[Entry]] = defaultdict(list)
-    for frontend in sorted(structure.frontends, key=lambda each: each.application):
+    for frontend in _by_name(structure):
         if not frontend.fronts:
             yield _plain(frontend, conditions)
-        for front in frontend.fronts:
-            for door in doors(front):
-                shared[door.port].append(Entry(frontend, front, door))
         yield from _inner(frontend, conditions)
-    for port, entries in sorted(shared.items()):
+    for port, entries in _at_ports(structure):
         yield _listener(port, entries, conditions)
-    if any(map(_is_of_several, shared.values())):
+    if any(_is_of_several(entries) for _, entries in _at_ports(structure)):
         yield f"backend {APPLICATIONS}\n  stick-table type string len 128 size 10k store conn_cur\n"
 
 
-def crowded(frontends: Iterable[Frontend], present: Iterable[Frontend]) -> dict[ApplicationName, str]:
-    """Those whose certificates are too many for a port, and why: the ones that are present stay."""
-    there = {each.application for each in present}
-    counted, found = Counter[int](), {}
-    for frontend in sorted(frontends, key=lambda each: each.application not in there):
-        ports = Counter(front.port for front in frontend.fronts if front.is_encrypted)
-        full = [port for port, more in ports.items() if counted[port] + more > CERTIFICATES_PER_PORT_MAX]
-        if full:
-            found[frontend.application] = (
-                f"{frontend.application}: port {full[0]} has {CERTIFICATES_PER_PORT_MAX} certificates, as "
-                "many as this balancer takes at one: give the front another port"
-            )
-        else:
-            counted += ports
-    return found
+def certificate_lists(structure: Structure, conditions: Conditions) -> list[CertificateList]:
+    """The files by which a configuration for this structure says which certificates clients are shown."""
+    found = (_list_of(entries, conditions) for _, entries in _at_ports(structure))
+    return [each for each in found if each is not None]
 
 
-def certificate_path(conditions: Conditions, entry: Entry) -> str:
-    """Where the certificate of a front is, for HAProxy to read: a file that is there and sound."""
-    return f"{conditions.certificates}/{entry.name}.pem"
+def shown_certificates(structure: Structure) -> list[str]:
+    """The files of certificates that clients may be shown, as `WantedCertificate.file` calls them. One that
+    gives way to another front's is not among them."""
+    chosen = (each for _, entries in _at_ports(structure) for each in _shown(entries))
+    return list(dict.fromkeys(f"{entry.name}.pem" for entry in chosen))
+
+
+def _by_name(structure: Structure) -> list[Frontend]:
+    return sorted(structure.frontends, key=lambda each: each.application)
+
+
+def _at_ports(structure: Structure) -> list[tuple[int, list[Entry]]]:
+    """Which fronts are at each port, the one that matches most closely first."""
+    shared: defaultdict[int, list[Entry]] = defaultdict(list)
+    for frontend in _by_name(structure):
+        for front in frontend.fronts:
+            for door in doors(front):
+                shared[door.port].append(Entry(frontend, front, door))
+    return [(port, sorted(entries, key=_least_special)) for port, entries in sorted(shared.items())]
 
 
 # ------------------------------------------------------------------------------------------------- one port
@@ -111,19 +112,17 @@ def _plain(frontend: Frontend, conditions: Conditions) -> str:
 
 
 def _listener(port: int, entries: list[Entry], conditions: Conditions) -> str:
-    entries = sorted(entries, key=_least_special)
     is_tcp = entries[0].front.is_tcp
     lines = ["mode tcp", "no option idle-close-on-response"] if is_tcp else []
     lines += _binds(entries, conditions)
     lines += _of_client(max(each.frontend.client_seconds for each in entries))
-    if entries[0].door.kind == "http" and conditions.thumbprint and any(map(_is_proven_here, entries)):
-        lines += challenge_rules(conditions.thumbprint)
+    if entries[0].door.kind == "http" and conditions.thumbprint:
+        lines += challenge_rules(conditions.thumbprint, _proven_here(entries))
     is_matched = any(each.front.matches for each in entries)
     if is_matched:
         lines += _matching(entries, entries[0].door.kind)
     if not is_tcp:
-        scheme = "https" if entries[0].door.kind == "https" else "http"
-        lines.append(f"http-request set-header X-Forwarded-Proto {scheme}")
+        lines.append(_forwarded(is_encrypted=entries[0].door.kind == "https"))
     for entry in entries:
         guard = f"{{ var(txn.front) -m str {entry.name} }}" if is_matched else ""
         if _is_of_several(entries) and not entry.redirects:
@@ -164,10 +163,34 @@ def _connections_max(entries: list[Entry], conditions: Conditions) -> int:
     return of_one + (of_all - of_one) // 2 if _is_of_several(entries) else of_one
 
 
-def _is_proven_here(entry: Entry) -> bool:
-    """Whether an ACME server may come to this port to see whose a name of the application is."""
-    fronts = entry.frontend.fronts
-    return any(each.certificate and each.certificate.kind == "acme-http-01" for each in fronts)
+def _proven_here(entries: list[Entry]) -> list[str]:
+    """The names of which an ACME server may come to this port to see whose they are: those for which an
+    application asks by HTTP-01, and which are no other application's here."""
+    names = (
+        name
+        for frontend in {each.frontend.application: each.frontend for each in entries}.values()
+        for wanted in wanted_of([frontend])
+        if wanted.reference.kind == "acme-http-01"
+        for name in wanted.names
+        if frontend.application in (_owners(name, entries) or (frontend.application,))
+    )
+    return list(dict.fromkeys(names))
+
+
+def _owners(name: str, entries: list[Entry]) -> set[ApplicationName]:
+    """Whose fronts match this host most closely, whatever the path; none: any application's."""
+    hosts = {each.front.host for each in entries if each.front.host}
+    wide = (each for each in hosts if each.startswith("*") and name.endswith(each[1:]))
+    closest = name if name in hosts else max(wide, key=len, default="")
+    return {each.frontend.application for each in entries if closest and each.front.host == closest}
+
+
+def _forwarded(*, is_encrypted: bool) -> str:
+    """Where TLS does not end here it may have ended before: what says so is kept, as by plain fronts."""
+    set_header = "http-request set-header X-Forwarded-Proto"
+    if is_encrypted:
+        return f"{set_header} https"
+    return f"{set_header} http unless {{ req.hdr(X-Forwarded-Proto) -m found }}"
 
 
 def _section(name: str, lines: list[str]) -> str:
@@ -185,8 +208,7 @@ def _binds(entries: list[Entry], conditions: Conditions) -> list[str]:
     door = entries[0].door
     outer = ["maxconn", str(_connections_max(entries, conditions))]
     if door.kind in ("https", "tls"):
-        files = dict.fromkeys(certificate_path(conditions, each) for each in entries)
-        outer += ["ssl", *(word for path in files for word in ("crt", path)), "ssl-min-ver", "TLSv1.2"]
+        outer += ["ssl", *_certificates(entries, conditions), "ssl-min-ver", "TLSv1.2"]
     if door.kind == "https":
         has_http2 = any(each.front.has_http2 for each in entries)
         outer += ["alpn", "h2,http/1.1" if has_http2 else "http/1.1"]
@@ -203,6 +225,40 @@ def _binds(entries: list[Entry], conditions: Conditions) -> list[str]:
             f"tcp-request connection reject if {{ sc1_conn_cur gt {most} }}",
         ]
     return lines
+
+
+def _certificates(entries: list[Entry], conditions: Conditions) -> list[str]:
+    """A front that matches no host shows its own to all. Where hosts are matched, each has that of its own
+    front; a client that names none of them is shown no certificate, for each would be another's."""
+    listed = _list_of(entries, conditions)
+    if listed is None:
+        return ["crt", _certificate_path(conditions, entries[0])]
+    is_strict = all(each.front.host for each in entries)
+    return ["crt-list", listed.path, *(["strict-sni"] * is_strict)]
+
+
+def _list_of(entries: list[Entry], conditions: Conditions) -> CertificateList | None:
+    """None where no certificate is chosen by name."""
+    chosen = _shown(entries)
+    if not any(each.front.host for each in chosen):
+        return None
+    files = {each.front.host: _certificate_path(conditions, each) for each in chosen}
+    return certificate_list(conditions.lists, chosen[0].door.port, files)
+
+
+def _shown(entries: list[Entry]) -> list[Entry]:
+    """Whose certificates a port shows. Of several fronts that match one host it is that of the front which
+    has all of it, or most."""
+    chosen: dict[str, Entry] = {}
+    for each in sorted(entries, key=lambda each: len(each.front.path)):
+        if each.door.kind in ("https", "tls"):
+            chosen.setdefault(each.front.host, each)
+    return list(chosen.values())
+
+
+def _certificate_path(conditions: Conditions, entry: Entry) -> str:
+    """Where the certificate of a front is, for HAProxy to read: a file that is there and sound."""
+    return f"{conditions.certificates}/{entry.name}.pem"
 
 
 def _of_client(seconds: float) -> list[str]:

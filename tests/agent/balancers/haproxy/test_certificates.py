@@ -2,13 +2,14 @@
 
 import asyncio
 import ssl
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from repave_agent.balancers.haproxy.balancer import HaproxyBalancer
 from repave_agent.balancers.haproxy.options import HaproxyOptions
@@ -74,22 +75,32 @@ class Stage:
         return text
 
     def front(
-        self, application: str, host: str, redirect_from: int = 0, source: str = "file"
+        self,
+        application: str,
+        host: str,
+        redirect_from: int = 0,
+        source: str = "file",
+        names: tuple[str, ...] = (),
     ) -> TrafficFront:
         where = str(self.given / f"{application}.pem") if source == "file" else "http-01"
-        reference = CertificateReference(source, where)
+        reference = CertificateReference(source, where, names)
         return TrafficFront(
             "web", self.port, "https", certificate=reference, host=host, redirect_from=redirect_from
         )
 
     async def add(self, application: str, front: TrafficFront) -> None:
-        web = await self.rig.web(application)
-        group: Backend = backend(f"{application}-v001", web.port)
-        frontend = Frontend(ApplicationName(application), front.port, fronts=(front,))
-        wanted = Structure((*self.structure.frontends, frontend), (*self.structure.backends, group))
+        await self.add_all({application: front})
+
+    async def add_all(self, fronts: Mapping[str, TrafficFront]) -> None:
+        frontends, groups, routes = [], list[Backend](), []
+        for each, front in fronts.items():
+            web = await self.rig.web(each)
+            groups.append(backend(f"{each}-v001", web.port))
+            frontends.append(Frontend(ApplicationName(each), front.port, fronts=(front,)))
+            routes.append(Route(ApplicationName(each), groups[-1].group))
+        wanted = Structure((*self.structure.frontends, *frontends), (*self.structure.backends, *groups))
         await self.balancer.arrange(wanted)
-        self.structure, name = wanted, ApplicationName(application)
-        self.routes = (*self.routes, Route(name, group.group))
+        self.structure, self.routes = wanted, (*self.routes, *routes)
         await self.balancer.route(self.routes)
 
     async def later(self) -> list[str]:
@@ -196,6 +207,61 @@ async def test_the_mistake_of_one_application_never_touches_another_at_its_port(
     assert told.startswith("shop: ")
     assert (await stage.ask(BLOG))[1].serial_number == serial(newer)
     assert (await stage.ask(SHOP))[1].serial_number == serial(shop)
+
+
+async def test_each_application_at_a_port_shows_its_own_certificate_alone(stage: Stage) -> None:
+    """However many there are, whatever names the others' have, and whichever kind of key clients prefer."""
+    fronts, shown = {}, {}
+    for number in range(30):
+        host = f"s{number}.example.com"
+        shown[host] = stage.put(f"s{number}", host)
+        fronts[f"s{number}"] = stage.front(f"s{number}", host)
+    stage.put("a", "*.example.com", SHOP, BLOG)
+    shown["any.example.com"] = stage.put("wide", "*.example.com", SHOP, BLOG)
+    shown[SHOP] = stage.put("shop", SHOP, key=rsa.generate_private_key(65537, 2048))
+    fronts |= {"wide": stage.front("wide", "*.example.com"), "shop": stage.front("shop", SHOP)}
+    fronts["a"] = replace(stage.front("a", SHOP), path="/api")
+    await stage.add_all(fronts)
+    for host, pem in shown.items():
+        assert (await stage.ask(host))[1].serial_number == serial(pem), host
+    for other in ("www.example.org", "a.b.example.com"):
+        with pytest.raises(ssl.SSLError, match=r"(?i)unrecognized.name"):
+            await stage.ask(other, NO_TRUST)
+    stage.put("a", "*.example.com", SHOP, BLOG)
+    newer = stage.put("shop", SHOP)
+    reloads = stage.reloads()
+    assert await stage.later() == []
+    assert (await stage.ask(SHOP))[1].serial_number == serial(newer)
+    assert stage.reloads() == reloads, "also of one that gives way to another front's nobody need be told"
+    lists = list((stage.rig.directory / "h").glob("certificates-*"))
+    await stage.add("blog", stage.front("blog", BLOG, free_port(), "acme"))
+    assert len(lists) == len(list((stage.rig.directory / "h").glob("certificates-*"))) == 1
+    assert (await stage.ask(SHOP))[1].serial_number == serial(newer)
+
+
+async def test_questions_of_an_acme_server_are_answered_for_the_names_of_who_asked_it_only(
+    rig: HaproxyRig,
+) -> None:
+    """At a port that others have, too: they may prove themselves in a way of their own."""
+    stage, plain = Stage(rig, NoServer(), "thumbprint"), free_port()
+    await stage.balancer.start()
+    stage.put("blog", BLOG)
+    await stage.add("blog", stage.front("blog", BLOG, plain))
+    names = ("www.example.com", BLOG)
+    await stage.add("shop", stage.front("shop", SHOP, plain, "acme", names))
+
+    async def asked(host: str) -> str:
+        reader, writer = await asyncio.open_connection("127.0.0.1", plain)
+        path = "/.well-known/acme-challenge/a-token"
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        head, _, body = (await reader.read()).decode().partition("\r\n\r\n")
+        writer.close()
+        return body or head.split()[1]
+
+    for own in (SHOP, "Shop.Example.com", f"{SHOP}:80", "www.example.com"):
+        assert await asked(own) == "a-token.thumbprint"
+    assert await asked(BLOG) == "301"
+    assert "no application has this address" in await asked("other.example.com")
 
 
 async def test_one_that_is_too_large_for_the_socket_comes_by_a_reload(stage: Stage) -> None:

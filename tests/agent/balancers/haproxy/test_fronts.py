@@ -12,11 +12,9 @@ import grpc
 import grpc.aio
 import pytest
 
-from repave_agent.balancers.haproxy.listeners import CERTIFICATES_PER_PORT_MAX, crowded, listeners
-from repave_agent.core.ports import Frontend, Route, Structure, UnfitError
+from repave_agent.core.ports import Frontend, Route, UnfitError
 from repave_protos.protocol.fronts import TrafficFront
 from repave_protos.protocol.values import ApplicationName, GroupName
-from tests.agent.balancers.haproxy.test_config import CONDITIONS
 from tests.fakes.agent.front_site import (
     ON_FILE,
     WEBSOCKET,
@@ -121,7 +119,9 @@ async def test_two_applications_share_a_port_by_the_names_that_clients_say(stage
     await stage.add("blog", replace(shop, host="blog.example", path="/posts"))
     trust = stage.trust
     assert await get(port, "/", "shop.example", trust) == "shop-blue"
-    assert b"\r\nx-forwarded-proto: https\r\n" in stage.hosts["shop-blue"].heads[-1].lower()
+    await get(port, "/", "shop.example", trust, headers="X-Forwarded-Proto: http\r\n")
+    for told in stage.hosts["shop-blue"].heads[-2:]:
+        assert b"\r\nx-forwarded-proto: https\r\n" in told.lower()
     assert await get(port, "/posts/1", "blog.example", trust) == "blog-blue"
     assert await get(port, "/postscript", "blog.example", trust) == "404"
     await stage.switch("blog", 2)
@@ -178,6 +178,18 @@ async def test_tcp_under_a_certificate_is_told_apart_by_the_name_in_the_hello(
         assert await line.say("a") == "blog-green a"
 
 
+async def test_a_front_without_tls_keeps_what_a_balancer_before_it_says_of_its_clients(
+    stage: FrontSite,
+) -> None:
+    web = free_port()
+    await stage.add("shop", TrafficFront("web", web))
+    await get(web)
+    await get(web, headers="X-Forwarded-Proto: https\r\n")
+    shown = [head.lower() for head in stage.hosts["shop-blue"].heads]
+    assert [b"x-forwarded-proto: https" in head for head in shown] == [False, True]
+    assert [b"x-forwarded-proto: http\r\n" in head for head in shown] == [True, False]
+
+
 async def test_a_client_stays_on_its_host_and_hosts_are_told_its_address(stage: FrontSite) -> None:
     web, echo = free_port(), free_port()
     await stage.add(
@@ -225,21 +237,6 @@ async def test_one_host_gets_no_more_at_a_time_than_it_takes(stage: FrontSite) -
     async with connected(web) as first:
         await first.ask("/ws", headers=WEBSOCKET)
         assert await get(web) == "503"
-
-
-async def test_a_port_has_so_many_certificates_and_no_more() -> None:
-    """HAProxy takes a configuration with as many; who comes later is refused, who is there stays."""
-
-    def shop(number: int) -> Frontend:
-        front = TrafficFront("web", 443, "https", 0, ON_FILE, f"s{number}.example", has_http2=True)
-        return Frontend(ApplicationName(f"shop{number:02}"), 443, fronts=(front,))
-
-    shops = [shop(number) for number in range(CERTIFICATES_PER_PORT_MAX + 1)]
-    assert crowded(shops[1:], ()) == {}
-    assert list(crowded(shops, shops[1:])) == ["shop00"]
-    text = "".join(listeners(Structure(tuple(shops[1:])), CONDITIONS))
-    longest = max(len(line.split()) for line in text.splitlines() if line.startswith("  bind"))
-    assert longest <= 64 - 5  # a limit of clients and the like may come to it
 
 
 async def test_a_front_whose_port_another_program_has_is_refused_alone(stage: FrontSite) -> None:
