@@ -81,6 +81,7 @@ class _Now:
     is_destroying: bool = False
     seen_at: float | None = None  # first; or when it began, where its provider says so
     missing_since: float | None = None
+    is_untouched: bool = False  # it is to be ended, and nothing was done to it yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +162,19 @@ class Jobs:
             self._look(self.records[record.key], asked_at, now)
         elif record.state == "running" and not host.is_running:
             self._ended(record, host)
+
+    def needs_last_look(self, host: HostName) -> bool:
+        """Whether it may have come to its own end since it was listed: what it came to counts, then, and not
+        that it was to be ended."""
+        record = self._record_of(host)
+        return record is not None and record.state == "running" and self._now(host).is_untouched
+
+    def looked_last(self, name: HostName, hosts: Iterable[Host]) -> None:
+        """Right before it is ended. `hosts`: what the provider lists now; none where it does not answer."""
+        self._now(name).is_untouched = False
+        record, host = self._record_of(name), next((each for each in hosts if each.name == name), None)
+        if record is not None and host is not None and not host.is_running and host.exit_code is not None:
+            self._ended(replace(record, ending=""), host)
 
     def _ended(self, record: JobRecord, host: Host) -> None:
         code = host.exit_code
@@ -319,7 +333,7 @@ class Jobs:
             seen_at = state.seen_at if state.seen_at is not None else now
             due_at = seen_at + record.timeout_seconds
             if now >= due_at:
-                self._put(replace(record, ending="timeout"))
+                self._end_soon(record, "timeout")
                 return
             wakes.append(due_at)
         if state.missing_since is not None:
@@ -330,7 +344,11 @@ class Jobs:
             wakes.append(lost_at)
         wanted = self._desired.get(record.key)
         if wanted is not None and wanted.is_stopped and not record.ending:
-            self._put(replace(record, ending="stopped"))
+            self._end_soon(record, "stopped")
+
+    def _end_soon(self, record: JobRecord, why: Literal["stopped", "timeout"]) -> None:
+        self._now(record.host).is_untouched = True
+        self._put(replace(record, ending=why))
 
     def _end(self, record: JobRecord) -> EndJob | None:
         """One that is over leaves nothing; one that nobody asks for any more, and of which nothing is known,

@@ -12,6 +12,7 @@ from repave_cli.render.progress import (
     Some,
     awaited,
     group_line,
+    job_awaited,
     person_awaited,
     rollout_line,
     serving_text,
@@ -23,6 +24,7 @@ from repave_cli.transport.exit_codes import (
     DETACHED,
     DONE,
     ENDS,
+    HELD,
     REFUSED,
     ROLLED_BACK,
     TERMINATED,
@@ -57,6 +59,9 @@ def follow(terminal: Terminal, app: str, number: int, wanted: frozenset[str] = S
                 if _is_over(status, number):
                     ended = status
                     break
+                if _number(status) == number and (job := job_awaited(status)):
+                    terminal.say(f"HELD: {job}")
+                    return HELD
                 if _leaves_at_gate(terminal) and person_awaited(status):
                     terminal.say(f"waits for a person: {person_awaited(status)}")
                     return DONE if terminal.arguments.gate_ok else WAITS

@@ -17,6 +17,7 @@ from repave_cli.render.progress import (
     NOTE,
     RECOVER,
     awaited,
+    job_awaited,
     person_awaited,
     state_of,
     status_lines,
@@ -24,7 +25,7 @@ from repave_cli.render.progress import (
 )
 from repave_cli.render.remains import tell_failed_hosts
 from repave_cli.transport.errors import CliError
-from repave_cli.transport.exit_codes import DONE, ENDS, ERROR, TIMED_OUT, WAITS
+from repave_cli.transport.exit_codes import DONE, ENDS, ERROR, HELD, TIMED_OUT, WAITS
 from repave_cli.transport.streaming import lasting, summed
 from repave_cli.transport.terminal import Terminal, seconds, whole
 from repave_client.places import quoted
@@ -229,6 +230,9 @@ def _wait(terminal: Terminal, path: str, timeout: float | None) -> int:
             if code is None and _leaves_at_gate(terminal) and person_awaited(status):
                 terminal.say(person_awaited(status))
                 code = DONE if terminal.arguments.gate_ok else WAITS
+            if code is None and (job := job_awaited(status)):
+                terminal.say(job)
+                code = HELD
             if code is not None:
                 _show_status(terminal, status)
                 return code

@@ -16,7 +16,8 @@ NOTE = "note: "
 RECOVER = "adopt what it runs with: repave controller recover"
 LABELS = {"waiting": "waits", "undoing": "going back", "undone": "as before", "skipped": "left out"}
 TROUBLED = ("undoing", "held", "skipped")
-FOR_PEOPLE = ("approve", "paused", "held", "queue-stands")
+OF_JOBS = ("job-failed", "job-unknown")
+FOR_PEOPLE = ("approve", "paused", "held", "queue-stands", *OF_JOBS)
 """Kinds of waits that end when a person decides."""
 QUIET = ("waiting", "done", "undone", "skipped")
 
@@ -438,6 +439,13 @@ def _awaited(what: str, alike: list[dict[str, Any]]) -> Awaited:
         tuple(dict.fromkeys(each["remedy"]["text"] for each in alike if each["remedy"]))[:REGIONS_NAMED_MAX],
         alike[0]["kind"] in FOR_PEOPLE,
     )
+
+
+def job_awaited(status: dict[str, Any]) -> str:
+    """What a job that has failed for good, or of which nobody knows how it ended, waits for; "" when none
+    does."""
+    found = (each for each in status["because"] if each["kind"] in OF_JOBS)
+    return next((f"{each['text']}: {each['remedy']['text']}" for each in found if each["remedy"]), "")
 
 
 def person_awaited(status: dict[str, Any]) -> str:

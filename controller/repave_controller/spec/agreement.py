@@ -157,7 +157,10 @@ def _of_provider(spec: Spec, hello: Hello, index: int) -> Iterator[Disagreement]
         for moment, number, job in spec.jobs.named:
             if (job.region or first_region(spec)) == hello.region:
                 who = f"{provider} (agent {hello.agent_version})"
-                text = f"{who} can't tell how a command ended: name a region that can, or leave the job out"
+                text = (
+                    f"{who} does not say that it can tell how a command ended: name a region that can, or "
+                    "leave the job out; an agent from before there were jobs is to be upgraded"
+                )
                 yield Disagreement(f"jobs.{moment}.{number}", text)
 
 

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from repave_agent.core.jobs import KEPT_MAX, LOST_AFTER_SECONDS, Jobs
 from repave_agent.core.ports import (
     Host,
@@ -206,6 +208,32 @@ def test_an_attempt_that_takes_too_long_is_ended_and_has_failed() -> None:
     assert end.record.ending == "timeout"
     jobs.destroyed(JOB.host)
     assert report(jobs).state == "failed"
+
+
+@pytest.mark.parametrize(("code", "state"), [(0, "succeeded"), (3, "failed")])
+def test_what_an_attempt_has_come_to_counts_though_it_was_to_be_ended(code: int, state: str) -> None:
+    """It ended between the last listing and its timeout, or the word to stop it."""
+    for wanted, at in ((JOB, 61.0), (replace(JOB, is_stopped=True), 2.0)):
+        jobs = wanting(running(), wanted)
+        jobs.listed([host()], 1.0, 1.0)
+        (end,) = jobs.decide(at, NAMED).ends
+        assert jobs.needs_last_look(end.record.host)
+        jobs.looked_last(JOB.host, [host(code=code, is_running=False)])
+        jobs.destroyed(JOB.host)
+        assert (report(jobs).state, report(jobs).exit_code) == (state, code)
+
+
+def test_how_an_attempt_ends_after_it_was_told_to_is_not_its_own_end() -> None:
+    jobs = running()
+    jobs.listed([host()], 1.0, 1.0)
+    jobs.decide(61.0, NAMED)
+    jobs.looked_last(JOB.host, [host()])
+    jobs.not_destroyed(JOB.host)
+    jobs.decide(62.0, NAMED)
+    assert not jobs.needs_last_look(JOB.host), "a command that ends by SIGTERM may say 0"
+    jobs.destroyed(JOB.host)
+    assert report(jobs).state == "failed"
+    assert "longer than its timeout" in report(jobs).text
 
 
 def test_an_attempt_that_is_stopped_ends_or_never_begins() -> None:

@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from repave_cli.transport.errors import CliError
-from repave_protos.protocol.values import ApplicationName, Digest, GroupName, HostDetail, HostName, HostPhase
+from repave_protos.protocol.values import (
+    ApplicationName,
+    Digest,
+    GroupName,
+    HostDetail,
+    HostName,
+    HostPhase,
+    JobState,
+)
 from tests.fakes.controller.command_line import SPEC, CommandLine
 from tests.fakes.controller.scheduler import ServedController, served
 
@@ -38,6 +46,18 @@ def test_detach_prints_only_the_name(repave: CommandLine, controller: ServedCont
     controller.hold()
     ran = repave.release("v1", "--detach")
     assert (ran.code, ran.out) == (0, "hello-v001\n")
+
+
+@pytest.mark.parametrize("state", ["failed", "unknown"])
+def test_a_release_whose_job_waits_for_a_person_ends_as_one_that_is_held(
+    repave: CommandLine, controller: ServedController, app: Path, state: JobState
+) -> None:
+    controller.sessions.ends_jobs = state
+    (app / "repave.yaml").write_text(f"{SPEC}jobs: {{after: [{{name: tell, run: ./serve}}]}}\n")
+    ran = repave.release("v1", "--timeout", "60s")
+    assert ran.code == 8
+    assert "repave jobs settle hello tell again" in ran.err.splitlines()[-1]
+    assert repave("status", "hello", "--wait").code == 8
 
 
 def test_a_retried_job_joins_the_running_release(repave: CommandLine, controller: ServedController) -> None:

@@ -63,5 +63,6 @@ def test_a_region_that_can_t_tell_how_a_command_ended_gets_no_job(runs_jobs: boo
         name: Hello(name, PROTOCOL_VERSION, "0.1.0", "aws", "aws_alb", words if name == "paris" else ())
         for name in (RegionName("oslo"), RegionName("paris"))
     }
-    found = [each.field for each in disagreements(spec, said)]
-    assert found == ([] if runs_jobs else ["jobs.before.0"])
+    found = list(disagreements(spec, said))
+    assert [each.field for each in found] == ([] if runs_jobs else ["jobs.before.0"])
+    assert all("from before there were jobs is to be upgraded" in each.text for each in found)

@@ -61,6 +61,7 @@ from repave_protos.protocol.values import (
     HostDetail,
     HostName,
     HostPhase,
+    JobState,
     ProbeSample,
     RecordReport,
     RegionName,
@@ -70,6 +71,7 @@ from repave_protos.protocol.values import (
 )
 from repave_simulation.tiers.store import MemoryStore, Shelf
 from tests.fakes.controller.described import Described
+from tests.fakes.controller.stepping import job_report
 
 START_SECONDS = 20.0
 LAUNCHED_AT = 1_700_000_000.0
@@ -104,6 +106,7 @@ class ObedientSessions(Sessions):
         self.others: dict[RegionName, Rival] = {}
         self.taken_over: list[RegionName] = []
         self.keeps_records = False  # in DNS
+        self.ends_jobs: JobState = "succeeded"
         self.is_held = False
         self.waiting: list[tuple[RegionName, DesiredState]] = []
         self.known = {
@@ -119,7 +122,7 @@ class ObedientSessions(Sessions):
             __version__,
             "local",
             "haproxy",
-            ("signatures", "bundles"),
+            ("signatures", "bundles", "jobs"),
             applied=tuple(
                 Applied(each.application, each.epoch, fingerprint_of_state(each)) for each in known
             ),
@@ -193,7 +196,8 @@ class ObedientSessions(Sessions):
         self.desired.setdefault(region, {})[desired.application] = desired
         groups = tuple(self._report(group) for group in desired.groups)
         record = self._record(desired) if self.keeps_records else None
-        report = ApplicationReport(desired.application, desired.epoch, groups, record=record)
+        jobs = tuple(job_report(job, self.ends_jobs) for job in desired.jobs)
+        report = ApplicationReport(desired.application, desired.epoch, groups, record=record, jobs=jobs)
         self.known[region].observations.applications[desired.application] = report
         self._tell(region, {desired.application})
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 
 from repave_controller.core.commands.release import event_of
 from repave_controller.core.domain.application import Application, Instant, Observed, Outcome
-from repave_controller.core.domain.jobs import JobRun, Moment, RunState, Settlement
+from repave_controller.core.domain.jobs import JobRun, RunState, Settlement
 from repave_controller.core.domain.reasons import Happening, Refusal, Refused, cli, reason_of
 from repave_controller.core.domain.rollout import Rollout
+from repave_controller.core.rollout.jobs import present_moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +37,19 @@ class SettleJob:
 
 
 def _run_of(application: Application, rollout: Rollout, job: str) -> JobRun:
-    """The newest attempt that is not settled yet, of whichever moment."""
+    """The newest attempt of what is waited for: of the present moment, or one that has yet to end."""
     names = tuple(dict.fromkeys(each.name for _, each in rollout.jobs.named))
     if job not in names:
         raise Refused(Refusal.UNKNOWN_JOB, application=application.name, job=job, known=names)
-    runs = (rollout.last_run(moment, job) for moment in reversed(Moment))
-    found = [run for run in runs if run is not None]
-    unsettled = [run for run in found if not run.settled and run.state is not RunState.SUCCEEDED]
-    if unsettled or found:
-        return (unsettled or found)[0]
-    raise Refused(Refusal.JOB_NOT_OPEN, cli("why", application.name), job=job, state="not begun")
+    present = rollout.last_run(present_moment(rollout), job)
+    if present is not None and not present.settled and present.state is not RunState.SUCCEEDED:
+        return present
+    of_job = [run for run in reversed(rollout.runs) if run.job == job]
+    found = next((run for run in of_job if run.is_open), present)
+    if found is not None:
+        return found
+    state = f"of {of_job[0].moment}, which is over" if of_job else "not begun"
+    raise Refused(Refusal.JOB_NOT_OPEN, cli("why", application.name), job=job, state=state)
 
 
 def _check(application: Application, run: JobRun, outcome: Settlement, *, is_away: bool) -> None:

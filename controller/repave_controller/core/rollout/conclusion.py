@@ -72,7 +72,7 @@ def _are_done(turn: Turn, moment: Moment) -> bool:
     """Whether the jobs of the moment are; else they are waited for, or a person is."""
     rollout = turn.rollout
     assert rollout is not None, "a running rollout ends"
-    if moment is Moment.ON_ROLLBACK and not jobs.owes_rollback(rollout):
+    if moment is Moment.ON_ROLLBACK and not jobs.owes_rollback(turn.application, rollout):
         return True
     match jobs.verdict(turn, moment):
         case Done():
@@ -132,6 +132,9 @@ def tell_failure(turn: Turn, rollout: Rollout, reason: Reason) -> None:
 def _end(turn: Turn, phase: Phase, reason: Reason | None) -> None:
     rollout = turn.rollout
     assert rollout is not None, "a running rollout ends"
+    if jobs.end_those_left(turn):
+        return
+    rollout = turn.rollout or rollout
     ended = replace(rollout, phase=phase, undo_reason=reason, ended_at=turn.now)
     missed = _skipped(turn.application, rollout, phase)
     for track in rollout.tracks:

@@ -22,6 +22,7 @@ from repave_controller.core.domain.jobs import Job, JobRun, Moment, RunState
 from repave_controller.core.domain.reasons import Fact, Happening, Reason, Remedy, Why, cli, reason_of
 from repave_controller.core.domain.rollout import GroupNumber, Phase, Rollout, RolloutKind, TrackPhase
 from repave_controller.core.rollout.draft import Turn
+from repave_controller.core.rollout.transitions import has_come_to
 from repave_controller.core.rollout.waves import UNREACHABLE_PATIENCE_SECONDS
 from repave_controller.core.rules.verdicts import Done, Failed, Waiting
 from repave_protos.protocol.values import DesiredJob, HostTemplate, JobId, JobReport, RegionName
@@ -299,14 +300,40 @@ def settling(application: str, run: JobRun) -> Iterator[Remedy]:
         yield cli("jobs settle", application, run.job, each)
 
 
-def owes_rollback(rollout: Rollout) -> bool:
+def owes_rollback(application: Application, rollout: Rollout) -> bool:
     """Whether what the rollout has begun is to be undone by jobs, now that its traffic is back."""
     if rollout.kind is RolloutKind.ROLLBACK:
         return True
     has_run = any(run.journal and run.moment is not Moment.ON_ROLLBACK for run in rollout.runs)
-    return has_run or any(track.has_begun for track in rollout.tracks)
+    return has_run or any(has_come_to(application, rollout, track) for track in rollout.tracks)
+
+
+def present_moment(rollout: Rollout) -> Moment:
+    """Of which its jobs are next, or run."""
+    is_done = any(track.phase is TrackPhase.DONE for track in rollout.tracks)
+    is_stopped = rollout.is_stopped and not is_done
+    if rollout.kind is RolloutKind.ROLLBACK or goes_back(rollout) or is_stopped:
+        return Moment.ON_ROLLBACK
+    return Moment.AFTER if all(track.is_settled for track in rollout.tracks) else Moment.BEFORE
 
 
 def is_leaving(rollout: Rollout) -> bool:
     """Whether an attempt for the way forward has yet to end."""
     return any(run.is_open and run.moment is not Moment.ON_ROLLBACK for run in rollout.runs)
+
+
+def end_those_left(turn: Turn) -> bool:
+    """Before the rollout ends, what still runs for its way forward does: nothing would hear of it any more.
+    Whether one of these has yet to."""
+    rollout = turn.rollout
+    assert rollout is not None, "a running rollout ends"
+    for run in rollout.runs:
+        if run.is_open and run.moment is not Moment.ON_ROLLBACK:
+            changed = _left(turn, replace(run, is_stopped=True), turn.observed.get(run.region))
+            if changed != run:
+                _put(turn, changed)
+                _tell(turn, run, changed)
+    if turn.rollout is None or not is_leaving(turn.rollout):
+        return False
+    turn.because += [because_ends(turn, run) for run in turn.rollout.runs if run.is_open]
+    return True

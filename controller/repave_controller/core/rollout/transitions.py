@@ -101,6 +101,14 @@ def never_begun(application: Application, rollout: Rollout, tracks: Iterable[Tra
     return application
 
 
+def has_come_to(application: Application, rollout: Rollout, track: Track) -> bool:
+    """Whether the region has begun with the rollout's group: one that was left out before has not, although
+    it counts as gone back."""
+    target = target_in(application, rollout, track)
+    is_untouched = target is not None and target.part.state is GroupState.NEW and target.part.count == 0
+    return track.has_begun and not is_untouched
+
+
 def remembered(application: Application, group: ServerGroup, part: Part) -> Application:
     """A proven group whose hosts go in the region of `part` can be built again there from its image. What is
     remembered has the parts of all regions in which it is gone, as they were."""

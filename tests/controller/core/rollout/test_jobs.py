@@ -15,7 +15,7 @@ from repave_controller.core.domain.rollout import Phase
 from repave_controller.core.rollout.jobs import BEGIN_SECONDS_MIN
 from repave_controller.core.rollout.step import after_suspension
 from repave_controller.stores.codec import decode_application, encode_application
-from repave_protos.protocol.values import DesiredJob, JobReport, JobState
+from repave_protos.protocol.values import DesiredJob, GroupName, JobReport, JobState
 from tests.fakes.controller.stepping import OSLO, PARIS, World, job_report
 from tests.support.refusals import refused
 
@@ -157,6 +157,18 @@ def test_a_job_that_runs_is_not_settled() -> None:
         ask(world, SettleJob("other", "again"))
 
 
+def test_a_job_whose_moment_is_over_is_not_settled() -> None:
+    world = World()
+    world.release("a")
+    world.finish()
+    world.regions[PARIS].does = lambda job: job_report(job, "failed" if job.name == "migrate" else "running")
+    world.release("b", jobs=ALL)
+    world.settle()
+    assert runs(world) == [("migrate", RunState.FAILED), ("undo", RunState.RUNNING)]
+    with refused("it is of before, which is over"):
+        ask(world, SettleJob("migrate", "again"))
+
+
 def test_the_old_group_stays_until_the_jobs_after_the_release_are_done() -> None:
     world = World()
     world.release("a")
@@ -218,6 +230,39 @@ def test_regions_that_are_aborted_one_by_one_end_the_job_that_runs_for_them() ->
     world.settle()
     assert runs(world) == [("migrate", RunState.STOPPED), ("undo", RunState.SUCCEEDED)]
     assert world.is_in(Phase.ABORTED)
+
+
+def test_a_release_that_nothing_came_of_has_nothing_to_undo() -> None:
+    """Its regions were left out one by one while they waited."""
+    world = World()
+    world.release("a")
+    world.finish()
+    for region in world.regions.values():
+        region.is_connected = False
+    world.release("b", jobs=ALL)
+    ask(world, Abort(OSLO))
+    ask(world, Abort(PARIS))
+    world.settle()
+    assert runs(world) == [("migrate", RunState.STOPPED)], "no agent had it"
+    assert world.is_in(Phase.ABORTED)
+
+
+def test_a_release_that_is_held_ends_the_job_that_runs_for_it_first() -> None:
+    """Nothing would hear of the job's end any more."""
+    world = releasing(Jobs(after=ALL.after), "running")
+    world.finish()
+    assert runs(world) == [("tell", RunState.RUNNING)]
+    world.regions[PARIS].sick.add(GroupName("hello-v001"))
+    for _ in range(2):
+        world.now = Instant(world.now + 10_000.0)
+        world.settle()
+    assert [job.is_stopped for job in desired_jobs(world)] == [True]
+    assert world.is_in(Phase.RUNNING)
+    assert Why.JOB_ENDS in whys(world)
+    world.regions[PARIS].does = doing("stopped")
+    world.settle()
+    assert runs(world) == [("tell", RunState.STOPPED)]
+    assert world.is_in(Phase.HELD)
 
 
 def test_an_abort_waits_a_minute_for_a_region_that_is_away() -> None:
