@@ -4,13 +4,14 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from repave_protos.protocol.values import ApplicationName
+from repave_protos.protocol.values import ApplicationName, RegionName
 from tests.controller.api.conftest import SPEC, a_package
 from tests.fakes.controller.api_rig import ObedientAgent
 from tests.fakes.controller.plural_api import Peer, peers
 from tests.fakes.waiting import until
 
 HELLO, WEB = ApplicationName("hello"), ApplicationName("web")
+PARIS = RegionName("paris")
 
 
 async def post(peer: Peer, path: str, body: object, **headers: str) -> tuple[int, dict[str, Any]]:
@@ -37,6 +38,14 @@ async def begun(ann: Peer, ben: Peer) -> None:
 async def released(peer: Peer, version: str = "v1", **headers: str) -> tuple[int, dict[str, Any]]:
     body = {"spec": SPEC, "digest": await push(peer, version), "version": version}
     return await post(peer, "applications/hello/releases", body, **headers)
+
+
+async def both_released(ann: Peer) -> None:
+    assert (await released(ann))[0] == 202
+    spec = SPEC.replace("hello", WEB).replace("8080", "8090").replace("8000", "8001")
+    body = {"spec": spec, "digest": await push(ann), "version": "v1"}
+    assert (await post(ann, f"applications/{WEB}/releases", body))[0] == 202
+    await until(lambda: all(is_idle(ann, each) for each in (HELLO, WEB)))
 
 
 def kinds(peer: Peer) -> list[str]:
@@ -163,31 +172,40 @@ async def test_what_is_for_applications_of_several_controllers_each_does_for_its
     async with peers(tmp_path, "ann", "ben") as (ann, ben):
         await begun(ann, ben)
         await ben.take(WEB)
-        assert (await released(ann))[0] == 202
-        spec = SPEC.replace("hello", WEB).replace("8080", "8090").replace("8000", "8001")
-        body = {"spec": spec, "digest": await push(ben), "version": "v1"}
-        assert (await post(ben, f"applications/{WEB}/releases", body))[0] == 202
-        await until(lambda: all(is_idle(ann, each) for each in (HELLO, WEB)))
+        await both_released(ann)
         ben.be_silent()
         ann.relay.seconds = 0.1
         status, answer = await post(ann, "regions/oslo/remove", {})
         assert (status, answer["rule"]) == (503, "no-owner"), answer
         assert "decides for web" in answer["detail"]
+        assert "hello did what was asked before that: ask again" in answer["detail"]
         await ann.take(WEB)
         status, answer = await post(ann, "regions/oslo/remove", {})
         assert (status, answer["text"][:11]) == (200, "hello, web:"), answer
         assert kinds(ann).count("region.left") == 2
 
 
+async def test_a_lost_region_is_forgotten_once_all_applications_have_left_it(tmp_path: Path) -> None:
+    async with peers(tmp_path, "ann", "ben") as (ann, ben):
+        await begun(ann, ben)
+        await ben.take(WEB)
+        await both_released(ann)
+        ann.tasks[-1].cancel()  # the stream of the agent of paris
+        await until(lambda: not ann.sessions.views()[PARIS].is_connected)
+        ben.be_silent()
+        ann.relay.seconds = 0.1
+        assert (await post(ann, "regions/paris/remove", {"lost": True}))[0] == 503
+        assert PARIS in ann.sessions.views()
+        await ann.take(WEB)
+        assert (await post(ann, "regions/paris/remove", {"lost": True}))[0] == 200
+        assert PARIS not in ann.sessions.views()
+
+
 async def test_a_region_is_removed_by_way_of_any_controller(tmp_path: Path) -> None:
     async with peers(tmp_path, "ann", "ben", has_accounts=True) as (ann, ben):
         await begun(ann, ben)
         await ben.take(WEB)
-        assert (await released(ann))[0] == 202
-        spec = SPEC.replace("hello", WEB).replace("8080", "8090").replace("8000", "8001")
-        body = {"spec": spec, "digest": await push(ann), "version": "v1"}
-        assert (await post(ann, f"applications/{WEB}/releases", body))[0] == 202
-        await until(lambda: all(is_idle(ann, each) for each in (HELLO, WEB)))
+        await both_released(ann)
         assert (await post(ann, "regions/paris/remove", {"reason": "sold"}))[0] == 200
         left = [event.application for event in ann.shelf.events if event.kind == "region.left"]
         assert sorted(left) == [HELLO, WEB]

@@ -1,6 +1,7 @@
 """Regions as people look after them: listed, removed, taken over by another agent."""
 
-from collections.abc import Awaitable, Callable, Iterable
+import json
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from aiohttp import web
 from pydantic import Field
@@ -11,7 +12,7 @@ from repave_controller.api.answers.queries import PartQuery, RegionsQuery
 from repave_controller.api.answers.regional_models import DoneAnswer
 from repave_controller.api.web.openapi import Route
 from repave_controller.api.web.paging import items, page
-from repave_controller.api.web.problems import Problem
+from repave_controller.api.web.problems import Problem, refusal_of
 from repave_controller.api.web.requests import body_of, query_of
 from repave_controller.api.web.responses import answer
 from repave_controller.core.commands.draining import DrainRegion, UndrainRegion, check_may_drain, has_record
@@ -19,6 +20,7 @@ from repave_controller.core.commands.lifecycle import LeaveRegion, check_may_lea
 from repave_controller.core.commands.verb import Verb
 from repave_controller.core.domain.application import Application
 from repave_controller.core.domain.reasons import Refusal, Refused
+from repave_controller.core.ports import StoreError
 from repave_controller.fleet.sessions import Sessions
 from repave_controller.peers.ports import NotOwner
 from repave_controller.runtime.scheduler import Scheduler
@@ -99,7 +101,8 @@ class Regions:
             )
 
     async def remove(self, request: web.Request) -> web.Response:
-        """Take every application out of a region and forget it: all of them leave it, or none does."""
+        """Take every application out of a region and forget it. Each is looked at before any of them
+        leaves; where one is refused all the same, it is said which have left, and asking again goes on."""
         asked, region = await body_of(request, RemoveRequest), self._region(request)
         view = self._sessions.views().get(region)
         if asked.lost and view is not None and view.is_connected:
@@ -110,17 +113,16 @@ class Regions:
             if not asked.lost:
                 there_now = self._scheduler.observed(application.name)
                 check_out_of_dns(application, region, there_now, self._scheduler.clock())
-        if asked.lost:
-            self._sessions.forget(region)
         refused = await self._steer(request, there, LeaveRegion(region, asked.lost), asked)
         if refused is not None:
             return refused
         is_empty = not there and not self._applications_in(region)
-        is_forgotten = is_empty and self._sessions.forget(region)
-        return answer(DoneAnswer(text=_said(region, there, asked.lost, is_forgotten)))
+        is_forgotten = (asked.lost or is_empty) and self._sessions.forget(region)
+        return answer(DoneAnswer(text=_said(region, there, asked.lost, is_forgotten and not there)))
 
     async def drain(self, request: web.Request) -> web.Response:
-        """Take a region out of DNS: all applications that have a record there leave it, or none does."""
+        """Take a region out of DNS: all applications that have a record there. Each is looked at before
+        any of them leaves; where one is refused all the same, it is said which have left."""
         asked, region = await body_of(request, SignedRequest), self._region(request)
         observed, is_part = self._scheduler.observed, bool(query_of(request, PartQuery).application)
         there = [
@@ -183,17 +185,29 @@ class Regions:
     async def _steer(
         self, request: web.Request, applications: Iterable[Application], verb: Verb, asked: SignedRequest
     ) -> web.Response | None:
-        """Returns what the owner of one has refused. Raises Refused; NotOwner of the one that is asked for
-        alone."""
+        """Returns what was refused. Raises Problem, Refused; NotOwner of the one that is asked for alone."""
+        done: list[str] = []
         for application in applications:
             try:
-                await self._scheduler.steer(application.name, verb, by=asked.by, reason=asked.reason)
-            except NotOwner as error:
-                if query_of(request, PartQuery).application:
+                refused = await self._steer_one(request, application, verb, asked)
+            except (Refused, StoreError, Problem) as error:
+                if not done:
                     raise
-                refused = await self._pass_part(request, error)
-                if refused is not None:
-                    return refused
+                refused = refusal_of(error).response()
+            if refused is not None:
+                return _after(done, refused)
+            done.append(application.name)
+        return None
+
+    async def _steer_one(
+        self, request: web.Request, application: Application, verb: Verb, asked: SignedRequest
+    ) -> web.Response | None:
+        try:
+            await self._scheduler.steer(application.name, verb, by=asked.by, reason=asked.reason)
+        except NotOwner as error:
+            if query_of(request, PartQuery).application:
+                raise
+            return await self._pass_part(request, error)
         return None
 
     def _asked_for(self, request: web.Request, region: RegionName) -> list[Application]:
@@ -203,6 +217,21 @@ class Regions:
     def _applications_in(self, region: RegionName) -> list[Application]:
         known = self._scheduler.applications().values()
         return sorted((each for each in known if region in each.regions), key=lambda each: each.name)
+
+
+def _after(done: Sequence[str], refused: web.Response) -> web.Response:
+    """The refusal of one, with those that had done it by then: each is saved by itself."""
+    if not done:
+        return refused
+    body = json.loads(refused.text or "{}")
+    names = ", ".join(done)
+    body["detail"] += f"; {names} did what was asked before that: ask again, and the others follow"
+    return web.Response(
+        status=refused.status,
+        text=json.dumps(body),
+        content_type=refused.content_type,
+        headers={name: refused.headers[name] for name in ("Retry-After",) if name in refused.headers},
+    )
 
 
 def _unknown(region: RegionName, known: Iterable[RegionName]) -> Problem:

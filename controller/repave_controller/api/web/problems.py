@@ -69,16 +69,24 @@ class Problem(Exception):
         )
 
 
+def refusal_of(error: Problem | Refused | StoreError) -> Problem:
+    """A command that was refused, or could not be saved, as its caller is told of it."""
+    match error:
+        case Refused():
+            return Problem(status_of(error.rule), error.rule, text_of(error.reason), reason=error.reason)
+        case StoreError():
+            return Problem(503, "store", str(error))
+        case Problem():
+            return error
+
+
 @web.middleware
 async def as_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Every refusal becomes a problem; an unforeseen error is logged and says nothing of our insides."""
     try:
         return await handler(request)
-    except Problem as problem:
-        return problem.response()
-    except Refused as refused:
-        detail = text_of(refused.reason)
-        return Problem(status_of(refused.rule), refused.rule, detail, reason=refused.reason).response()
+    except (Problem, Refused, StoreError) as error:
+        return refusal_of(error).response()
     except SpecError as error:
         return _of_spec(error).response()
     except OrderError as error:
@@ -90,8 +98,6 @@ async def as_problems(request: web.Request, handler: Handler) -> web.StreamRespo
         return Problem(422, "image", str(error)).response()
     except BadQuestion as error:
         return Problem(400, "bad-request", str(error)).response()
-    except StoreError as error:
-        return Problem(503, "store", str(error)).response()
     except NotOwner as error:  # it should have been passed on
         return Problem(503, "no-owner", f"{error}: ask again", retry_seconds=1.0).response()
     except web.HTTPException as error:
