@@ -54,7 +54,7 @@ from repave_agent.metrics.traces import (
     TracedProvider,
     TracedUpwards,
 )
-from repave_agent.operations.fleets import Find, answer_hosts
+from repave_agent.operations.fleets import Find, Grounds, answer_hosts
 from repave_agent.operations.queries import Desk, answer_way_in
 from repave_agent.packages.baking import Bakery
 from repave_agent.packages.cache import PackageCache
@@ -377,12 +377,15 @@ class Agent:
             case FindWayIn() as question:
                 content = await answer_way_in(BalancerWithTimeouts(self.balancer).way_in, question)
             case FindHosts() as wanted_hosts:
-                content = await answer_hosts(self._fleets(), wanted_hosts)
+                content = await answer_hosts(self._fleets(), wanted_hosts, self._grounds())
             case TrafficOf(application, since):
                 content = self.figures.of(application, since, self.site.clock.wall())
             case question:
                 content = await self.desk.answer(question)
         return Answer(query.query_id, content)
+
+    def _grounds(self) -> Grounds:
+        return Grounds(self.worker.made_at(), has_loopback=self.settings.provider == "local")
 
     def _fleets(self) -> dict[str, Find]:
         """What this region can find of fleets that are there already."""

@@ -436,7 +436,9 @@ class Fleet:
         else:
             known, probe = self._probes.get(record.name), at_port(group.template.probe, record.port)
             if known is None or known.address != record.address or known.probe is not probe:
-                self._own_probes()[record.name] = ProbeTarget(record.address, probe)
+                self._own_probes()[record.name] = ProbeTarget(
+                    record.address, probe, is_quoted=not record.is_adopted
+                )
 
     def _unwatch(self, host: HostName) -> None:
         self.health.pop(host, None)

@@ -148,10 +148,12 @@ def _later(since: float | None, seconds: float, now: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class ProbeTarget:
-    """A host is probed at this address, in this way."""
+    """A host is probed at this address, in this way. `is_quoted`: people are told what it answers. Not of one
+    that a person has named: its address may be anyone's."""
 
     address: str
     probe: Probe
+    is_quoted: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -324,6 +324,8 @@ class Prober:
 
     def _take(self, watched: _Watched, result: ProbeResult) -> None:
         now = self._clock()
+        if result.aside and not watched.target.is_quoted:
+            result = replace(result, aside="")
         watched.samples.append(Sample(watched.asked_at, now, result))
         before, watched.record = watched.record, watched.record.after(result, now)
         watched.pause = self._next_pause(watched)

@@ -181,6 +181,11 @@ class Worker:
         records = self._region.records.values()
         return Counter((each.application, str(each.judgement.phase)) for each in records)
 
+    def made_at(self) -> dict[str, ApplicationName]:
+        """Whose the host is at each address: of those that were made, not adopted."""
+        records = (each for each in self._region.records.values() if each.address and not each.is_adopted)
+        return {each.address: each.application for each in records}
+
     def take_term(self, term: int, *, is_bound: bool) -> bool:
         """The region is this agent's, by lease if it `is_bound`. Whether it has to begin anew: another agent
         had the region meanwhile. Raises JournalError; then nothing has changed for the tenancy."""
@@ -414,6 +419,8 @@ class Worker:
         self._region.hosts_changed()  # a short one has ended by now
 
     async def _end_job(self, record: JobRecord) -> None:
+        if self._region.jobs.needs_last_look(record.host):
+            record = await self._look_last(record)
         try:
             tail = await self._provider.log_tail(record.host, LOG_LINES)
         except ProviderError as error:
@@ -432,6 +439,14 @@ class Worker:
             self._region.jobs.destroyed(record.host)
         self._publish()
         self._wake.set()
+
+    async def _look_last(self, record: JobRecord) -> JobRecord:
+        try:
+            hosts = await self._provider.list_hosts()
+        except ProviderError:
+            hosts = []
+        self._region.jobs.looked_last(record.host, hosts)
+        return self._region.jobs.records.get(record.key, record)
 
     async def _fetch(self, spec: HostSpec) -> Path:
         package = await self._packages.fetch(spec.digest)

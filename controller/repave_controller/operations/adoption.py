@@ -84,6 +84,14 @@ def notes_of(found: Found, order: ReleaseOrder, *, serves: bool) -> Iterator[str
             yield (f"{region}: the fleet has {len(hosts)} hosts; a release makes the spec's {sizes[region]}")
     for region in sorted(sizes.keys() - there.keys()):
         yield f"{region}: nothing is adopted there; the first release adds it"
+    for front in order.template.fronts:
+        if front.to:
+            header = ", with a header of the PROXY protocol" if front.sends_proxy else ""
+            yield (
+                f"front {front.name} leads to port {front.to} of the adopted hosts, too{header}, which was "
+                "not tried: where they don't take it, adopt by a spec without it, and add it with the first "
+                "release: each group is reached as its own spec says"
+            )
     if serves:
         yield f"the regions' balancers send it requests, at traffic.port {order.frontend_port}, from now on"
     else:

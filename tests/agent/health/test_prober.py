@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from repave_agent.core.host_health import SAMPLES_MAX, HealthRecord, ProbeResult
+from repave_agent.core.host_health import SAMPLES_MAX, HealthRecord, ProbeResult, ProbeTarget
 from repave_agent.core.ports import RefusedError
 from repave_agent.health.prober import LISTENS_AFTER_SECONDS, Prober, phase_of, probe
 from repave_protos.protocol.values import HostName, Probe
@@ -141,6 +141,20 @@ async def test_the_body_of_a_bad_answer_is_shown(body: str, shown: str) -> None:
     in_chunks = f"HTTP/1.1 500 Oh\r\nTransfer-Encoding: chunked\r\n\r\n{len(body):x}\r\n{body}\r\n0\r\n\r\n"
     async with listening(saying(in_chunks if body else in_chunks[:-5])) as port:
         assert (await probe(http(port), "127.0.0.1", no_command)).aside == shown
+
+
+async def test_a_host_that_a_person_has_named_is_not_quoted() -> None:
+    """Its address may lead to what only this machine may read."""
+    prober = Prober(lambda: 0.0, never_executes)
+    async with listening(saying("HTTP/1.1 500 Oh\r\nContent-Length: 6\r\n\r\nsecret")) as port:
+        target = ProbeTarget("127.0.0.1", http(port, interval_seconds=0.01), is_quoted=False)
+        prober.watch_only({HOST: target})
+        await until(lambda: (record := prober.record(HOST)) is not None and record.failed > 0)
+    record = prober.record(HOST)
+    assert record is not None
+    assert record.reason.endswith("answered 500, expected 200")
+    assert not any("secret" in str(each) for each in prober.samples(HOST, 10))
+    await prober.close()
 
 
 def test_a_body_that_differs_each_time_makes_no_other_trouble() -> None:

@@ -53,6 +53,15 @@ def test_a_dry_run_tells_what_is_found_and_changes_nothing(
     assert adopting.get("applications/hello").status == 404
 
 
+def test_how_adopted_hosts_would_be_reached_otherwise_than_they_were_probed_is_told(adopting: Asked) -> None:
+    front = "{name: web, port: 8000, to: 9000, proxy_protocol: {send: true}}"
+    spec = SPEC.replace("traffic: {frontend: hello, port: 8000}", f"traffic: {{fronts: [{front}]}}")
+    answer = adopting.post(PATH, {"spec": spec, "fleets": [NAMED, BACKEND], "dry_run": True})
+    assert answer.status == 200, answer.json
+    said = "front web leads to port 9000 of the adopted hosts, too, with a header of the PROXY protocol"
+    assert any(note.startswith(said) for note in answer.json["notes"])
+
+
 def test_it_becomes_the_group_that_serves_and_is_published_without_traffic(
     adopting: Asked, controller: ServedController
 ) -> None:
