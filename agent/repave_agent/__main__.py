@@ -523,6 +523,7 @@ class Agent:
             raise TransientError(f"not ended: {told}. Do clean again when they can be reached")
         if failed := [str(end) for end in ends if isinstance(end, BaseException)]:
             raise TransientError(f"not ended: {'; '.join(failed)}")
+        self.certificates.remove_all()
 
 
 def make_parser(registry: Registry) -> argparse.ArgumentParser:

@@ -5,7 +5,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,8 +31,11 @@ class Pebble:
 
 
 @asynccontextmanager
-async def pebble(directory: Path, dns_port: int = 0) -> AsyncIterator[Pebble]:
-    """Each name is 127.0.0.1, unless a name server is given by `dns_port`."""
+async def pebble(
+    directory: Path, dns_port: int = 0, known: Mapping[str, str] | None = None
+) -> AsyncIterator[Pebble]:
+    """Each name is 127.0.0.1, unless a name server is given by `dns_port`. `known`: the ids and keys of those
+    whose accounts alone it takes."""
     directory.mkdir(exist_ok=True)
     authority = new_authority()
     certificate, key = authority.issue(directory)
@@ -45,6 +48,8 @@ async def pebble(directory: Path, dns_port: int = 0) -> AsyncIterator[Pebble]:
         "privateKey": str(key),
         "httpPort": http_port,
         "tlsPort": free_port(),
+        "externalAccountBindingRequired": known is not None,
+        "externalAccountMACKeys": known or {},
     }
     (directory / "pebble.json").write_text(json.dumps({"pebble": settings}))
     async with AsyncExitStack() as running:

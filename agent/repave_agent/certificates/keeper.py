@@ -7,6 +7,7 @@ and while the place where it is kept is away.
 """
 
 import asyncio
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -274,6 +275,10 @@ class Keeper:
         for path in self._folder.glob("*.*.pem"):
             if path.name not in wanted:
                 path.unlink(missing_ok=True)
+
+    def remove_all(self) -> None:
+        """Of a region that is given up: no key stays on the machine but where it was read from."""
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     async def _look(self, kept: Kept) -> None:
         try:

@@ -11,6 +11,11 @@ if ! said=$(podman info 2>&1 >/dev/null); then
     echo "hosts of provider local must be without bubblewrap for it: local.isolation = none" >&2
     exit 126
 fi
+# A host that was killed has left its container: one that no process of podman waits for any more.
+podman ps --all --filter label=repave.by --format '{{.ID}} {{index .Labels "repave.by"}}' |
+    while read -r id by; do
+        grep -qsx podman "/proc/$by/comm" || podman rm --force "$id" >/dev/null 2>&1
+    done
 set -- "$image" "$@"
 for name in $(awk 'BEGIN { for (name in ENVIRON) if (name ~ /^[A-Za-z_][A-Za-z0-9_]*$/) print name }'); do
     case $name in
@@ -23,5 +28,5 @@ for name in $(awk 'BEGIN { for (name in ENVIRON) if (name ~ /^[A-Za-z_][A-Za-z0-
     esac
 done
 if [ "${PORT:-1024}" -lt 1024 ]; then set -- --cap-add net_bind_service "$@"; fi
-exec podman run --rm --name "repave-$REPAVE_HOST" --network host --log-driver none \
+exec podman run --rm --name "repave-$REPAVE_HOST" --label "repave.by=$$" --network host --log-driver none \
     --security-opt no-new-privileges "$@"

@@ -24,6 +24,7 @@ from tests.support.bind import ZONE, bind, needs_bind
 from tests.support.pebble import Pebble, needs_pebble, pebble
 
 pytestmark = needs_pebble
+EAB_KEY = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
 NAMES = ("shop.example.com", "www.example.com")
 
 
@@ -79,6 +80,22 @@ async def test_a_certificate_comes_by_http_01_and_the_next_one_has_another_key(t
     assert first.text.count(b"BEGIN CERTIFICATE") >= 2, "the chain is part of it"
     keys = {pem.text[pem.text.index(b"BEGIN PRIVATE KEY") :] for pem in (first, again)}
     assert len(keys) == 2
+
+
+@needs_haproxy
+async def test_a_server_that_takes_known_accounts_only_is_shown_whose_this_is(tmp_path: Path) -> None:
+    account, key = tmp_path / "account" / "key.pem", tmp_path / "eab.key"
+    key.write_text(f"{EAB_KEY}\n")
+    known = {"eab_key_id": "ours", "eab_key_file": key}
+    async with (
+        pebble(tmp_path / "pebble", known={"ours": EAB_KEY}) as found,
+        answering(tmp_path, found.http_port, account),
+    ):
+        with pytest.raises(CertificateError, match=r"refuses it: .*externalAccountBinding"):
+            await AcmeServer(options_of(found), account, None, QuickClock()).order(NAMES, "http-01")
+        server = AcmeServer(options_of(found, **known), account, None, QuickClock())
+        for _ in range(2):  # the second time the account is there
+            assert set((await server.order(NAMES, "http-01")).facts.names) == set(NAMES)
 
 
 @needs_bind

@@ -317,6 +317,14 @@ async def test_files_of_fronts_that_are_gone_go_once_the_balancer_has_none_of_th
     assert not (rig.folder / "shop.web.pem").exists()
 
 
+async def test_nothing_of_them_is_left_in_a_region_that_is_given_up(rig: Rig) -> None:
+    rig.put(AUTHORITY.combined(HOST))
+    await rig.provide([rig.file()])
+    rig.keeper.remove_all()
+    assert not rig.folder.exists()
+    assert (rig.given / "shop.pem").exists()
+
+
 async def test_one_of_an_acme_server_is_asked_for_once_the_front_is_there_and_renewed_in_time(
     rig: Rig,
 ) -> None:

@@ -12,6 +12,9 @@ from repave_protos.package.archive import unpack
 
 PODMAN = """#!/bin/sh
 [ "$1" = info ] && { echo "Error: no overlay" >&2; exit ${INFO:-0}; }
+[ "$1" = ps ] && { echo "$LEFT"; exit; }
+[ "$1" = rm ] && { echo "$3" >>"$0.removed"; exit; }
+[ "$1" = hold ] && { read -r _; exit; }
 printf "%s\\n" "$@"
 """
 IMAGE = "registry.example.com/shop@sha256:" + "5" * 64
@@ -73,6 +76,18 @@ def test_a_secret_that_is_a_file_is_there_inside_at_its_place(app: Path, podman:
     assert f"--volume\n{place}:{place}:ro\n" in done.stdout
     assert said.count("--volume") == 1
     assert said[-1] == IMAGE
+
+
+def test_what_a_killed_host_has_left_with_podman_goes_and_nothing_of_one_that_runs(
+    app: Path, podman: Path
+) -> None:
+    program = podman / "podman"
+    with subprocess.Popen([program, "hold"], stdin=subprocess.PIPE) as running:
+        left = f"aaa 4194305\nbbb {running.pid}\nccc {os.getpid()}"
+        done = run(app, path=f"{podman}:{os.environ['PATH']}", LEFT=left)
+        running.communicate(b"\n")
+    assert (podman / "podman.removed").read_text().split() == ["aaa", "ccc"]
+    assert "--label\nrepave.by=" in done.stdout
 
 
 def test_a_privileged_port_has_the_one_capability_for_it(app: Path, podman: Path) -> None:
