@@ -16,7 +16,7 @@ from typing import Any
 from repave_agent.certificates.account import account_key
 from repave_agent.certificates.options import AcmeOptions
 from repave_agent.certificates.pem import Pem, key_pem, new_key, read_pem
-from repave_agent.core.certificates import NO_NAME, CertificateError
+from repave_agent.core.certificates import NO_NAME, CertificateError, Renewal
 from repave_agent.core.ports import ChangedMeanwhileError, Clock, ProviderError, Records
 from repave_protos import __version__
 from repave_protos.daemon import files
@@ -35,6 +35,8 @@ except ImportError as missing:  # pragma: no cover  # an agent without the extra
 
 CALL_SECONDS = 20
 CHANGES_MAX = 5
+ASK_AGAIN_SECONDS = 6 * 3600.0
+"""When a certificate is to be renewed, of a server that did not answer that."""
 ORDER_SECONDS = 120.0
 """To decide on its challenges, and then to make the certificate."""
 PIECE_SECONDS = 2.0
@@ -114,13 +116,31 @@ class AcmeServer:
                 if self._clock.wall() >= until:
                     raise
 
-    def _connect(self, account: JWKEC) -> client.ClientV2:
-        """With an account: the one that is there, if there is one."""
+    async def renewal(self, shown: Pem) -> Renewal:
+        """As RFC 9773 has it: a moment of the window that the server suggests."""
+        try:
+            at, again = await asyncio.to_thread(self._renewal, shown.text)
+        except (errors.Error, requests.RequestException, JoseError, ValueError, OSError, KeyError) as error:
+            later = error.retry_after.timestamp() if isinstance(error, errors.ARIError) else 0.0
+            return Renewal(ask_again_at=later or self._clock.wall() + ASK_AGAIN_SECONDS)
+        return Renewal(at.timestamp() if at is not None else None, again.timestamp())
+
+    def _renewal(self, text: bytes) -> tuple[datetime | None, datetime]:
+        network = self._network(None)
+        directory = client.ClientV2.get_directory(self._options.server, network)
+        return client.ClientV2(directory, network).renewal_time(text)
+
+    def _network(self, account: JWKEC | None) -> client.ClientNetwork:
         network = client.ClientNetwork(
             account, alg=ES256, user_agent=f"repave-agent/{__version__}", timeout=CALL_SECONDS
         )
         if self._options.authority is not None:
             network.verify_ssl = str(self._options.authority)  # type: ignore[assignment]  # requests takes both
+        return network
+
+    def _connect(self, account: JWKEC) -> client.ClientV2:
+        """With an account: the one that is there, if there is one."""
+        network = self._network(account)
         directory = client.ClientV2.get_directory(self._options.server, network)
         asked = client.ClientV2(directory, network)
         mails = ",".join(self._options.contacts) or None

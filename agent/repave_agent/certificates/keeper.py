@@ -19,8 +19,10 @@ from repave_agent.certificates.pem import Pem, is_placeholder, placeholder, read
 from repave_agent.certificates.reading import CertificateReader
 from repave_agent.core.certificates import (
     NO_NAME,
+    NOTHING_SAID,
     CertificateError,
     Facts,
+    Renewal,
     WantedCertificate,
     ending,
     fault_of,
@@ -52,6 +54,9 @@ class Orders(Protocol):
     async def order(self, names: Sequence[str], challenge: str) -> Pem:
         """Raises CertificateError."""
 
+    async def renewal(self, shown: Pem) -> Renewal:
+        """When it would have that one renewed. Says nothing where it can't be asked."""
+
 
 @dataclass(frozen=True, slots=True)
 class Kept:
@@ -63,6 +68,7 @@ class Kept:
     trouble: str = ""
     due_at: float = 0.0
     failures: int = 0
+    renewal: Renewal = NOTHING_SAID
 
     @property
     def facts(self) -> Facts | None:
@@ -292,13 +298,22 @@ class Keeper:
             await self._write(self._folder / kept.wanted.file, kept.shown)
         due_at = self._clock.monotonic() + LOOK_SECONDS[reference.source]
         if reference.source == "acme":
-            kept = replace(kept, due_at=due_at)
+            kept = replace(kept, due_at=due_at, renewal=await self._renewal(kept))
             self._keep(kept)
-            if kept.wanted in self._arranged and is_due(kept.wanted, kept.facts, self._clock.wall()):
+            now = self._clock.wall()
+            if kept.wanted in self._arranged and is_due(kept.wanted, kept.facts, now, kept.renewal):
                 self._begin_order(kept)
             return
         found = await self._read(kept.wanted)
         await self._note_read(replace(kept, due_at=due_at), found)
+
+    async def _renewal(self, kept: Kept) -> Renewal:
+        if kept.shown is None or self._clock.wall() < kept.renewal.ask_again_at:
+            return kept.renewal
+        try:
+            return await self._orders().renewal(kept.shown)
+        except CertificateError:  # none may be asked
+            return kept.renewal
 
     async def _note_read(self, kept: Kept, found: Pem | CertificateError) -> None:
         if isinstance(found, CertificateError):
@@ -323,7 +338,7 @@ class Keeper:
                 ends_at=found.facts.ends_at,
                 fingerprint=found.facts.fingerprint,
             )
-            kept, self._is_unshown = replace(kept, shown=found), True
+            kept, self._is_unshown = replace(kept, shown=found, renewal=NOTHING_SAID), True
         elif is_new:
             trouble = f"the one that is there now is not shown, the former goes on: {trouble}"
         self._keep(replace(kept, trouble=trouble, failures=0))

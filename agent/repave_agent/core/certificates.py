@@ -78,6 +78,18 @@ class Facts:
         return host in self.names or f"*.{host.partition('.')[2]}" in self.names
 
 
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """What an ACME server says of a certificate (RFC 9773). `at`: when it is to be renewed, None: it says
+    nothing; `ask_again_at`: when that may have changed."""
+
+    at: float | None = None
+    ask_again_at: float = 0.0
+
+
+NOTHING_SAID = Renewal()
+
+
 class CertificateKeeper(Protocol):
     """Where a balancer has the certificates of its fronts from, as files that are always there."""
 
@@ -169,9 +181,14 @@ def ending(facts: Facts, now: float) -> tuple[bool, str]:
     return False, f"it ends in {_since(left)}" if is_near else ""
 
 
-def is_due(wanted: WantedCertificate, facts: Facts | None, now: float) -> bool:
-    """Whether an ACME server is to be asked for a new one."""
-    return facts is None or now >= facts.due_at or not all(map(facts.covers, wanted.names))
+def is_due(
+    wanted: WantedCertificate, facts: Facts | None, now: float, renewal: Renewal = NOTHING_SAID
+) -> bool:
+    """Whether an ACME server is to be asked for a new one: when it says, or before its end is a trouble."""
+    if facts is None or not all(map(facts.covers, wanted.names)):
+        return True
+    latest = facts.ends_at - TROUBLE_SHARE * facts.life_seconds
+    return now >= (min(renewal.at, latest) if renewal.at is not None else facts.due_at)
 
 
 def _since(seconds: float) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -75,8 +76,12 @@ async def test_a_certificate_comes_by_http_01_and_the_next_one_has_another_key(t
         server = AcmeServer(options_of(found, contacts=["ops@example.com"]), account, None, QuickClock())
         first = await server.order(NAMES, "http-01")
         again = await server.order(("shop.example.com",), "http-01")
+        renewal = await server.renewal(again)
     assert set(first.facts.names) == {"shop.example.com", "www.example.com"}
     assert again.facts.names == ("shop.example.com",)
+    assert renewal.at is None, "this server says nothing of it"
+    assert renewal.ask_again_at > time.time()
+    assert (await server.renewal(again)).at is None, "nor does one that is away"
     assert first.text.count(b"BEGIN CERTIFICATE") >= 2, "the chain is part of it"
     keys = {pem.text[pem.text.index(b"BEGIN PRIVATE KEY") :] for pem in (first, again)}
     assert len(keys) == 2

@@ -1,6 +1,7 @@
 """Certificates of fronts are kept as files that are always there: what is shown, what is told, what stays."""
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from repave_agent.certificates.options import CertificatesOptions
 from repave_agent.certificates.pem import Pem, is_placeholder, read_pem
 from repave_agent.certificates.reading import CertificateReader
 from repave_agent.certificates.sources import FilesBelow
-from repave_agent.core.certificates import CertificateError, WantedCertificate
+from repave_agent.core.certificates import CertificateError, Renewal, WantedCertificate
 from repave_agent.core.host_secrets import Lack, SecretError
 from repave_agent.core.ports import BalancerError
 from repave_agent.secrets.source import Found
@@ -76,6 +77,12 @@ class AServer:
     days: float = 90
     begins: float = 0
     answers: asyncio.Event | None = None  # not before it is set
+    renews_at: float | None = None
+    asked_when: int = 0
+
+    async def renewal(self, shown: Pem) -> Renewal:
+        self.asked_when += 1
+        return Renewal(self.renews_at, time.time() + self.asked_when * 86_400.0)
 
     async def order(self, names: Sequence[str], challenge: str) -> Pem:
         self.asked.append(tuple(names))
@@ -345,6 +352,24 @@ async def test_one_of_an_acme_server_is_asked_for_once_the_front_is_there_and_re
     await rig.later(2 * 86_400.0)
     assert len(rig.server.asked) == 2
     assert rig.shown() != first
+
+
+async def test_a_certificate_is_renewed_when_its_server_says_so_sooner_or_later(rig: Rig) -> None:
+    await rig.provide([rig.wanted("acme", "http-01")])
+    rig.keeper.arranged()
+    await rig.later()
+    begun, day = time.time(), 86_400.0
+    rig.server.renews_at = begun + 70 * day
+    await rig.later(65 * day)
+    assert len(rig.server.asked) == 1, "two thirds of its life are over, and the server says later"
+    rig.server.renews_at, rig.server.begins = begun + 60 * day, 66  # many are withdrawn, say
+    await rig.later(day)
+    assert len(rig.server.asked) == 2
+    rig.server.renews_at = begun + 1000 * day
+    await rig.later(80 * day)
+    assert len(rig.server.asked) == 2
+    await rig.later(4 * day)
+    assert len(rig.server.asked) == 3, "but not when its end would be a trouble"
 
 
 async def test_a_server_that_gives_none_is_asked_less_and_less_often(rig: Rig) -> None:

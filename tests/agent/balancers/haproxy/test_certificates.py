@@ -22,6 +22,7 @@ from repave_agent.certificates.pem import Pem
 from repave_agent.certificates.reading import CertificateReader
 from repave_agent.certificates.sources import FilesBelow
 from repave_agent.clock import SystemClock
+from repave_agent.core.certificates import Renewal
 from repave_agent.core.ports import Backend, Frontend, Route, Structure, UnfitError
 from repave_protos.protocol.certificate_places import CertificateReference
 from repave_protos.protocol.fronts import TrafficFront
@@ -48,6 +49,9 @@ class NoServer:
     asked: list[Sequence[str]] = field(default_factory=list)
 
     async def order(self, names: Sequence[str], challenge: str) -> Pem:
+        raise AssertionError("no ACME server is asked here")
+
+    async def renewal(self, shown: Pem) -> Renewal:
         raise AssertionError("no ACME server is asked here")
 
 
