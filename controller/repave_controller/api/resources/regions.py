@@ -101,8 +101,7 @@ class Regions:
             )
 
     async def remove(self, request: web.Request) -> web.Response:
-        """Take every application out of a region and forget it. Each is looked at before any of them
-        leaves; where one is refused all the same, it is said which have left, and asking again goes on."""
+        """Take every application out of a region and forget it: each is looked at before any leaves."""
         asked, region = await body_of(request, RemoveRequest), self._region(request)
         view = self._sessions.views().get(region)
         if asked.lost and view is not None and view.is_connected:
@@ -113,16 +112,17 @@ class Regions:
             if not asked.lost:
                 there_now = self._scheduler.observed(application.name)
                 check_out_of_dns(application, region, there_now, self._scheduler.clock())
+        if asked.lost:  # first: its last reports would hold its applications there (promise 5)
+            self._sessions.forget(region)
         refused = await self._steer(request, there, LeaveRegion(region, asked.lost), asked)
         if refused is not None:
             return refused
         is_empty = not there and not self._applications_in(region)
-        is_forgotten = (asked.lost or is_empty) and self._sessions.forget(region)
-        return answer(DoneAnswer(text=_said(region, there, asked.lost, is_forgotten and not there)))
+        is_forgotten = is_empty and self._sessions.forget(region)
+        return answer(DoneAnswer(text=_said(region, there, asked.lost, is_forgotten)))
 
     async def drain(self, request: web.Request) -> web.Response:
-        """Take a region out of DNS: all applications that have a record there. Each is looked at before
-        any of them leaves; where one is refused all the same, it is said which have left."""
+        """Take a region out of DNS: all applications with a record there, looked at before any leaves."""
         asked, region = await body_of(request, SignedRequest), self._region(request)
         observed, is_part = self._scheduler.observed, bool(query_of(request, PartQuery).application)
         there = [
