@@ -151,6 +151,7 @@ class ApplicationRegionItem(TypedDict):
     troubles: list[str]
     traffic_address: str
     dns: DnsItem | None
+    scaling: NotRequired[ScalingItem | None]
     groups: list[RegionGroupItem]
 
 
@@ -921,6 +922,7 @@ class OutlineAnswer(TypedDict):
     signature: str
     sha256: str
     text: str
+    scaled: NotRequired[list[str]]
 
 
 class PackedItem(TypedDict):
@@ -1043,6 +1045,7 @@ class PlanRegion(TypedDict):
     cost: float | None
     rates: RatesItem | None
     moments: list[PlanMoment]
+    scaling: NotRequired[str]
 
 
 class PlanWave(TypedDict):
@@ -1414,6 +1417,22 @@ class RoomAnswer(TypedDict):
     lack: str
 
 
+class ScalingItem(TypedDict):
+    """Of a region whose number of hosts is chosen within bounds."""
+
+    min: int
+    max: int
+    by: str
+    target: float
+    hosts: int
+    text: str
+    before: int
+    changed_at: str | None
+    changed_by: str
+    reason: str
+    trouble: str
+
+
 class ScopeItem(TypedDict):
     """A role for applications."""
 
@@ -1449,6 +1468,27 @@ class SideItem(TypedDict):
     high: float | None
     events: float | None
     trials: float | None
+
+
+class SizeChangeItem(TypedDict):
+    """Of a server group in a region."""
+
+    group: str
+    region: str
+    size: int
+    new_size: int
+    hosts: int
+    new_hosts: int
+
+
+class SizePlanAnswer(TypedDict):
+    """What other numbers of hosts would do."""
+
+    application: str
+    changes: list[SizeChangeItem]
+    starts_hosts: int
+    ends_hosts: int
+    problems: list[str]
 
 
 class SpanItem(TypedDict):

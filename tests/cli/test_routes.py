@@ -30,6 +30,7 @@ COMMANDS = {
     f"POST {APP}/rollback/plan": "rollback",
     f"POST {APP}/override": "promote",
     f"POST {APP}/sizes": "scale",
+    f"POST {APP}/sizes/plan": "scale",
     f"POST {APP}/jobs/settle": "jobs settle",
     f"POST {APP}/queue/resume": "queue resume",
     f"POST {APP}/queue/drop": "queue drop",

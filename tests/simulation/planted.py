@@ -70,7 +70,35 @@ JOBS = "controller/repave_controller/core/rollout/jobs.py"
 
 NO_SAFETY = (SAFETY, "    broken: list[Broken] = []\n", "    return []\n    broken: list[Broken] = []\n")
 
+SCALING = "controller/repave_controller/core/commands/scaling.py"
+LOADS = "controller/repave_controller/core/rules/scaling.py"
+
 BUGS = (
+    # --------------------------------------------------------------------------------------------- scaling
+    _bug(
+        "hosts end by their load while a rollout is under way", 1, (13,),
+        SCALING, "        if hosts < self.before and is_rolling:\n            hosts = self.before\n", "",
+        SCALING, "only_grows=is_rolling", "only_grows=False",
+        LOADS, "hosts if is_rolling else _fewer(", "_fewer(",
+    ),
+    _bug(
+        "a number of hosts is chosen upon one that is not in force", 1, (13,),
+        SCALING, "is_overtaken = hosts_in_force(application, self.region) != self.before", "is_overtaken = False",
+        SCALING, " or now > self.at + SECONDS_MAX", "",
+    ),
+    _bug(
+        "a load that is not known is none", 1, (13,),
+        LOADS, "if isfinite(value) else nan for value in measured.values]", "if isfinite(value) else 0.0 for value in measured.values]",
+    ),
+    _bug(
+        "hosts end after a short time with less load", 1, (13,),
+        LOADS, "peak = max(_means(past, wide))", "peak = list(_means(past, wide))[-1]",
+    ),
+    _bug(
+        "a load beyond the bounds of the spec is followed", 1, (13,),
+        LOADS, "more = max(hosts, min(wanted, scaling.most))", "more = max(hosts, wanted)",
+        SCALING, "hosts = scaling.within(self.choice.hosts) if", "hosts = self.choice.hosts if",
+    ),
     # ------------------------------------------------------------------------------------------------ jobs
     _bug(
         "an attempt is begun by whoever is asked", 1, (12,),

@@ -43,6 +43,8 @@ class Example:
     provider: str | Mapping[str, str] = "local"
     """Of all regions, or of each."""
     size: int = 2
+    bounds: str = ""
+    """Of that size, as the spec has them, instead of it."""
     environment: Mapping[str, str] = field(default_factory=dict)
     upkeep: tuple[str, ...] = ()
     """Lines of the spec's section host, such as "max_age: 7d"."""
@@ -99,7 +101,7 @@ class Example:
 
     def spec(self, version: str) -> str:
         regions = (
-            f"  - {{name: {name}, provider: {self._provider_of(name)}, size: {self.size}}}"
+            f"  - {{name: {name}, provider: {self._provider_of(name)}, size: {self.bounds or self.size}}}"
             for name in self.regions
         )
         return SPEC.format(

@@ -17,12 +17,12 @@ GROUPS_KEPT_MAX = 500
 FLIPS_KEPT_MAX = 100  # of an application
 APPLICATIONS_KEPT_MAX = 1_000
 _MAX = 2**32 - 1
-_WIDTH = 4  # slot, requests, errors, microseconds of a response
+_WIDTH = 5  # slot, requests, errors, microseconds of a response, in flight at most
 
 
 @dataclass(slots=True)
 class _Kept:
-    """Of one group. Each ring has four numbers a slot: 36 kB when both are full."""
+    """Of one group. Each ring has five numbers a slot: 36 kB when both are full."""
 
     application: ApplicationName
     last: Counted
@@ -47,7 +47,7 @@ class Figures:
                 self._flipped(route.application, shares, now)
         for each in view.backends:
             if each.counted is not None:
-                self._count(each.group, each.counted, now)
+                self._count(each.group, each.counted, each.in_flight if each.is_exact else 0, now)
 
     def of(self, application: ApplicationName, since: float, now: float) -> Traffic:
         """From `since` on, as finely as it reaches back so far."""
@@ -73,7 +73,7 @@ class Figures:
             del self._shares[oldest]
             self._flips.pop(oldest, None)
 
-    def _count(self, group: GroupName, counted: Counted, now: float) -> None:
+    def _count(self, group: GroupName, counted: Counted, in_flight: int, now: float) -> None:
         kept = self._groups.get(group)
         if kept is None:
             self._groups[group] = _Kept(_application_of(group), counted)
@@ -81,11 +81,11 @@ class Figures:
             return
         before, kept.last = kept.last, counted
         requests, errors = counted.requests - before.requests, counted.errors - before.errors
-        if (requests <= 0 and errors <= 0) or requests < 0 or errors < 0:
+        if (requests <= 0 and errors <= 0 and not in_flight) or requests < 0 or errors < 0:
             return
         self._groups[group] = self._groups.pop(group)
         for ring, (step, kept_slots) in zip(kept.rings, STEPS, strict=True):
-            _add(ring, int(now // step), requests, errors, counted.response_seconds)
+            _add(ring, int(now // step), requests, errors, counted.response_seconds, in_flight)
             del ring[: max(0, len(ring) - kept_slots * _WIDTH)]
 
     def _forget_some(self) -> None:
@@ -98,7 +98,9 @@ def _application_of(group: GroupName) -> ApplicationName:
     return ApplicationName(group.rpartition("-v")[0])
 
 
-def _add(ring: "array[int]", slot: int, requests: int, errors: int, response_seconds: float) -> None:
+def _add(
+    ring: "array[int]", slot: int, requests: int, errors: int, response_seconds: float, in_flight: int
+) -> None:
     """A clock that was set back goes on in the newest slot."""
     response = min(_MAX, round(response_seconds * 1e6))
     if ring and ring[-_WIDTH] >= slot:
@@ -106,8 +108,9 @@ def _add(ring: "array[int]", slot: int, requests: int, errors: int, response_sec
         ring[-_WIDTH + 1] = min(_MAX, before + requests)
         ring[-_WIDTH + 2] = min(_MAX, ring[-_WIDTH + 2] + errors)
         ring[-_WIDTH + 3] = response
+        ring[-_WIDTH + 4] = max(ring[-_WIDTH + 4], min(_MAX, in_flight))
     else:
-        ring.extend((slot, min(_MAX, requests), min(_MAX, errors), response))
+        ring.extend((slot, min(_MAX, requests), min(_MAX, errors), response, min(_MAX, in_flight)))
 
 
 def _told(group: GroupName, ring: "array[int]", first: int) -> GroupTraffic:

@@ -86,6 +86,7 @@ def plan_lines(plan: dict[str, Any], *, is_wide: bool = False) -> list[str]:
         *_labelled("signed", [f"with {plan['signer']}"] if plan["signer"] else []),
         *_labelled("floor", [_floor(plan)]),
         *_labelled("fronts", _fronts(plan)),
+        *_labelled("scaling", _scaling(plan)),
         *_labelled("changes", plan["changes"]),
         *_labelled("secrets", list(map(_secret, plan["secrets"]))),
         *_labelled("jobs", list(map(_job, plan.get("jobs", ())))),
@@ -298,6 +299,15 @@ def _floor(plan: dict[str, Any]) -> str:
 
 def _does(plan: dict[str, Any]) -> str:
     return "work" if plan.get("worker") else "serve"
+
+
+def _scaling(plan: dict[str, Any]) -> list[str]:
+    """Within what the number of hosts is chosen, and with how many the release begins."""
+    kinds: dict[tuple[str, int], list[str]] = {}
+    for region in plan["regions"]:
+        if region.get("scaling"):
+            kinds.setdefault((region["scaling"], region["creates"]), []).append(region["name"])
+    return [f"{_clipped(names)}: {text}; begins with {hosts}" for (text, hosts), names in kinds.items()]
 
 
 def _warnings(plan: dict[str, Any]) -> list[str]:

@@ -129,7 +129,7 @@ def _sizes(arguments: argparse.Namespace, spec: "Spec") -> "Sizes":
     from repave_controller.spec.sections import check_region_name
     from repave_protos.protocol.values import RegionName
 
-    known = {region.name: region.size for region in spec.regions}
+    known = {region.name: region.hosts for region in spec.regions}
     names = [name.strip() for name in arguments.regions.split(",") if name.strip()] or list(known)
     for name in names:
         try:
@@ -138,7 +138,7 @@ def _sizes(arguments: argparse.Namespace, spec: "Spec") -> "Sizes":
             raise CliError(f"--regions: {error}", USAGE) from error
     if len(set(names)) < len(names):
         raise CliError("--regions: a region is there twice", USAGE)
-    usual = spec.regions[0].size
+    usual = spec.regions[0].hosts
     return tuple((RegionName(name), arguments.hosts or known.get(name, usual)) for name in names)
 
 

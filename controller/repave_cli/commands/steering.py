@@ -9,9 +9,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from repave_cli.commands.asking import add_who_and_why, ask, tell_accepted
+from repave_cli.render.output import show_whole
 from repave_cli.specs.arguments import add_files
 from repave_cli.transport.errors import CliError
-from repave_cli.transport.exit_codes import DONE, USAGE
+from repave_cli.transport.exit_codes import DONE, REFUSED, USAGE
 from repave_cli.transport.terminal import Terminal
 from repave_client.places import quoted
 
@@ -46,6 +47,9 @@ def register(commands: Any) -> None:
     scale = commands.add_parser("scale", help="Change the number of hosts, also during a rollout")
     scale.add_argument("app", metavar="APP", nargs="?", help="may be left out with -f")
     scale.add_argument("sizes", nargs="*", type=_size, metavar="REGION=HOSTS", help="such as paris=8")
+    scale.add_argument("--region", default="", help="the same in other words, with --to")
+    scale.add_argument("--to", type=_hosts, metavar="HOSTS", help="how many hosts --region is to have")
+    scale.add_argument("--dry-run", action="store_true", help="show what it would do; changes nothing")
     add_files(scale, "take the sizes of this spec")
     add_who_and_why(scale)
     scale.set_defaults(run=run_scale)
@@ -88,9 +92,19 @@ def _register_promote(commands: Any) -> None:
 
 def _size(text: str) -> tuple[str, int]:
     region, _, size = text.partition("=")
-    if not region or not size.isdecimal() or not 0 < int(size) < 10**6:
+    if not region or not _is_count(size):
         raise argparse.ArgumentTypeError(f"{text!r}: write REGION=HOSTS, such as paris=8")
     return region, int(size)
+
+
+def _hosts(text: str) -> int:
+    if not _is_count(text):
+        raise argparse.ArgumentTypeError(f"{text!r}: write a number of hosts, such as 8")
+    return int(text)
+
+
+def _is_count(text: str) -> bool:
+    return text.isdecimal() and 0 < int(text) < 10**6
 
 
 # --------------------------------------------------------------------------------------------------- asking
@@ -144,6 +158,8 @@ def _passed(gate: dict[str, Any], regions: list[str], is_everywhere: bool) -> st
 
 def run_scale(terminal: Terminal) -> int:
     app, sizes = _sizes(terminal)
+    if terminal.arguments.dry_run:
+        return _foretell(terminal, ask(terminal, app, "sizes/plan", sizes=sizes))
     accepted = ask(terminal, app, "sizes", sizes=sizes)
     listed = ", ".join(f"{region} {size}" for region, size in sizes.items())
     return _report(
@@ -151,10 +167,28 @@ def run_scale(terminal: Terminal) -> int:
     )
 
 
+def _foretell(terminal: Terminal, plan: dict[str, Any]) -> int:
+    """Raises CliError where it would be refused."""
+    if terminal.is_for_people:
+        for each in plan["changes"]:
+            sizes = f"{each['size']} -> {each['new_size']}"
+            terminal.out(f"{each['region']}  {each['group']}  {sizes} hosts")
+        if not plan["problems"]:
+            so_already = "" if plan["changes"] else "that is so already: "
+            terminal.out(f"{so_already}starts {plan['starts_hosts']} hosts, ends {plan['ends_hosts']}")
+    else:
+        show_whole(terminal, plan)
+    if plan["problems"]:
+        raise CliError(f"it would be refused: {plan['problems'][0]}", REFUSED)
+    return DONE
+
+
 def _sizes(terminal: Terminal) -> tuple[str, dict[str, int]]:
     """The application, and its hosts by region: as given, or as a spec says."""
     arguments = terminal.arguments
-    given = _once_each(arguments.sizes)
+    if bool(arguments.region) != (arguments.to is not None):
+        raise CliError("--region and --to go together: repave scale APP --region paris --to 8", USAGE)
+    given = _once_each([*arguments.sizes, *([(arguments.region, arguments.to)] if arguments.region else [])])
     if not arguments.files:
         if not arguments.app or not given:
             raise CliError(
@@ -166,7 +200,13 @@ def _sizes(terminal: Terminal) -> tuple[str, dict[str, int]]:
     spec, files = read_outline(terminal, arguments.files)
     if arguments.app not in (None, spec.application):
         raise CliError(f"{files[0]} is the spec of {spec.application}, not of {arguments.app}", USAGE)
-    return spec.application, spec.sizes | given
+    fixed = {region: size for region, size in spec.sizes.items() if region not in spec.scaled}
+    if not fixed | given:
+        chosen = ", ".join(spec.scaled)
+        raise CliError(
+            f"{files[0]} leaves the number of hosts open in {chosen}: name it, REGION=HOSTS", USAGE
+        )
+    return spec.application, fixed | given
 
 
 def _once_each(sizes: Iterable[tuple[str, int]]) -> dict[str, int]:

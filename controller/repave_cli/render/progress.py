@@ -2,7 +2,7 @@
 waited for. Knows nothing of terminals: `status` prints this, `watch` shows it live."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from repave_cli.render.output import ago, left, percent, span, until
@@ -63,7 +63,7 @@ def status_lines(status: dict[str, Any], *, is_wide: bool = False) -> list[str]:
     else:
         for branch in found:
             lines += [f"  {branch.text}", *(f"    {group_line(group)}" for group in branch.groups)]
-    lines += [f"  {text}" for text in _left_out(status)]
+    lines += [f"  {text}" for text in (*_scaled(status), *_left_out(status))]
     lines += [f"  queued: {queued_line(item)}" for item in status["queue"]["items"]]
     lines += [f"  waits: {each.text}{each.way_on}" for each in awaited(status["because"])]
     return lines
@@ -82,6 +82,20 @@ def ways_in(known: dict[str, Any]) -> str:
 def front_text(front: dict[str, Any]) -> str:
     host, slash, path = front["matches"].partition("/")
     return f"{front['protocol']} {front['name']} at {host}:{front['port']}{slash}{path}"
+
+
+def _scaled(status: dict[str, Any]) -> Iterator[str]:
+    """The regions whose number of hosts is chosen within bounds, and why it is what it is."""
+    for region in status["region_items"]:
+        scaling = region.get("scaling")
+        if not scaling:
+            continue
+        changed = ""
+        if scaling["changed_at"]:
+            reason = f": {scaling['reason']}" if scaling["reason"] else ""
+            by = f" by {scaling['changed_by']}" if scaling["changed_by"] != "repave" else ""
+            changed = f"; {scaling['before']} before, {ago(scaling['changed_at'])}{by}{reason}"
+        yield f"scaled: {region['name']}: {scaling['hosts']} of {scaling['text']}{changed}"
 
 
 def serving_text(status: dict[str, Any]) -> str:

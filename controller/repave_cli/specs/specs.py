@@ -199,7 +199,7 @@ def run_validate(terminal: Terminal) -> int:
     spec, _, files = read_spec(terminal, [*(given.files or ()), *given.file])
     names = ", ".join(map(str, files))
     if terminal.is_for_people:
-        size = sum(region.size for region in spec.regions)
+        size = sum(region.hosts for region in spec.regions)
         regions = len(spec.regions)
         hosts = f"{size} host{'s' * (size != 1)} in {regions} region{'s' * (regions != 1)}"
         terminal.out(f"{names}: good: {spec.application}, {hosts}")

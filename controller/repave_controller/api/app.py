@@ -34,6 +34,7 @@ from repave_controller.api.resources.recovery import RecoveryRoutes
 from repave_controller.api.resources.regional import Regional
 from repave_controller.api.resources.regions import PassPart, Regions
 from repave_controller.api.resources.releases import Releases
+from repave_controller.api.resources.sizes import SizeRoutes
 from repave_controller.api.resources.suspects import SuspectRoutes
 from repave_controller.api.resources.traffic import TrafficRoutes
 from repave_controller.api.web.access import Access, Guarded
@@ -65,6 +66,7 @@ from repave_controller.operations.promotion import Promotions
 from repave_controller.operations.reach import Reach
 from repave_controller.operations.recovery import Recovery
 from repave_controller.operations.rehearsals import Rehearsals
+from repave_controller.operations.scaling.runner import ScalingRunner
 from repave_controller.operations.suspects import Suspects
 from repave_controller.operations.traffic import TrafficReader
 from repave_controller.peers.company import Company
@@ -112,6 +114,7 @@ def make_app(
     gitops: GitOps | None = None,
     promotions: Promotions | None = None,
     analyses: Analyses | None = None,
+    scaling: ScalingRunner | None = None,
     drafts: Drafts | None = None,
 ) -> web.Application:
     """The whole API as an aiohttp application. `agents`: of a controller that enrols them. `authority` gives
@@ -139,6 +142,7 @@ def make_app(
         gitops,
         promotions,
         analyses,
+        scaling,
         drafts,
         doing.pass_part,
     )
@@ -256,6 +260,7 @@ class Api:
         gitops: GitOps | None = None,
         promotions: Promotions | None = None,
         analyses: Analyses | None = None,
+        scaling: ScalingRunner | None = None,
         drafts: Drafts | None = None,
         pass_part: PassPart | None = None,
     ) -> None:
@@ -279,6 +284,7 @@ class Api:
             drafts,
             outbox.named if outbox is not None else (),
             analyses.objection if analyses is not None else None,
+            scaling.objection if scaling is not None else None,
         )
         company = company if company is not None else Company(Member("", "", "", "", __version__, 0.0))
         controllers = Controllers(company, scheduler, sessions, clock)
@@ -293,6 +299,7 @@ class Api:
             Logs(scheduler, sessions, clock, names, self.streams),
             TrafficRoutes(scheduler, traffic, clock, names),
             AnalysisRoutes(store, names),
+            SizeRoutes(scheduler, names),
             SuspectRoutes(scheduler, Suspects(traffic, store), clock, names),
             FreezeRoutes(scheduler, clock),
             Events(scheduler, store, self.streams),

@@ -17,13 +17,14 @@ from repave_controller.fleet.sessions import Sessions
 from repave_controller.metrics.company import OfCompany
 from repave_controller.metrics.ledger import Ledger
 from repave_controller.metrics.looks import LooksMade
+from repave_controller.metrics.scaling import OfScaling
 from repave_controller.metrics.state import PackageUsage, Refused, State
 from repave_controller.metrics.store import MeasuredStore
 from repave_controller.metrics.traces import RolloutTraces
 from repave_controller.peers.company import Company
 from repave_controller.runtime.scheduler import Scheduler
 from repave_protos.daemon.metrics import Disk, Exposition, LoopLag
-from repave_protos.protocol.values import ApplicationName
+from repave_protos.protocol.values import ApplicationName, RegionName
 
 log = structlog.get_logger()
 
@@ -79,6 +80,12 @@ class Metrics:
     def read_company(self, company: Company) -> None:
         """Once, when it is there."""
         self.registry.register(OfCompany(company))
+
+    def read_scaling(
+        self, scheduler: Scheduler, needed: Mapping[tuple[ApplicationName, RegionName], float]
+    ) -> None:
+        """Once, when these are there."""
+        self.registry.register(OfScaling(scheduler, needed))
 
     async def recall(self, store: Store, applications: Mapping[ApplicationName, Application]) -> None:
         """Counts the history, as far back as is read, once."""

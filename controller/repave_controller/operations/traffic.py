@@ -22,11 +22,13 @@ OLDER = "its agent is of an earlier version, which counts no requests: upgrade i
 
 @dataclass(frozen=True, slots=True)
 class GroupFigures:
-    """A number for each slot of the grid. `response_seconds`: the mean; None where there was no request."""
+    """A number for each slot of the grid. `response_seconds`: the mean; None where there was no request.
+    `in_flight`: the most at once; None where an agent does not tell."""
 
     requests: tuple[int, ...]
     errors: tuple[int, ...]
     response_seconds: tuple[float | None, ...]
+    in_flight: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +90,19 @@ def together(
     """On the coarsest grid among them, from the first slot with requests to the last that is complete."""
     step = max((each.step_seconds for each in found.values()), default=5)
     sums: defaultdict[GroupName, defaultdict[int, list[int]]]
-    sums = defaultdict(lambda: defaultdict(lambda: [0, 0, 0]))
+    sums = defaultdict(lambda: defaultdict(lambda: [0, 0, 0, 0]))
+    silent = set[GroupName]()
     for traffic in found.values():
         for group in traffic.groups:
             _add(sums[group.group], group, traffic.step_seconds, step)
+            silent |= {group.group} if group.slots and not group.in_flight else set()
     end = int((now - LAG_SECONDS) // step)
     begun = [slot for by_slot in sums.values() for slot in by_slot if since // step <= slot < end]
     slots = range(max(min(begun), end - SLOTS_MAX), end) if begun else range(0)
     return Figures(
         step,
         tuple(slot * step for slot in slots),
-        {name: _figures(sums[name], slots) for name in sorted(sums)},
+        {name: _figures(sums[name], slots, tells=name not in silent) for name in sorted(sums)},
         tuple(
             sorted(
                 ((region, flip) for region, each in found.items() for flip in each.flips),
@@ -119,21 +123,27 @@ def cannot_count(capabilities: tuple[str, ...], balancer: str) -> str:
 
 
 def _add(sums: defaultdict[int, list[int]], group: GroupTraffic, own_step: int, step: int) -> None:
-    """Requests, errors, and microseconds of all responses."""
-    for slot, requests, errors, response_us in zip(
-        group.slots, group.requests, group.errors, group.response_us, strict=True
+    """Requests, errors, microseconds of all responses, and the most in flight of each region."""
+    most: dict[int, int] = {}
+    in_flight = group.in_flight or (0,) * len(group.slots)
+    for slot, requests, errors, response_us, flying in zip(
+        group.slots, group.requests, group.errors, group.response_us, in_flight, strict=True
     ):
-        sums_of_slot = sums[slot * own_step // step]
+        at = slot * own_step // step
+        sums_of_slot, most[at] = sums[at], max(most.get(at, 0), flying)
         sums_of_slot[0] += requests
         sums_of_slot[1] += errors
         sums_of_slot[2] += requests * response_us
+    for at, flying in most.items():
+        sums[at][3] += flying
 
 
-def _figures(sums: Mapping[int, list[int]], slots: range) -> GroupFigures:
-    nothing = [0, 0, 0]
+def _figures(sums: Mapping[int, list[int]], slots: range, *, tells: bool) -> GroupFigures:
+    nothing = [0, 0, 0, 0]
     of_slots = [sums.get(slot, nothing) for slot in slots]
     return GroupFigures(
         tuple(each[0] for each in of_slots),
         tuple(each[1] for each in of_slots),
         tuple(each[2] / each[0] / 1e6 if each[0] else None for each in of_slots),
+        tuple(each[3] for each in of_slots) if tells else None,
     )

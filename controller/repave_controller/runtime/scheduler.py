@@ -24,6 +24,7 @@ from repave_controller.core.commands.release import (
     unknown_application,
 )
 from repave_controller.core.commands.rollback import Rollback
+from repave_controller.core.commands.scaling import Scale
 from repave_controller.core.commands.verb import Verb
 from repave_controller.core.domain.application import (
     Application,
@@ -39,6 +40,7 @@ from repave_controller.core.domain.freezes import Command, Freezes
 from repave_controller.core.domain.limits import Limits, load_of
 from repave_controller.core.domain.reasons import Reason, Refusal, Refused, Why, cli
 from repave_controller.core.domain.rollout import GroupNumber
+from repave_controller.core.domain.scaling import BY_REPAVE
 from repave_controller.core.planning.shown_plans import ShownPlans
 from repave_controller.core.ports import Conflict, ImageStore, Loaded, Regions, Store, StoreError, Transaction
 from repave_controller.core.rollout.holds import guard_of
@@ -453,6 +455,16 @@ class Scheduler:
             return judged.apply(known, observed, "", "", now)
 
         return await self._owner(application).judged(change, extra)
+
+    async def scale(self, application: ApplicationName, scale: Scale) -> None:
+        """Takes in the number of hosts that was chosen for a region. Raises Refused, StoreError, NotOwner."""
+
+        def change(known: Application, observed: Observed, now: Instant) -> Outcome:
+            return scale.apply(known, observed, BY_REPAVE, "", now)
+
+        owner = self._owner(application)
+        if change(owner.application, self.observed(application), self.clock())[0] is not owner.application:
+            await owner.command(change, "scale", "", "")
 
     async def adopt(self, application: ApplicationName, cluster: str, change: Change) -> None:
         """Takes what the regions run as decided; returns once it is saved. Raises Refused, StoreError."""

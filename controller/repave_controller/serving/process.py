@@ -37,6 +37,7 @@ from repave_controller.operations.prices import PriceFile
 from repave_controller.operations.promotion import Promotions
 from repave_controller.operations.reach import Reach
 from repave_controller.operations.retention import Retention, reason_to_hold
+from repave_controller.operations.scaling.runner import ScalingRunner
 from repave_controller.peers.company import Company
 from repave_controller.peers.ports import Member
 from repave_controller.peers.shards import is_present
@@ -56,7 +57,7 @@ from repave_controller.serving.addresses import (
     url_of,
 )
 from repave_controller.serving.admission import guarded_by
-from repave_controller.serving.analyses import analyses_of
+from repave_controller.serving.analyses import analyses_of, scaling_of, sources_for
 from repave_controller.serving.hooks import gitops_of, hooks_of, promotions_of
 from repave_controller.serving.notices import outbox_of
 from repave_controller.serving.opening import Opened, open_store
@@ -109,6 +110,7 @@ async def run(settings: ControllerSettings, is_new: bool = False) -> None:
                 parts.gitops.run(),
                 parts.promotions.run(),
                 parts.analyses.run(),
+                parts.scaling.run(),
             )
             if sharing is not None:
                 beside = (*beside, *sharing.work())
@@ -170,6 +172,7 @@ class Parts:
     gitops: GitOps
     promotions: Promotions
     analyses: Analyses
+    scaling: ScalingRunner
 
 
 def _trace(metrics: Metrics, scheduler: Scheduler, sessions: Sessions, loaded: Loaded) -> None:
@@ -243,6 +246,9 @@ async def _put_together(
         is_mine=lambda: scheduler.leads,
         forget=provenance.forget,
     )
+    sources = sources_for(settings, scheduler, sessions)
+    scaling = scaling_of(scheduler, sources)
+    metrics.read_scaling(scheduler, scaling.needed)
     return Parts(
         store,
         clock,
@@ -261,7 +267,8 @@ async def _put_together(
         hooks,
         gitops_of(settings, store, scheduler),
         promotions_of(settings, store, scheduler),
-        analyses_of(settings, scheduler, sessions, metrics.looked),
+        analyses_of(settings, scheduler, sources, metrics.looked),
+        scaling,
     )
 
 
@@ -297,6 +304,7 @@ async def _served(
         gitops=parts.gitops,
         promotions=parts.promotions,
         analyses=parts.analyses,
+        scaling=parts.scaling,
         relay=sharing.relay if sharing is not None else None,
         drafts=sharing.drafts() if sharing is not None else None,
         disk=Disk(settings.state, parts.store, parts.scheduler.all_applications, parts.retention),

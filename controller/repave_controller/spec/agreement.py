@@ -13,6 +13,7 @@ from repave_controller.spec.sections import NO_MACHINE_IMAGE
 from repave_controller.spec.spec import Spec, first_region
 from repave_controller.spec.traffic import Traffic
 from repave_protos.protocol.capabilities import (
+    counts_requests,
     front_abilities,
     has_tunnel_timeout,
     knows_workers,
@@ -74,6 +75,13 @@ def disagreements(spec: Spec, agents: Mapping[RegionName, Hello]) -> Iterator[Di
         elif not knows_workers(hello.capabilities):
             text = f"the agent of {region.name} ({hello.agent_version}) knows no applications without traffic"
             yield Disagreement("traffic", f"{text}: upgrade it, or leave the region out")
+        if region.size.by in ("requests", "queue") and counts_requests(hello.capabilities) is not True:
+            text = (
+                f"balancer {hello.balancer} of {region.name} (agent {hello.agent_version}) counts no "
+                "requests of each server group: take by: metric, or a number; an agent from before there "
+                "were such counts is to be upgraded"
+            )
+            yield Disagreement(f"regions.{index}.size.by", text)
         if spec.health.by == "balancer" and not tells_health(hello.capabilities):
             yield Disagreement("health.by", _untold(hello))
 

@@ -4,6 +4,7 @@ The controller tells it, for reading YAML takes more imports than all else that 
 nothing that is slow: the command line keeps the value, too.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,7 +16,8 @@ SPEC_NAME = "repave.yaml"
 
 class Outline(NamedTuple):
     """`text`: to keep with the release. `uri` is as written; `package` and `signature` are the same with
-    version and application put in, and "" where the spec says nothing. `sha256` may be `required`."""
+    version and application put in, and "" where the spec says nothing. `sha256` may be `required`. `scaled`:
+    regions whose number of hosts is chosen within bounds; `sizes` has the least of them."""
 
     application: str
     sizes: dict[str, int]
@@ -25,6 +27,7 @@ class Outline(NamedTuple):
     signature: str
     sha256: str
     text: str
+    scaled: Sequence[str] = ()
 
 
 def outline(spec: "Spec", text: str, version: str) -> Outline:
@@ -33,13 +36,14 @@ def outline(spec: "Spec", text: str, version: str) -> Outline:
 
     return Outline(
         application=spec.application,
-        sizes={region.name: region.size for region in spec.regions},
+        sizes={region.name: region.hosts for region in spec.regions},
         program=spec.command[0],
         uri=spec.artifact.address,
         package=artifact_path(spec, version or "0"),
         signature=signature_path(spec, version or "0"),
         sha256=spec.artifact.sha256 or "",
         text=text,
+        scaled=[region.name for region in spec.regions if region.size.is_range],
     )
 
 

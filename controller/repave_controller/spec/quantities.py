@@ -23,12 +23,14 @@ SHARE_PATTERN = r"[0-9]{1,3}(\.[0-9]{1,2})?%"
 RATE_PATTERN = r"[0-9]{1,9}(\.[0-9]{1,3})?/(s|m|h)"
 UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 PRICE_PATTERN = r"[0-9]{1,6}(\.[0-9]{1,6})?"
+AMOUNT_PATTERN = r"[0-9]{1,12}(\.[0-9]{1,6})?"
 SHELL_WORDS = frozenset({"|", "||", "&", "&&", ";", ">", ">>", "<", "2>&1", "2>"})
 
 _DURATION = re.compile(DURATION_PATTERN)
 _SHARE = re.compile(SHARE_PATTERN)
 _RATE = re.compile(RATE_PATTERN)
 _PRICE = re.compile(PRICE_PATTERN)
+_AMOUNT = re.compile(AMOUNT_PATTERN)
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 _PLACE = re.compile(r"\{(version|app|group|region)\}")
 KNOWN_ON_THE_HOST = {"group": "$REPAVE_GROUP", "region": "$REPAVE_REGION"}
@@ -107,6 +109,15 @@ def read_price(written: object) -> float:
     return float(text)
 
 
+def read_amount(written: object) -> float:
+    """`50` -> 50.0, `0.75` -> 0.75"""
+    text = str(written.text if isinstance(written, Unquoted) else written)
+    is_number = isinstance(written, int | str | Unquoted) and not isinstance(written, bool)
+    if not is_number or _AMOUNT.fullmatch(text) is None or float(text) == 0:
+        raise wrong("write a number above 0, such as 50 or 0.75")
+    return float(text)
+
+
 def read_sizes(written: object) -> tuple[str, ...]:
     """`"xl"` -> ("xl",). In a list the best one comes first."""
     sizes = [written] if isinstance(written, str) else written
@@ -181,6 +192,11 @@ PositiveDuration = Annotated[float, BeforeValidator(read_positive_duration), _sc
 Share = Annotated[float, BeforeValidator(read_share), _schema(SHARE_PATTERN, "100%")]
 PositiveShare = Annotated[float, BeforeValidator(read_positive_share), _schema(SHARE_PATTERN, "100%")]
 Rate = Annotated[float, BeforeValidator(read_rate), _schema(RATE_PATTERN, "20/s")]
+Amount = Annotated[
+    float,
+    BeforeValidator(read_amount),
+    WithJsonSchema({"type": ["number", "string"], "exclusiveMinimum": 0, "pattern": f"^{AMOUNT_PATTERN}$"}),
+]
 Price = Annotated[
     float,
     BeforeValidator(read_price),

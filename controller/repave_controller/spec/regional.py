@@ -5,7 +5,8 @@ from typing import Any
 
 from repave_controller.core.domain.overlays import AS_THE_TEMPLATE, Overlay
 from repave_controller.spec.quantities import fill
-from repave_controller.spec.sections import ENVIRONMENT_MAX, NO_MACHINE_IMAGE, Host, Region, contradiction
+from repave_controller.spec.regions import Region
+from repave_controller.spec.sections import ENVIRONMENT_MAX, NO_MACHINE_IMAGE, Host, contradiction
 from repave_protos.protocol.values import HostTemplate
 
 Place = tuple[str | int, ...]

@@ -21,7 +21,6 @@ from repave_controller.spec.quantities import (
     Duration,
     PositiveDuration,
     PositiveShare,
-    Price,
     Share,
     Sizes,
     check_places,
@@ -562,30 +561,6 @@ class Health(Section):
                 ("by",),
                 ("unhealthy_after",),
             )
-
-
-class RegionHost(Section):
-    """What a fresh host is made of in this region, where that is not what `host` says."""
-
-    image: MachineImage | None = Field(None, description="As host.image.")
-    size: Sizes | None = Field(None, description="As host.size.")
-    spot: bool | None = Field(None, description="As host.spot.")
-
-
-class Region(Section):
-    """A place with hosts of the application."""
-
-    name: Annotated[str, AfterValidator(check_region_name)] = Field(description="As its agent is set up.")
-    provider: KindName | None = Field(
-        None,
-        description="What must make hosts there: `local`, `ssh_pool` or `openstack`; the region's own if "
-        "left out.",
-    )
-    size: Annotated[int, Field(ge=1, le=SIZE_MAX)] = Field(description="How many hosts.")
-    env: Environment = Field({}, description="Environment of the command here: beside host.env, and over it.")
-    host: RegionHost | None = Field(None, description="What a host is made of here, over `host`.")
-    labels: dict[Label, Label] = Field({}, description="Any marks, for waves to choose by: {tier: edge}.")
-    cost_per_hour: Price | None = Field(None, description="What a host costs an hour here.")
 
 
 class Keep(Section):

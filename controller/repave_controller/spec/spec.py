@@ -28,6 +28,7 @@ from repave_controller.spec.jobs import JobsSection, compile_jobs
 from repave_controller.spec.places import CONTAINER, is_remote
 from repave_controller.spec.quantities import Price, fill, is_version, wrong
 from repave_controller.spec.regional import check_region, overlays
+from repave_controller.spec.regions import Region
 from repave_controller.spec.sections import (
     Artifact,
     CommandProbe,
@@ -37,7 +38,6 @@ from repave_controller.spec.sections import (
     Http,
     Line,
     NotifySection,
-    Region,
     Rollback,
     Section,
     Tcp,
@@ -199,7 +199,18 @@ class Spec(Section):
                 raise contradiction(f"{region.name} is there twice", ("regions", index, "name"))
             names.add(region.name)
             check_region(self.host, region, index)
-        if fault := excess(region.size for region in self.regions):
+            if self.is_worker and region.size.by in ("requests", "queue"):
+                raise contradiction(
+                    "a worker takes no requests to go by: take by: metric, such as the jobs that wait",
+                    ("regions", index, "size", "by"),
+                )
+            if region.size.is_range and region.size.min < self.guards.min_hosts:
+                raise contradiction(
+                    f"guards.min_hosts keeps {self.guards.min_hosts} hosts in each region: min can't be less",
+                    ("guards", "min_hosts"),
+                    ("regions", index, "size"),
+                )
+        if fault := excess(region.size.max for region in self.regions):
             raise contradiction(fault, ("regions",))
         command = self.health.command
         for word in command.run if command is not None else ():
@@ -260,7 +271,7 @@ def compile_order(
         version=version,
         digest=digest,
         frontend_port=spec.traffic.main_port if spec.traffic is not None else 0,
-        sizes=tuple((RegionName(region.name), region.size) for region in spec.regions),
+        sizes=tuple((RegionName(region.name), region.hosts) for region in spec.regions),
         template=template,
         overlays=ByRegion(
             (RegionName(name), overlay)
@@ -315,6 +326,7 @@ def _policy(spec: Spec) -> Policy:
         windows=tuple(each.window for each in spec.windows),
         freezes=tuple(each.freeze for each in spec.freezes),
         notify=tuple(Hearer(each.to, each.on) for each in spec.notify),
+        scaling=ByRegion(scaling for region in spec.regions if (scaling := region.scaling) is not None),
     )
 
 

@@ -16,7 +16,8 @@ from repave_controller.core.strategies.checks import objection
 from repave_controller.core.strategies.presets import Pace, Stage
 from repave_controller.spec.analysis import Analyse, AnalysisSection, plan_of
 from repave_controller.spec.quantities import Duration, PositiveDuration, PositiveShare, Share, wrong
-from repave_controller.spec.sections import Line, Region, Section, as_written, contradiction
+from repave_controller.spec.regions import Region
+from repave_controller.spec.sections import Line, Section, as_written, contradiction
 from repave_protos.protocol.values import FULL_WEIGHT_BP, RegionName
 
 STEPS_MAX = 50
@@ -339,7 +340,11 @@ def check_strategy(
     general: AnalysisSection | None = None,
 ) -> None:
     """Raises where the steps can't be carried out in a region one after another, or break a promise."""
-    sizes = tuple((RegionName(region.name), region.size) for region in regions)
+    sizes = tuple(
+        (RegionName(region.name), hosts)
+        for region in regions
+        for hosts in dict.fromkeys((region.size.min, region.size.max))
+    )
     try:
         steps = strategy.compile(pace, general=general)
     except PydanticCustomError as error:  # each part agrees with itself: not with these defaults

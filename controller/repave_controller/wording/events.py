@@ -270,6 +270,11 @@ TEXTS: Mapping[Kind, Template] = {
     Happening.STEPPED_BACK: _stepped_back,
     Happening.REGION_ABORTED: "{region}: {reason}",
     Happening.SIZED: lambda changes, reason: with_reason("; ".join(changes), reason),
+    Happening.SCALED: lambda region, before, hosts, reason: with_reason(
+        f"{region}: {before} -> {hosts} hosts", reason
+    ),
+    Happening.SCALING_HELD: "{region}: {reason}",
+    Happening.SCALING_GOES_ON: "{region}: the number of hosts follows the load again",
     Happening.STEP_ENTERED: _step_entered,
     Happening.LOOKED: _looked,
     Happening.ANALYSIS_PASSED: _analysis_passed,

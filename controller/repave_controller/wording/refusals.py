@@ -361,6 +361,10 @@ TEXTS: Mapping[Kind, Template] = {
     Refusal.MISFIT: "{misfits}",
     Refusal.STEPS_DONT_FIT: "{text}",
     Refusal.TOO_MANY_HOSTS: "{group} would have {text}",
+    Refusal.SIZE_OUT_OF_BOUNDS: (
+        "{region}: {hosts} hosts are not within the bounds of its spec, {least} to {most}: ask for a number "
+        "within them, or release a spec with other bounds (regions.size)"
+    ),
     Refusal.NO_OLDER_GROUP: "no older group of {application} is kept; release the older version again",
     Refusal.NO_OLDER_GROUP_OF_NAME: ("no older group of {application} is called {name}; there are: {groups}"),
     Refusal.NO_OLDER_GROUP_IN_REGION: ("nothing served in {regions} before; --to names what shall: {groups}"),

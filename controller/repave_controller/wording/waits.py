@@ -217,6 +217,14 @@ def _job_failed(*_: str, job: str, moment: str, attempts: int, text: str) -> str
     return f"{job_of(job, moment)} failed{tries}{in_brackets(text)}"
 
 
+LOADS = {"requests": "the requests", "queue": "the requests in flight", "metric": "the metric"}
+
+
+def _by_load(*_: str, by: str, load: float, needed: float, target: float) -> str:
+    unit = {"requests": " requests a second", "queue": " requests in flight", "metric": " of the metric"}[by]
+    return f"{load:.4g}{unit}, {target:g} for each host"
+
+
 TEXTS: Mapping[Kind, Template] = {
     Why.SCALE: _counted("scale", "hosts run"),
     Why.VERIFY: _counted("verify", "hosts verified and up behind the balancer"),
@@ -277,6 +285,14 @@ TEXTS: Mapping[Kind, Template] = {
     Why.RENEWAL: _renewal,
     Why.RENEWAL_UNCONFIRMED: "the region has not confirmed its newest desired state yet",
     Why.RENEWAL_FLOOR: "{up} hosts are verified and up, the floor is {floor}",
+    Why.SIZE_BY_LOAD: _by_load,
+    Why.SIZE_BY_BOUNDS: "the spec says {least} to {most} hosts",
+    Why.SIZE_UNKNOWN: lambda hosts, by, text: (
+        f"scaling: nothing is known of {LOADS[by]}{in_brackets(text)}; it has {counted(hosts, 'host')}, and "
+        "none of them ends"
+    ),
+    Why.SIZE_AT_MOST: "scaling: the load asks for {needed} hosts, and the spec allows {most} at most",
+    Why.SIZE_REFUSED: "scaling: {hosts} hosts are needed: {refusal}",
     Why.DRAIN: lambda *_, region, name, trouble: (
         f"drain: {name} still leads to {region}{in_brackets(trouble)}"
     ),

@@ -278,14 +278,16 @@ class Bakes:
 
 @dataclass(frozen=True, slots=True)
 class GroupTraffic:
-    """Columns of equal length, of the slots in which there were requests. A slot's number times the seconds
-    of a slot is the Unix time at which it begins. `errors`: answers of 500 and above, among the requests."""
+    """Columns of equal length, of the slots in which there were requests, new ones or in flight. A slot's
+    number times the seconds of a slot is the Unix time at which it begins. `errors`: answers of 500 and
+    above, among the requests."""
 
     group: GroupName
     slots: tuple[int, ...] = ()
     requests: tuple[int, ...] = ()
     errors: tuple[int, ...] = ()
     response_us: tuple[int, ...] = ()  # microseconds, the mean of the last some hundred requests
+    in_flight: tuple[int, ...] = ()  # the most at once; (): an older agent does not tell
 
 
 @dataclass(frozen=True, slots=True)

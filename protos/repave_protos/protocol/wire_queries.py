@@ -478,6 +478,7 @@ def _traffic_message(traffic: Traffic) -> pb.Traffic:
                 requests=each.requests,
                 errors=each.errors,
                 response_us=each.response_us,
+                in_flight=each.in_flight,
             )
             for each in traffic.groups
         ],
@@ -505,9 +506,10 @@ def _traffic(message: pb.Traffic) -> Traffic:
 def _group_traffic(message: pb.Traffic.OfGroup) -> GroupTraffic:
     bounds.few(message.slots, bounds.SLOTS_MAX, "Traffic.slots")
     columns = (message.slots, message.requests, message.errors, message.response_us)
-    if len({len(each) for each in columns}) > 1:
+    if len({len(each) for each in columns}) > 1 or len(message.in_flight) not in (0, len(message.slots)):
         raise WireError("Traffic.groups: its columns are of unequal length")
-    return GroupTraffic(GroupName(bounds.name(message.group, "Traffic.group")), *map(tuple, columns))
+    name = GroupName(bounds.name(message.group, "Traffic.group"))
+    return GroupTraffic(name, *map(tuple, (*columns, message.in_flight)))
 
 
 def _flip(message: pb.Traffic.Flip) -> Flip:

@@ -11,10 +11,12 @@ from typing import NoReturn
 from repave_controller.core.analysis.values import Direction, JudgeConfig, Metric, MetricKind
 from repave_controller.core.domain.analyses import AnalysisPlan, Reading
 from repave_controller.core.domain.application import Policy, ReleaseOrder
+from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.steps import Step
 from repave_controller.core.steps import Analyse, Scale, Soak, Verify, Weight
 from repave_protos.protocol.values import ApplicationName, Digest, HostTemplate, Probe, RegionName
 from repave_simulation.kernel.story import Broken
+from repave_simulation.scenarios.load import rule_of
 from repave_simulation.scenarios.scenario import Behaviour, Command, Scenario
 from repave_simulation.tiers.run import run
 from repave_simulation.world.world import FATES, OTHERS_CRASH
@@ -23,6 +25,7 @@ SHOP = ApplicationName("shop")
 PLACES = (RegionName("paris"), RegionName("oslo"))
 OLD, NEW = Digest(f"{1:064x}"), Digest(f"{2:064x}")
 ERRORS = Reading(Metric("errors", MetricKind.RATE, Direction.INCREASE), "balancer", "errors")
+SCALED = rule_of(PLACES[0], 2, 3)
 ANALYSIS = AnalysisPlan(JudgeConfig(), (ERRORS,), interval_seconds=1.0, count=2, source_deadline_seconds=30.0)
 
 
@@ -69,7 +72,7 @@ def _order(key: str, digest: Digest, shares: tuple[Step, ...]) -> ReleaseOrder:
             drain_seconds=2.0,
         ),
         steps=(Scale(100, 60.0), Verify(60.0), *shares, Soak(2.0, 60.0)),
-        policy=Policy(keep_seconds=300.0),
+        policy=Policy(keep_seconds=300.0, scaling=ByRegion((SCALED,))),
         by=key,
         key=key,
     )

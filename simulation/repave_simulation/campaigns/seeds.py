@@ -13,7 +13,7 @@ from repave_simulation.tiers.run import Result, drawn, run
 from repave_simulation.world.world import FATES
 
 CHUNK = 10
-NOT_IN_TIER = {1: ("fetch", "shared-commit"), 2: ("shared-commit",), 3: ("commit",)}
+NOT_IN_TIER = {1: ("fetch", "shared-commit"), 2: ("shared-commit", "measure"), 3: ("commit", "measure")}
 """Kinds of effects that it has not."""
 SHRINK_RUNS_MAX = 400
 

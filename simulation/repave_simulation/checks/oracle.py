@@ -14,6 +14,7 @@ from repave_simulation.checks.jobs import JobTruth
 from repave_simulation.checks.plans import Plans
 from repave_simulation.checks.queues import Queues
 from repave_simulation.checks.returns import Returns
+from repave_simulation.checks.scaling import ScalingTruth
 from repave_simulation.world.place import routed
 from repave_simulation.world.world import World
 
@@ -28,6 +29,7 @@ class Oracle:
         self._queues = Queues(world)
         self._analyses = Analyses(world)
         self._jobs = JobTruth(world)
+        self._scaling = ScalingTruth(world)
         world.judge = self
 
     def decides(self, before: Application | None, after: Application, events: Sequence[Event]) -> None:
@@ -38,6 +40,7 @@ class Oracle:
         self._queues.check(before, after, events)
         self._analyses.check(before, after)
         self._jobs.decides(before, after)
+        self._scaling.decides(before, after, events)
 
     def makes(self, region: RegionName, spec: HostSpec, memory: int) -> None:
         if is_job_host(spec.name):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from repave_controller.core.commands.steering import Resize
 from repave_controller.core.domain.application import UNWANTED, Application, GroupState, ReleaseOrder
 from repave_controller.core.domain.rollout import GroupNumber, Phase, Rollout, RolloutKind, Track, TrackPhase
+from repave_controller.core.domain.scaling import BY_REPAVE
 from repave_controller.core.planning.plan import Moment, never_released, plan_release
 from repave_protos.protocol.values import ApplicationName, RegionName
 from repave_simulation.world.world import World
@@ -25,6 +26,7 @@ class Plans:
     foretold: dict[Place, tuple[int, tuple[Moment, ...]]] = field(default_factory=dict)  # by rollout
     sizes: set[tuple[ApplicationName, RegionName, int]] = field(default_factory=set)  # that ever were
     resized: dict[Place, int] = field(default_factory=dict)  # while a rollout runs
+    scaled: set[Place] = field(default_factory=set)  # by their load, likewise
     owed: dict[Place, GroupNumber] = field(default_factory=dict)
 
     def check(self, before: Application | None, after: Application) -> None:
@@ -72,7 +74,7 @@ class Plans:
         if number != rollout.number or track.phase is not TrackPhase.RUNNING:
             return
         is_earlier = former is not None and track.cursor < former.cursor
-        if place in self.resized or is_earlier or track.refuge is not None:
+        if place in self.resized or place in self.scaled or is_earlier or track.refuge is not None:
             del self.foretold[place]
             return
         moment, target, origin = moments[track.cursor], after.group(rollout.target), after.group(track.origin)
@@ -91,11 +93,17 @@ class Plans:
         """A size that people have asked for holds, for all groups, until a release brings others."""
         if before is not None and before.rollouts_total != after.rollouts_total:
             self.resized = {key: size for key, size in self.resized.items() if key[0] != after.name}
+            self.scaled = {key for key in self.scaled if key[0] != after.name}
+        now_scaled = _scaled(before, after)
+        for region in now_scaled:
+            self.resized.pop((after.name, region), None)
+            self.scaled.add((after.name, region))
         for group in after.groups:
             known = before.group(group.number) if before is not None else None
             for part in group.parts:
                 former = known.part(part.region) if known is not None else None
-                if former is not None and former.size != part.size and part.state not in UNWANTED:
+                is_changed = former is not None and former.size != part.size and part.state not in UNWANTED
+                if is_changed and part.region not in now_scaled:
                     self._take_size(after.name, part.region, part.size)
                 self.sizes.add((after.name, part.region, part.size))
         for (name, region), size in self.resized.items():
@@ -158,3 +166,9 @@ class Plans:
 
     def _broken(self, name: ApplicationName, region: RegionName, text: str) -> None:
         self.world.broken(6, f"{name} in {region}: {text}")
+
+
+def _scaled(before: Application | None, after: Application) -> set[RegionName]:
+    """Regions whose number of hosts was just changed by their load."""
+    known = before.sized if before is not None else ()
+    return {each.region for each in after.sized if each.by == BY_REPAVE and each not in known}

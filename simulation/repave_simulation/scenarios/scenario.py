@@ -25,6 +25,7 @@ from repave_protos.protocol.values import (
     Split,
 )
 from repave_simulation.kernel.chance import Chance
+from repave_simulation.scenarios.load import scaling_of
 from repave_simulation.scenarios.variety import (
     analysed,
     at_work,
@@ -44,6 +45,8 @@ MILL = ApplicationName("mill")
 """A worker, which takes no requests, in the seeds that have one."""
 WORKING = 0.15
 MILL_IMAGES = range(101, 106)
+SCALED = 0.2
+"""Of the applications: those whose numbers of hosts follow their load."""
 OURS = "ours"
 """The tag of hosts that belong to the simulated installation and region."""
 TESTERS = Split(tester_by="header", tester_name="x-tester", tester_value="yes")
@@ -452,7 +455,10 @@ def _release(
         by=key,
         key=key,
     )
-    return Command(at, kind, application, key, analysed(chance, names, varied(chance, names, order)))
+    order = analysed(chance, names, varied(chance, names, order))
+    if chance.happens(SCALED, "scaled", application):
+        order = replace(order, policy=replace(order.policy, scaling=scaling_of(order)))
+    return Command(at, kind, application, key, order)
 
 
 def _steps(

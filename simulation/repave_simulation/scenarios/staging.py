@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from repave_controller.core.domain.application import ReleaseOrder
 from repave_controller.core.domain.overlays import NO_OVERLAYS
 from repave_controller.core.domain.rollout import Step
+from repave_controller.core.domain.scaling import NO_SCALING
 from repave_controller.core.steps import Scale, Soak, Verify, Weight
 from repave_controller.spec.spec import Spec, compile_order
 from repave_protos.protocol.values import FULL_WEIGHT_BP, Digest, RegionName
@@ -57,13 +58,13 @@ class Stage:
 def order_of(stage: Stage) -> ReleaseOrder:
     """The user's release, as `repave release` would order it, at a time when it may move; what people approve
     is approved at once. Hosts of a simulation have no secrets and no sizes, are made alike in all regions and
-    asked by their agent."""
+    asked by their agent; no load changes their number."""
     wanted = stage.spec.artifact.sha256
     digest = NEW if wanted in (None, "required") else Digest(wanted)
     order = compile_order(stage.spec, digest, "new", by="new", key="new")
     steps = tuple(step for step in order.steps if step.approver is None)
     waves = tuple(replace(wave, approve=None) for wave in order.waves)
-    policy = replace(order.policy, windows=(), freezes=())
+    policy = replace(order.policy, windows=(), freezes=(), scaling=NO_SCALING)
     plain = replace(order.template, secrets=(), machine_sizes=(), is_spot=False, health_by="agent")
     order = replace(order, template=plain, overlays=NO_OVERLAYS)
     return replace(order, digest=NEW, sizes=stage.sizes, steps=steps, waves=waves, policy=policy)

@@ -17,6 +17,7 @@ from repave_controller.core.commands.release import (
     unknown_application,
 )
 from repave_controller.core.commands.rollback import Rollback
+from repave_controller.core.commands.scaling import Scale
 from repave_controller.core.commands.steering import Abort
 from repave_controller.core.domain.application import (
     Application,
@@ -28,6 +29,7 @@ from repave_controller.core.domain.application import (
 )
 from repave_controller.core.domain.reasons import Refusal, Refused
 from repave_controller.core.domain.rollout import GroupNumber
+from repave_controller.core.domain.scaling import BY_REPAVE
 from repave_controller.core.ports import StoreError
 from repave_controller.core.rollout.step import after_suspension, step
 from repave_controller.core.rules.safety import check
@@ -38,6 +40,7 @@ from repave_simulation.checks.people import Answer
 from repave_simulation.kernel.timeline import CONTROLLER, WALL, Life
 from repave_simulation.scenarios.scenario import DESK, Command
 from repave_simulation.tiers.looking import Looker
+from repave_simulation.tiers.scaling import Scaler
 from repave_simulation.world.world import World
 
 STORE_RETRY_SECONDS = 1.0
@@ -55,6 +58,7 @@ class _Owner:
     wake_at: float = float("inf")
     commands: deque[Waiting] = field(default_factory=deque)
     found: deque[Judged] = field(default_factory=deque)  # by looks, to be taken in
+    chosen: deque[Scale] = field(default_factory=deque)  # numbers of hosts, likewise
 
 
 class CoreController:
@@ -77,6 +81,7 @@ class CoreController:
         for name in self._owners:
             self._decide(name)
         Looker(world, life, self._clock, self._known, self._judged)
+        Scaler(world, life, self._clock, self._known, self._observed, self._scaled)
 
     def _known(self) -> Iterable[Application]:
         return [owner.application for owner in self._owners.values()]
@@ -196,6 +201,23 @@ class CoreController:
             return
         self._save(name, owner, Decision(changed, (), events, None, ()), lambda _: None, lambda: None)
 
+    # ------------------------------------------------------------------------------------- scaling
+
+    def _scaled(self, name: ApplicationName, scale: Scale) -> None:
+        self._owners[name].chosen.append(scale)
+        self._decide(name)
+
+    def _scale(self, name: ApplicationName, owner: _Owner) -> None:
+        scale, known = owner.chosen.popleft(), owner.application
+        now, observed = self._clock(), self._observed(name)
+        changed, events = scale.apply(known, observed, BY_REPAVE, "", now)
+        if changed is known:
+            self._decide(name)
+            return
+        decision = step(changed, observed, now, self._tenure)
+        decision = replace(decision, events=(*events, *decision.events))
+        self._save(name, owner, decision, lambda _: None, lambda: None)
+
     # ------------------------------------------------------------------------------------ decisions
 
     def _decide(self, name: ApplicationName) -> None:
@@ -207,6 +229,9 @@ class CoreController:
             return
         if owner.found:
             self._take_in(name, owner)
+            return
+        if owner.chosen:
+            self._scale(name, owner)
             return
         decision = step(owner.application, self._observed(name), self._clock(), self._tenure)
         if decision.application == owner.application and not decision.events:

@@ -66,6 +66,14 @@ FATES: dict[str, tuple[tuple[Trouble, str], ...]] = {
         ("lies", "lies"),
         *_PROCESS,
     ),
+    "measure": (
+        ("source", "down"),
+        ("source", "no-numbers"),
+        ("source", "gap"),
+        ("source", "late"),
+        ("source", "repeated"),
+        *_PROCESS,
+    ),
 }
 """How an effect may go, by its kind, with the trouble whose rate decides."""
 

@@ -31,7 +31,7 @@ def test_requests_fall_into_the_slots_in_which_they_were_seen() -> None:
         figures.note(view(v001=Counted(requests, errors, response)), BEGUN + seconds)
     told = figures.of(SHOP, BEGUN - 60, BEGUN + 10)
     first = int(BEGUN // 5)
-    assert told.groups == (GroupTraffic(BLUE, (first, first + 1), (30, 1), (1, 0), (30_000, 20_000)),)
+    assert told.groups == (GroupTraffic(BLUE, (first, first + 1), (30, 1), (1, 0), (30_000, 20_000), (0, 0)),)
     assert (told.step_seconds, told.kept_since) == (5, BEGUN)
     assert figures.of(ApplicationName("blog"), 0, BEGUN).groups == ()
     coarse = figures.of(SHOP, BEGUN - 7200, BEGUN + 10)

@@ -178,6 +178,19 @@ def test_sizes_are_given_by_hand_or_taken_from_the_spec(canary: CommandLine) -> 
     assert sizes(canary) == {"paris": 2, "oslo": 3}
 
 
+def test_a_size_is_foretold_and_then_given_in_the_words_of_an_autoscaler(canary: CommandLine) -> None:
+    words = ("scale", "hello", "--region", "paris", "--to", "4")
+    ran = canary(*words, "--dry-run")
+    assert (ran.code, ran.out.splitlines()[-1]) == (0, "starts 3 hosts, ends 0")
+    assert "paris  hello-v001  2 -> 4 hosts" in ran.out
+    assert sizes(canary) == {"paris": 2, "oslo": 3}
+    assert canary(*words).code == 0
+    assert sizes(canary) == {"paris": 4, "oslo": 3}
+    assert canary(*words, "--dry-run", "-o", "json").json["changes"] == []
+    refused = canary("scale", "hello", "rome=4", "--dry-run")
+    assert (refused.code, "it would be refused" in refused.err) == (5, True)
+
+
 def sizes(repave: CommandLine) -> dict[str, int]:
     status = repave("status", "hello", "-o", "json").json
     return {region["name"]: region["groups"][0]["size"] for region in status["region_items"]}
@@ -190,6 +203,8 @@ def sizes(repave: CommandLine) -> dict[str, int]:
         (("scale", "hello", "paris"), "write REGION=HOSTS, such as paris=8"),
         (("scale", "hello", "paris=0"), "write REGION=HOSTS, such as paris=8"),
         (("scale", "hello", "paris=1", "paris=2"), "paris is named twice"),
+        (("scale", "hello", "--region", "paris"), "--region and --to go together"),
+        (("scale", "hello", "--region", "paris", "--to", "0"), "write a number of hosts"),
         (("promote", "hello", "--skip", "--full"), "not allowed with argument"),
         (("approve", "hello"), "there is no command approve; did you mean promote?"),
         (("continue", "hello"), "did you mean resume?"),

@@ -274,7 +274,7 @@ def test_name_port_regions_and_size_are_as_asked(run: CommandLine) -> None:
     spec = _written(run, "--name", "shop", "--port", "9000", "--region", "paris", "--region", "oslo")
     assert spec.traffic is not None
     assert (spec.application, spec.traffic.port) == ("shop", 9000)
-    assert [(region.name, region.size) for region in spec.regions] == [("paris", 2), ("oslo", 2)]
+    assert [(region.name, region.hosts) for region in spec.regions] == [("paris", 2), ("oslo", 2)]
 
 
 @pytest.mark.parametrize(

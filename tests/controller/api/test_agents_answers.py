@@ -136,6 +136,7 @@ BODIES: Mapping[str, Any] = {
     "applications/{application}/releases": {"spec": SPEC, "digest": DIGEST_OF_V1},
     "applications/{application}/override": {"rule": "capacity", "reason": "known"},
     "applications/{application}/sizes": {"sizes": {"paris": 4}},
+    "applications/{application}/sizes/plan": {"sizes": {"paris": 4}},
     "applications/{application}/retire-group": {"group": "hello-v001"},
     "applications/{application}/leave-region": {"region": "nowhere"},
     "applications/{application}/drain-region": {"region": "paris"},

@@ -141,6 +141,7 @@ async def test_every_command_answers_as_described(real: RealController) -> None:
     await post(f"{one}/pause", json={"by": "ann"})
     await post(f"{one}/resume", json={"by": "ann"})
     await post(f"{one}/override", json={"rule": "capacity", "reason": "known"})
+    await post(f"{one}/sizes/plan", json={"sizes": {"paris": 4}})
     await post(f"{one}/sizes", json={"sizes": {"paris": 4}})
     await post(f"{one}/abort", json={"by": "ann"})
     for agent in real.agents.values():

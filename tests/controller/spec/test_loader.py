@@ -160,7 +160,7 @@ def test_an_overlay_merges_mappings_and_replaces_lists() -> None:
     assert spec.cluster == "hello-prod"
     assert spec.health.interval == 5
     assert spec.health.http is not None
-    assert [(region.name, region.size) for region in spec.regions] == [("oslo", 7)]
+    assert [(region.name, region.hosts) for region in spec.regions] == [("oslo", 7)]
     assert spec.host.run == ("./serve",)
     assert load(text, "merged.yaml") == (spec, text)
 
@@ -249,7 +249,7 @@ def test_anchors_and_merge_keys_work_and_a_place_for_anchors_is_ignored() -> Non
         "local",
         {"COLOUR": "blue", "SIZE": "small"},
     )
-    assert [(each.name, each.size) for each in spec.regions] == [("paris", 3), ("oslo", 3)]
+    assert [(each.name, each.hosts) for each in spec.regions] == [("paris", 3), ("oslo", 3)]
     assert text == ANCHORS
     merged = load(ANCHORS, "repave.yaml", [("more.yaml", "x-more: 1\nowner: me\n")])[1]
     assert load(merged, "merged.yaml")[0].host == spec.host

@@ -20,7 +20,7 @@ from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
 from repave_controller.security.authority import Authority, OwnAuthority
 from repave_controller.security.enrolment import Enrolment
-from repave_controller.serving.analyses import analyses_of
+from repave_controller.serving.analyses import analyses_of, scaling_of, sources_for
 from repave_controller.serving.hooks import gitops_of, hooks_of, promotions_of
 from repave_controller.serving.notices import outbox_of
 from repave_controller.settings import ControllerSettings
@@ -243,7 +243,9 @@ async def real_controller(
     hooks = hooks_of(settings, store, scheduler)
     gitops = gitops_of(settings.model_copy(update={"state": directory}), store, scheduler)
     promotions = promotions_of(settings, store, scheduler)
-    analyses = analyses_of(settings, scheduler, sessions)
+    sources = sources_for(settings, scheduler, sessions)
+    analyses, scaling = analyses_of(settings, scheduler, sources), scaling_of(scheduler, sources)
+    metrics.read_scaling(scheduler, scaling.needed)
     app = make_app(
         scheduler=scheduler,
         store=store,
@@ -257,13 +259,14 @@ async def real_controller(
         gitops=gitops,
         promotions=promotions,
         analyses=analyses,
+        scaling=scaling,
     )
     described = Described(app)
     agents = {name: ObedientAgent(name) for name in regions} | {each.region: each for each in guests}
     scheduling = asyncio.create_task(scheduler.run())
     tasks = [scheduling, asyncio.create_task(outbox.run()), asyncio.create_task(hooks.run())]
     tasks += [asyncio.create_task(gitops.run()), asyncio.create_task(promotions.run())]
-    tasks.append(asyncio.create_task(analyses.run()))
+    tasks += [asyncio.create_task(analyses.run()), asyncio.create_task(scaling.run())]
     tasks += [asyncio.create_task(sessions.serve(agent)) for agent in agents.values()]
     connector = aiohttp.TCPConnector(limit=0)
     async with AsyncExitStack() as serving:

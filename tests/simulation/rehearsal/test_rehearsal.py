@@ -35,7 +35,7 @@ ONE_REGION = SPEC.replace("  - {name: oslo, size: 3}\n", "")
 
 def stage(text: str = SPEC, **changes: float) -> Stage:
     spec, _ = load(text, "repave.yaml")
-    sizes = tuple((RegionName(region.name), region.size) for region in spec.regions)
+    sizes = tuple((RegionName(region.name), region.hosts) for region in spec.regions)
     made = Stage(spec, sizes, sizes, boot_seconds=5.0, ill_after_seconds=20.0, outage_seconds=20.0)
     return replace(made, **changes)  # type: ignore[arg-type]
 

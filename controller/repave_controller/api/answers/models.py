@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from repave_controller.api.answers.answer import Answer
 from repave_controller.api.answers.fronts import FrontItem
 from repave_controller.api.answers.reasons import FactValue, RemedyItem
+from repave_controller.api.answers.scaling import ScalingItem
 from repave_controller.api.answers.secrets import SecretItem
 from repave_protos.daemon.printable import is_printable
 from repave_protos.protocol.bounds import BUNDLE_LENGTH_MAX
@@ -103,13 +104,14 @@ class OutlineAnswer(Answer):
     """What a client has to know before it asks for the release."""
 
     application: str = Field(description="Whose release it is: app, or app-stack.")
-    sizes: dict[str, int] = Field(description="Region to hosts.")
+    sizes: dict[str, int] = Field(description="Region to hosts; the least of bounds.")
     program: str = Field(description="The first word of host.run.")
     uri: str = Field(description="artifact.uri, as written.")
     package: str = Field(description="The same with version and application put in.")
     signature: str = Field(description="artifact.signature, with them put in; empty: not said.")
     sha256: str = Field(description="artifact.sha256: a digest, required, or empty.")
     text: str = Field(description="The text to ask for the release with: several files merged.")
+    scaled: list[str] = Field([], description="Regions whose number of hosts is chosen within bounds.")
 
 
 class ArtifactRequest(Body):
@@ -388,6 +390,9 @@ class ApplicationRegionItem(Answer):
     troubles: list[str] = Field(description="What is wrong there as a whole: provider, pool, balancer.")
     traffic_address: str
     dns: DnsItem | None = Field(description="None: its agent keeps no record of it.")
+    scaling: ScalingItem | None = Field(
+        None, description="None: the number of its hosts is that of the spec."
+    )
     groups: list[RegionGroupItem]
 
 

@@ -15,6 +15,7 @@ from repave_controller.core.planning.prices import Rates
 from repave_controller.core.rules.guards import Guard
 from repave_controller.core.steps.step import describe
 from repave_controller.wording.render import text_of
+from repave_controller.wording.scaling import bounds_text
 
 
 class PlanLine(Answer):
@@ -86,6 +87,7 @@ class PlanRegion(Answer):
     cost: float | None
     rates: RatesItem | None = Field(description="null: the price of some host is not known.")
     moments: list[PlanMoment] = Field(description="One a step.")
+    scaling: str = Field("", description="Within what, and by what, the number of its hosts is chosen.")
 
 
 class PlanJob(Answer):
@@ -244,6 +246,7 @@ def _plan_region(region: RegionPlan) -> PlanRegion:
             )
             for each in region.moments
         ],
+        scaling=bounds_text(region.scaling) if region.scaling is not None else "",
     )
 
 

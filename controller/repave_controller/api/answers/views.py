@@ -8,6 +8,7 @@ from repave_controller.api.answers import models
 from repave_controller.api.answers.ages import worn_text
 from repave_controller.api.answers.fronts import fronts_of
 from repave_controller.api.answers.reasons import facts_of, remedy_item
+from repave_controller.api.answers.scaling import scaling_item
 from repave_controller.api.answers.secrets import secret_items
 from repave_controller.core.commands.advice import works
 from repave_controller.core.commands.release import Accepted
@@ -165,6 +166,7 @@ def region_of(
         if region and application.frontend_port
         else "",
         dns=_dns_item(application, name, view),
+        scaling=scaling_item(application, name),
         groups=[
             _region_group(group, name, application, observed)
             for group in application.groups

@@ -31,6 +31,7 @@ from repave_controller.core.commands.release import WhileBusy
 from repave_controller.core.domain.analyses import Reading
 from repave_controller.core.domain.application import Application, ReleaseOrder
 from repave_controller.core.domain.reasons import Reason, Refused
+from repave_controller.core.domain.scaling import Scaling
 from repave_controller.core.planning.going_back import plan_rollback
 from repave_controller.core.planning.plan import never_released, plan_release
 from repave_controller.core.ports import Store
@@ -90,6 +91,8 @@ RELEASE_REFUSES = (
 
 Unreadable = Callable[[str, Reading], str]
 """Why an application's metric can't be read; "": it can."""
+Unmeasurable = Callable[[str, Scaling], str]
+"""Why the load of a region can't be read; "": it can."""
 
 
 class Releases:
@@ -108,9 +111,11 @@ class Releases:
         drafts: Drafts,
         hearing: Collection[str] = (),
         unreadable: Unreadable | None = None,
+        unmeasurable: Unmeasurable | None = None,
     ) -> None:
-        """`hearing`: the targets that a spec may name to be told. `unreadable`: why numbers can't be had."""
-        self._unreadable = unreadable
+        """`hearing`: the targets that a spec may name to be told. `unreadable`, `unmeasurable`: why numbers
+        can't be had."""
+        self._unreadable, self._unmeasurable = unreadable, unmeasurable
         self._scheduler, self._store, self._sessions, self._clock = scheduler, store, sessions, clock
         self._names, self._regional, self._packages = names, regional, packages
         self._prices, self._drafts, self._hearing = prices, drafts, hearing
@@ -293,6 +298,7 @@ class Releases:
         order = compile_order(spec, Digest(asked.digest), version, by=by, reason=reason, key=key)
         order = replace(order, keeps_sizes=asked.keep_sizes)
         self._check_analyses(spec.application, order)
+        self._check_scaling(spec)
         known = self._scheduler.saved(spec.application)
         return known or never_released(spec.application, spec.cluster), order
 
@@ -317,6 +323,16 @@ class Releases:
             if why:
                 place = {"field": "analysis.metrics", "message": f"{reading.metric.name}: {why}"}
                 raise Problem(422, "disagreement", f"analysis.metrics: {place['message']}", [place])
+
+    def _check_scaling(self, spec: Spec) -> None:
+        """The load of each region can be read, as far as the settings say. Raises Problem."""
+        for index, region in enumerate(spec.regions):
+            scaling = region.scaling
+            if scaling is None or self._unmeasurable is None:
+                continue
+            if why := self._unmeasurable(spec.application, scaling):
+                field = f"regions.{index}.size." + ("source" if scaling.source else "by")
+                raise Problem(422, "disagreement", f"{field}: {why}", [{"field": field, "message": why}])
 
     def _check_shares(self, order: ReleaseOrder) -> None:
         views = self._sessions.views()

@@ -175,7 +175,7 @@ class SizesRequest(SteeringRequest):
         dict[Name, Annotated[int, Field(ge=1, le=SIZE_MAX)]], Field(min_length=1, max_length=REGIONS_MAX)
     ] = Field(description="Region to hosts; regions that are not named stay as they are.")
 
-    def wanted(self) -> Verb:
+    def wanted(self) -> steering.Resize:
         return steering.Resize(tuple((RegionName(name), size) for name, size in sorted(self.sizes.items())))
 
 

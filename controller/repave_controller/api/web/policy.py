@@ -90,6 +90,7 @@ POLICY: Final[Mapping[str, Rule]] = {
     f"POST {_ONE}/override": Rule(Permission.OVERRIDE),
     f"POST {_ONE}/object": _APPROVE,
     f"POST {_ONE}/sizes": Rule(Permission.SCALE),
+    f"POST {_ONE}/sizes/plan": Rule(Permission.SCALE),
     f"POST {_ONE}/jobs/settle": _STEER,
     f"POST {_ONE}/queue/resume": _STEER,
     f"POST {_ONE}/queue/drop": _STEER,

@@ -42,6 +42,7 @@ STAYS = {
     "POST applications/{application}/artifacts",
     "POST applications/{application}/logs/stream",
     "POST applications/{application}/rollback/plan",
+    "POST applications/{application}/sizes/plan",
 }
 """What every controller does by itself."""
 TAINT = "POST hosts/{host}/taint"

@@ -23,6 +23,7 @@ from repave_controller.core.domain.hosts import hosts_left
 from repave_controller.core.domain.place import place_of, put_part
 from repave_controller.core.domain.reasons import (
     Happening,
+    Reason,
     Refusal,
     Refused,
     Why,
@@ -39,6 +40,7 @@ from repave_controller.core.domain.rollout import (
     Track,
     TrackPhase,
 )
+from repave_controller.core.domain.scaling import Sized
 from repave_controller.core.domain.steps import course_of
 from repave_controller.core.rollout.gates import approvals_in
 from repave_controller.core.rollout.holds import ways_on
@@ -49,7 +51,7 @@ from repave_controller.core.rules.verdicts import gate_of
 from repave_controller.core.steps import Weight
 from repave_controller.core.steps.step import entered
 from repave_controller.core.strategies.checks import objection
-from repave_protos.protocol.values import RegionName
+from repave_protos.protocol.values import GroupName, RegionName
 
 # ------------------------------------------------------------------------------------- pause and resume
 
@@ -297,6 +299,56 @@ def request_size(
 ) -> Outcome:
     """The groups of these regions have so many hosts from now on, whatever is being rolled out: each keeps
     its share of the size."""
+    check_sizes(application, sizes)
+    sized, changes = resized(application, sizes)
+    if not changes:
+        return application, ()
+    for region, size in sizes:
+        serving = application.serving_in(region)
+        if serving is not None and serving.size(region) != size:
+            sized = noted(sized, region, serving.size(region), size, by, in_words(reason), now)
+    told = tuple(f"{each.group} in {each.region}: {each.before} -> {each.size} hosts" for each in changes)
+    what = reason_of(Happening.SIZED, changes=told, reason=reason)
+    return sized, (event_of(sized, "group.sized", what, now, by),)
+
+
+@dataclass(frozen=True, slots=True)
+class SizeChange:
+    """Of a group in a region; `count` and `wanted`: the hosts that it has, and that it is to have now."""
+
+    group: GroupName
+    region: RegionName
+    before: int
+    size: int
+    count: int
+    wanted: int
+
+
+def resized(
+    application: Application, sizes: tuple[tuple[RegionName, int], ...], *, only_grows: bool = False
+) -> tuple[Application, tuple[SizeChange, ...]]:
+    """The groups of these regions with so many hosts, and what changes by it. Raises Refused."""
+    _check_steps(application, sizes)
+    changes = []
+    for region, size in sizes:
+        for group in application.groups:
+            part = group.part(region)
+            if part is None or part.state in UNWANTED or part.size == size or group.is_adopted:
+                continue
+            if only_grows and part.size > size:
+                continue
+            sized = _sized(application, group.number, part, size)
+            application = put_part(application, group, sized)
+            changes.append(SizeChange(group.name, region, part.size, size, part.count, sized.count))
+    for group in application.groups if changes else ():
+        if fault := excess(part.size for part in group.parts):
+            raise Refused(Refusal.TOO_MANY_HOSTS, group=group.name, text=fault)
+    return application, tuple(changes)
+
+
+def check_sizes(application: Application, sizes: tuple[tuple[RegionName, int], ...]) -> None:
+    """Whether these regions can have other numbers of hosts, within the bounds that the spec has set. Raises
+    Refused."""
     served = {region for region in application.regions if application.serving_in(region) is not None}
     unknown = sorted(region for region, _ in sizes if region not in served)
     if unknown:
@@ -311,25 +363,36 @@ def request_size(
     )
     if adopted is not None and application.running is None:
         raise Refused(Refusal.ADOPTED_GROUP, group=adopted.name)
-    _check_sizes(application, sizes)
-    told = []
     for region, size in sizes:
-        for group in application.groups:
-            part = group.part(region)
-            if part is None or part.state in UNWANTED or part.size == size or group.is_adopted:
-                continue
-            application = put_part(application, group, _sized(application, group.number, part, size))
-            told.append(f"{group.name} in {region}: {part.size} -> {size} hosts")
-    if not told:
-        return application, ()
-    for group in application.groups:
-        if fault := excess(part.size for part in group.parts):
-            raise Refused(Refusal.TOO_MANY_HOSTS, group=group.name, text=fault)
-    what = reason_of(Happening.SIZED, changes=tuple(told), reason=reason)
-    return application, (event_of(application, "group.sized", what, now, by),)
+        bounds = application.policy.scaling.find(region)
+        if bounds is not None and bounds.within(size) != size:
+            raise Refused(
+                Refusal.SIZE_OUT_OF_BOUNDS,
+                region=region,
+                hosts=size,
+                least=bounds.least,
+                most=bounds.most,
+            )
 
 
-def _check_sizes(application: Application, sizes: tuple[tuple[RegionName, int], ...]) -> None:
+def noted(
+    application: Application,
+    region: RegionName,
+    before: int,
+    hosts: int,
+    by: str,
+    reason: Reason | None,
+    now: Instant,
+) -> Application:
+    """Where the number is chosen within bounds: it has just been changed."""
+    if application.policy.scaling.find(region) is None:
+        return application
+    known = application.sized.find(region) or Sized(region, now)
+    sized = replace(known, at=now, before=before, hosts=hosts, by=by, reason=reason)
+    return replace(application, sized=application.sized.put(sized))
+
+
+def _check_steps(application: Application, sizes: tuple[tuple[RegionName, int], ...]) -> None:
     """Whether the steps that a release still has to go suit the sizes. Raises Refused."""
     rollout = application.running
     if rollout is None or rollout.kind is not RolloutKind.RELEASE or rollout.phase is not Phase.RUNNING:

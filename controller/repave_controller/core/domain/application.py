@@ -17,6 +17,7 @@ from repave_controller.core.domain.jobs import NO_JOBS, Jobs
 from repave_controller.core.domain.overlays import NO_OVERLAYS, Overlays, template_in
 from repave_controller.core.domain.reasons import Reason
 from repave_controller.core.domain.rollout import GroupNumber, Rollout, Wave
+from repave_controller.core.domain.scaling import NO_SCALING, Scalings, Sized
 from repave_controller.core.domain.steps import FULL_PERCENT as FULL_PERCENT
 from repave_controller.core.domain.steps import Step
 from repave_controller.core.domain.windows import Freeze, Window
@@ -290,6 +291,7 @@ class Policy:
     windows: tuple[Window, ...] = ()
     freezes: tuple[Freeze, ...] = ()
     notify: tuple[Hearer, ...] = ()  # who is told of it, beside what the controller's settings say
+    scaling: Scalings = NO_SCALING  # of the regions whose number of hosts is chosen within bounds
 
     def needed(self, size: int) -> int:
         """How many of `size` hosts make a group ready: at least 1 of a non-empty group, and its floor, so
@@ -347,6 +349,7 @@ class Application:
     deletion: Deletion | None = None  # until it is released again
     drained: tuple["Drained", ...] = ()  # regions, sorted
     job_runs_total: int = 0  # attempts of jobs that were decided on
+    sized: ByRegion[Sized] = ByRegion()  # of the regions whose number of hosts is chosen within bounds
 
     def group(self, number: GroupNumber | None) -> ServerGroup | None:
         for group in self.groups:

@@ -19,6 +19,7 @@ from repave_controller.core.domain.naming import format_group
 from repave_controller.core.domain.place import place_of
 from repave_controller.core.domain.reasons import Reason, Refused
 from repave_controller.core.domain.rollout import GroupNumber, Rollout, Step, Track, TrackPhase, Wave
+from repave_controller.core.domain.scaling import Scaling
 from repave_controller.core.domain.steps import baseline_range
 from repave_controller.core.planning.prices import NO_PRICES, Price, Prices, Rates, summed
 from repave_controller.core.planning.sight import unseen
@@ -74,6 +75,7 @@ class RegionPlan:
     extra_host_hours: float
     rates: Rates | None
     moments: tuple[Moment, ...]  # one a step
+    scaling: Scaling | None = None  # None: the number of its hosts is that of the spec
 
     @property
     def cost(self) -> float | None:
@@ -258,6 +260,7 @@ def _changes(application: Application, order: ReleaseOrder, origin: ServerGroup 
         found += [f"{region}: {each}" for each in there if each not in everywhere]
         found += [f"not in {region}: {each}" for each in everywhere if each not in there]
     found += _resized(application, order)
+    found += _rescaled(application, order)
     if order.template.probe != origin.template.probe:
         found.append("how hosts are asked for their health")
     if order.template.health_by != origin.template.health_by:
@@ -273,6 +276,23 @@ def _resized(application: Application, order: ReleaseOrder) -> list[str]:
         if had != size:
             found.append(f"{region}: {had} -> {size} hosts")
     return found
+
+
+def _rescaled(application: Application, order: ReleaseOrder) -> list[str]:
+    """Regions whose number of hosts is chosen in another way, or no longer."""
+    found = []
+    for region, _ in order.sizes:
+        before, after = (policy.scaling.find(region) for policy in (application.policy, order.policy))
+        if before == after:
+            continue
+        was, shall = ("as the spec says" if each is None else bounds_of(each) for each in (before, after))
+        found.append(f"{region}: hosts {was} -> {shall}")
+    return found
+
+
+def bounds_of(scaling: Scaling) -> str:
+    """`2 to 20 by requests`"""
+    return f"{scaling.least} to {scaling.most} by {scaling.by}"
 
 
 def _changed_hosts(before: HostTemplate, after: HostTemplate) -> list[str]:
@@ -439,6 +459,7 @@ def _region(
         extra_host_hours=hours / HOUR_SECONDS,
         rates=_rates(application, order, track, size, course, waits, prices),
         moments=moments,
+        scaling=order.policy.scaling.find(region),
     )
 
 

@@ -11,6 +11,7 @@ from repave_controller.core.domain.application import (
     Missed,
     Outcome,
     Part,
+    Policy,
     ReleaseOrder,
     ServerGroup,
 )
@@ -102,15 +103,26 @@ def hint_of_kept(application: Application, order: ReleaseOrder) -> Reason | None
 
 
 def with_kept_sizes(application: Application, order: ReleaseOrder) -> ReleaseOrder:
-    """The order with the sizes that it keeps: where the application serves, those that it has now."""
-    if not order.keeps_sizes:
+    """The order with the sizes that it keeps: where the application serves, those that it has now; of regions
+    whose number is chosen, as near to these as the bounds let it."""
+    if not order.keeps_sizes and not order.policy.scaling:
         return order
-    serving = {region: application.serving_in(region) for region, _ in order.sizes}
     sizes = tuple(
-        (region, group.size(region) if (group := serving[region]) is not None else size)
+        (region, _kept_size(application, order.policy, region, size, keeps=order.keeps_sizes))
         for region, size in order.sizes
     )
     return replace(order, sizes=sizes)
+
+
+def _kept_size(
+    application: Application, policy: Policy, region: RegionName, size: int, *, keeps: bool = False
+) -> int:
+    """The number of hosts that is in force there, where the release does not bring one of its own."""
+    scaling, serving = policy.scaling.find(region), application.serving_in(region)
+    if serving is None or (scaling is None and not keeps):
+        return size
+    had = serving.size(region)
+    return had if scaling is None else scaling.within(had)
 
 
 def new_parts(sizes: tuple[tuple[RegionName, int], ...]) -> ByRegion[Part]:
@@ -168,7 +180,11 @@ def check_steps(application: Application, order: ReleaseOrder) -> None:
         for region, _ in order.sizes
         if (group := application.serving_in(region)) is not None
     }
-    sizes = tuple((region, size) for region, size in order.sizes if served.get(region, size) != size)
+    sizes = tuple(
+        (region, size)
+        for region, size in order.sizes
+        if served.get(region, size) != size or order.policy.scaling.find(region) is not None
+    )
     found = objection(order.steps, order.policy, sizes, served=served)
     if found is not None:
         raise Refused(Refusal.STEPS_DONT_FIT, text=found.text)
@@ -241,7 +257,8 @@ def catch_up(application: Application, missed: tuple[Missed, ...], now: Instant)
         assert group is not None, "it was just found"
         known = group.part(each.region)
         if known is None or known.state in UNWANTED:
-            (part,) = new_parts(((each.region, each.size),))
+            size = _kept_size(application, application.policy, each.region, each.size)
+            (part,) = new_parts(((each.region, size),))
             application = application.with_group(group.with_part(part))
     number = max(each.target for each in due)
     target = application.group(number)

@@ -51,6 +51,7 @@ from repave_controller.core.rollout.rollback import (
 )
 from repave_controller.core.rollout.room import making_room
 from repave_controller.core.rollout.transitions import gone_back
+from repave_controller.core.rules import scaling
 from repave_controller.core.rules.guards import NO_CONSTRAINTS, Constraints, standing
 from repave_controller.core.rules.verdicts import Done, Failed, Verdict, Waiting, current_report, illness_of
 from repave_controller.core.steps.step import entered, judge, refusing
@@ -81,6 +82,8 @@ def step(
     if turn.application.rollout == application.rollout:  # an end is saved before the next one begins
         conclusion.start_next(turn)
     _note_look(turn)
+    turn.application = scaling.forgotten(turn.application)
+    turn.because += scaling.because(turn.application)
     stands = queues.because(turn.application)
     turn.because += [stands] if stands is not None else []
     _renew(turn)

@@ -21,8 +21,8 @@ from repave_controller.core.domain.rollout import Track
 from repave_controller.core.rules.divergence import is_offered
 from repave_protos.protocol.values import ApplicationReport, GroupReport, RegionName
 
-STANDING = frozenset({Why.KEPT_FAILED})
-"""What ends by time or by a person, whatever regions report."""
+STANDING = frozenset({Why.KEPT_FAILED, Why.SIZE_UNKNOWN, Why.SIZE_AT_MOST, Why.SIZE_REFUSED})
+"""What ends by time, by numbers or by a person, whatever regions report."""
 _LATER = frozenset({Why.FOLLOWS, Why.SKIPPED})
 _READ_OF_GROUP: Callable[[GroupReport], tuple[object, ...]] = attrgetter(
     "group",

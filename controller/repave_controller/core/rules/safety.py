@@ -21,6 +21,7 @@ from repave_controller.core.domain.hosts import hosts_left
 from repave_controller.core.domain.jobs import JobRun, Moment
 from repave_controller.core.domain.place import origin_in, target_in
 from repave_controller.core.domain.rollout import Phase, Rollout, TrackPhase
+from repave_controller.core.domain.scaling import BY_REPAVE
 from repave_controller.core.domain.steps import courses_of
 from repave_controller.core.rules.capacity import Serving, shortfalls
 from repave_controller.core.rules.looks import analysis_of
@@ -57,6 +58,7 @@ def check(before: Application, decision: Decision, observed: Observed) -> list[B
     broken += _check_owners(before, after, observed)
     broken += _check_analyses(before, after)
     broken += _check_jobs(before, after)
+    broken += _check_scaling(before, after)
     return broken
 
 
@@ -229,6 +231,26 @@ def _check_jobs(before: Application, after: Application) -> Iterator[Broken]:
             last = rollout.last_run(Moment.BEFORE, job.name)
             if last is None or not last.is_done:
                 yield Broken(12, f"a region begins before job {job.name} has succeeded")
+
+
+def _check_scaling(before: Application, after: Application) -> Iterator[Broken]:
+    """Promise 13: what is chosen for a region is within its bounds, and follows from the number that was in
+    force; no group loses hosts by it while a rollout is under way."""
+    for sized in after.sized if after.sized != before.sized else ():
+        region, former = sized.region, before.sized.find(sized.region)
+        if sized.by != BY_REPAVE or (former is not None and former.at == sized.at):
+            continue
+        scaling, serving = after.policy.scaling.find(region), before.serving_in(region)
+        if scaling is None or scaling.within(sized.hosts) != sized.hosts:
+            yield Broken(13, f"{region}: {sized.hosts} hosts would be out of the bounds of the spec")
+        if serving is None or serving.size(region) != sized.before:
+            yield Broken(
+                13, f"{region}: the number was chosen upon {sized.before} hosts, which are not in force"
+            )
+        for group in before.groups if before.running is not None else ():
+            now = after.group(group.number)
+            if now is not None and now.size(region) < group.size(region):
+                yield Broken(13, f"{region}: {group.name} would lose hosts while a rollout is under way")
 
 
 def _may_try(rollout: Rollout, run: JobRun) -> bool:

@@ -72,14 +72,10 @@ class Reader:
 
     def _source(self, application: str, reading: Reading) -> Source:
         """Raises SourceError."""
-        source, metric = self.sources.get(reading.source), reading.metric
-        if source is None:
-            named = ", ".join(sorted(self.sources))
-            raise SourceError(f"the controller's settings have no source {reading.source}, but {named}")
-        if not any(fnmatchcase(application, glob) for glob in source.applications):
-            raise SourceError(f"the settings let {application} not use the source {reading.source}")
-        if why := source.objection(reading.query) or (reading.total and source.objection(reading.total)):
-            raise SourceError(f"{metric.name}: {why}")
+        source, metric = source_for(self.sources, application, reading.source), reading.metric
+        for query in (reading.query, reading.total):
+            if why := query and (source.objection(query) or source.objection_to_sides(query)):
+                raise SourceError(f"{metric.name}: {why}")
         if metric.kind is MetricKind.RATE and not reading.total:
             source.total_of(reading.query)
         return source
@@ -98,6 +94,17 @@ class Reader:
         except TimeoutError:
             return Found(reading, trouble=f"no answer within {READ_SECONDS_MAX:g} s")
         return Found(reading, *_with_zeros(reading.metric, baseline, canary))
+
+
+def source_for(sources: Mapping[str, Source], application: str, name: str) -> Source:
+    """The one of that name, which the application may use. Raises SourceError."""
+    source = sources.get(name)
+    if source is None:
+        named = ", ".join(sorted(sources))
+        raise SourceError(f"the controller's settings have no source {name}, but {named}")
+    if not any(fnmatchcase(application, glob) for glob in source.applications):
+        raise SourceError(f"the settings let {application} not use the source {name}")
+    return source
 
 
 async def _check_versions(source: Source, reading: Reading, old: Sequence[Part], new: Sequence[Part]) -> None:

@@ -147,7 +147,7 @@ def check_region(world: World, name: RegionName) -> None:
         return
     assert sum(weights.values()) == 10_000
     assert len(weights) <= 2
-    size = next(each.size for each in world.spec.regions if each.name == name)
+    size = next(each.hosts for each in world.spec.regions if each.name == name)
     ready = {
         group: sum(world.now >= born + 20 for born in region.hosts[group].born)
         for group in weights

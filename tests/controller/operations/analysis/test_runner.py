@@ -58,6 +58,9 @@ class Source:
     def objection(self, query: str) -> str:
         return ""
 
+    def objection_to_sides(self, query: str) -> str:
+        return ""
+
     async def is_by_version(self, query: str) -> bool:
         return "{version}" in query
 

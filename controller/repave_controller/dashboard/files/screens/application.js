@@ -36,6 +36,7 @@ function Known({ app, crumbs }) {
   return html`<${Page} title=${title} lead=${html`<span aria-live="polite">${sentence(app.text)}</span>`} crumbs=${crumbs} actions=${actions}>
     ${runs ? html`<${Running} app=${app} rollout=${rollout} />` : null}
     <${Section} title="Regions" note=${[summaryOf(app.columns), waysIn(app.fronts)].filter(Boolean).join("; clients come in at ")}><${Regions} columns=${app.columns} target=${runs ? rollout.group : ""} /><//>
+    ${app.columns.some((/** @type {App} */ each) => each.scaling) ? html`<${Section} title="Numbers of hosts" note="They follow the load, within the bounds of the spec."><${Scaled} columns=${app.columns} /><//>` : null}
     ${app.groups.some((/** @type {App} */ each) => each.worker) ? null : html`<${Charts} app=${app.name} />`}
     <${Section} title="Server groups" note="Each release has hosts of its own; old ones are kept warm for the way back."><${Groups} app=${app} /><//>
     <${Section} title="History"><${History} app=${app} back=${setBack} /><//>
@@ -61,6 +62,19 @@ function Running({ app, rollout }) {
     <${Bar} of=${tracks.length} height=${10} label="Regions" parts=${[{ value: done, tone: "live", text: `${done} done` }, { value: moving, tone: "dim", text: `${moving} moving` }]} />
     <span class="soft">${sentence((app.because.find((/** @type {App} */ each) => each.count) ?? app.because[0])?.text ?? "")} <span class="more">See the rollout</span></span>
   </a>`;
+}
+
+/** The regions whose number of hosts is chosen within bounds, and how it was chosen last.
+ * @param {{columns: App[]}} props */
+function Scaled({ columns }) {
+  return html`<${Table} label="Numbers of hosts" name="scaled" rows=${columns.filter((each) => each.scaling)} id=${(/** @type {App} */ row) => row.name} columns=${[
+    { key: "region", title: "Region", primary: true, cell: (/** @type {App} */ row) => html`<span class="name">${row.name}</span>` },
+    { key: "hosts", title: "Hosts", align: "end", cell: (/** @type {App} */ row) => number(row.scaling.hosts) },
+    { key: "bounds", title: "Within", cell: (/** @type {App} */ row) => html`<span class="pile"><span>${row.scaling.text}</span>${row.scaling.trouble ? html`<span class="soft small">${row.scaling.trouble}</span>` : null}</span>` },
+    { key: "before", title: "Before", align: "end", wide: true, cell: (/** @type {App} */ row) => row.scaling.changed_at ? number(row.scaling.before) : "" },
+    { key: "why", title: "Why", wide: true, cell: (/** @type {App} */ row) => row.scaling.reason },
+    { key: "at", title: "Changed", align: "end", cell: (/** @type {App} */ row) => html`<${Ago} at=${row.scaling.changed_at} />` },
+  ]} />`;
 }
 
 /** @param {{app: App}} props */

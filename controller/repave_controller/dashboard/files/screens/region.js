@@ -45,7 +45,8 @@ function Applications({ items, region, query }) {
 /** @param {Row} item */
 function note(item) {
   const step = item.rollout ? html`<a href=${`/apps/${item.name}/rollouts/${item.rollout}`}>rollout ${item.rollout}</a> ${item.phase}${item.step ? html`, ${item.step} for <${Ago} at=${item.step_since} bare=${true} />` : null}` : "at rest";
-  return html`${step}${item.current ? null : html`, the newest desired state is not confirmed yet`}${item.reason ? `: ${item.reason}` : ""}`;
+  const scaled = item.scaling ? `, ${counted(item.scaling.hosts, "host")} of ${item.scaling.text}` : "";
+  return html`${step}${scaled}${item.current ? null : html`, the newest desired state is not confirmed yet`}${item.reason ? `: ${item.reason}` : ""}`;
 }
 
 /** What the balancer was asked for, and what it acknowledges.

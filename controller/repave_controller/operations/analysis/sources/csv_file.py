@@ -62,6 +62,9 @@ class CsvFile:
     def objection(self, query: str) -> str:
         return f"it must name a column, and {query} says what a row is of" if query in (TIME, *OF) else ""
 
+    def objection_to_sides(self, query: str) -> str:
+        return ""
+
     async def is_by_version(self, query: str) -> bool:
         nothing = Window(0.0, 0.0, self.step_seconds)
         return "group" not in (await asyncio.to_thread(self._rows, "", nothing)).columns
@@ -73,7 +76,12 @@ class CsvFile:
         found = self._rows(side.application, window)
         if column not in found.columns:
             raise SourceError(f"{self.path} has no column {column}: it has {', '.join(found.columns)[:200]}")
-        return [(at, number(row[column] or None)) for at, row in found.rows if _is_of(row, side)]
+        if side.group and "group" not in found.columns and "version" not in found.columns:
+            raise SourceError(
+                f"{self.path} has neither a column group nor version: both sides would be the same"
+            )
+        points = [(at, number(row[column] or None)) for at, row in found.rows if _is_of(row, side)]
+        return points if side.group else _added_up(points)
 
     def _rows(self, application: str, window: Window) -> Rows:
         """Raises SourceError."""
@@ -99,10 +107,6 @@ class CsvFile:
             columns = rows.fieldnames or ()
             if TIME not in columns:
                 raise SourceError(f"{self.path} has no column {TIME}")
-            if "group" not in columns and "version" not in columns:
-                raise SourceError(
-                    f"{self.path} has neither a column group nor version: both sides would be the same"
-                )
             if window.since >= window.until:
                 return Rows(columns, ())
             own = (row for row in rows if row.get("application", application) == application)
@@ -111,7 +115,15 @@ class CsvFile:
 
 
 def _is_of(row: Mapping[str, str], side: Side) -> bool:
-    own = {"group": side.group, "version": side.version}
+    own = {"group": side.group, "version": side.version} if side.group else {}
     return all(row.get(name, value) == value for name, value in own.items()) and (
         "region" not in row or row["region"] in side.regions
     )
+
+
+def _added_up(points: Sequence[Point]) -> list[Point]:
+    """The rows of one time together."""
+    sums: dict[float, float] = {}
+    for at, value in points:
+        sums[at] = sums.get(at, 0.0) + value
+    return sorted(sums.items())

@@ -65,7 +65,10 @@ class HttpSource:
         raise SourceError("say what the events are counted out of: total: ...")
 
     def objection(self, query: str) -> str:
-        return self.dialect.objection(query) or objection_to_same(self.dialect.url + query)
+        return self.dialect.objection(query)
+
+    def objection_to_sides(self, query: str) -> str:
+        return objection_to_same(self.dialect.url + query)
 
     async def is_by_version(self, query: str) -> bool:
         return "{group}" not in self.dialect.url + query

@@ -21,7 +21,8 @@ class SourceError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """The server group whose figures are wanted, in these regions together."""
+    """The server group whose figures are wanted, in these regions together; "": all groups of the
+    application."""
 
     application: ApplicationName
     regions: tuple[RegionName, ...]
@@ -77,7 +78,10 @@ class Source(Protocol):
         """What the events of this query are counted out of, where the source knows it. Raises SourceError."""
 
     def objection(self, query: str) -> str:
-        """Why it can't be asked this, whichever side is meant; "": it can."""
+        """Why it can't be asked this, whatever of an application is meant; "": it can."""
+
+    def objection_to_sides(self, query: str) -> str:
+        """Why the sides of a comparison would have the same numbers; "": they would not."""
 
     async def is_by_version(self, query: str) -> bool:
         """Whether nothing but their versions tells two groups apart. Raises SourceError."""

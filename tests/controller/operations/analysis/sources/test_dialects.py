@@ -236,8 +236,8 @@ async def test_a_query_that_is_the_same_for_both_sides_is_refused(kind: str, tmp
             assert not world.source.objection("errors")
             plain = replace(world.source.dialect, url="https://m.example/{query}")  # type: ignore[type-var]
             world.source, same, by_version = replace(world.source, dialect=plain), "a", "a/{version}"
-        assert "both have the same numbers" in world.source.objection(same)
-        assert not world.source.objection(by_version)
+        assert "both have the same numbers" in world.source.objection_to_sides(same)
+        assert not world.source.objection_to_sides(by_version)
         assert await world.source.is_by_version(by_version)
 
 
