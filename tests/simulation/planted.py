@@ -40,6 +40,7 @@ LIFECYCLE = "controller/repave_controller/core/commands/lifecycle.py"
 RELEASE = "controller/repave_controller/core/commands/release.py"
 ADMISSION = "agent/repave_agent/core/fence.py"
 FLEET = "agent/repave_agent/core/fleet.py"
+FRONTS = "agent/repave_agent/core/fronts.py"
 REGION = "agent/repave_agent/core/region.py"
 JOURNAL = "agent/repave_agent/runtime/journal.py"
 LIFE = "agent/repave_agent/core/host_phase.py"
@@ -134,6 +135,10 @@ BUGS = (
         "    runs = tuple(run for run in rollout.runs if not run.is_open)\n",
     ),
     # -------------------------------------------------------------------------------------------- analyses
+    _bug(
+        "what could not be judged goes on", 1, (11,),
+        ANALYSES, "return Ending.UNJUDGED if analysis.errors > plan.error_limit else None", "return Ending.PASSED",
+    ),
     _bug("a look counts whenever it comes", 1, (11,), LOOKS, "_next_looks(application, now) if now >= at)", "_next_looks(application, now))"),
     _bug(
         "a version that is worse goes on", 1, (11,),
@@ -146,6 +151,11 @@ BUGS = (
     _bug(
         "what can't be told goes on", 1, (11,),
         ANALYSES, "return Ending.PASSED if is_limited and analysis.passed else Ending.UNDECIDED", "return Ending.PASSED",
+    ),
+    _bug(
+        "what was seen before the step was tried again counts", 1, (11,),
+        LOOKS, "    return rollout.with_analysis(Analysis(gate, region, run, track.entered_at, moved_at))",
+        "    return rollout.with_analysis(replace(known, run=run, begun_at=track.entered_at) if known else Analysis(gate, region, run, track.entered_at, moved_at))",
     ),
     # ------------------------------------------------------------------------------------ fresh baselines
     _bug(
@@ -334,6 +344,27 @@ BUGS = (
         TRAFFIC, "    return None, \"\"\n\n\ndef _had_traffic",
         "    return (present.testers if present is not None else None), \"\"\n\n\ndef _had_traffic",
     ),
+    # ---------------------------------------------------------------------------------------- fronts
+    _bug(
+        "fronts follow what is desired before the balancer has it", 1, (14,),
+        FRONTS, "if any(route.weight_bp(group.name) for route in routes)]", "if group.weight_bp]",
+    ),
+    _bug(
+        "a front opens while a group with traffic lacks it", 1, (14,),
+        FRONTS, "or all(name in fronts for fronts in named)", "or any(name in fronts for fronts in named)",
+    ),
+    _bug(
+        "a front is closed as soon as one group with traffic lacks it", 1, (14,),
+        FRONTS, "        if name in known or all(", "        if all(",
+    ),
+    _bug(
+        "a front stays open as long as a group is kept that has it", 1, (5, 14),
+        FRONTS, "if any(route.weight_bp(group.name) for route in routes)]", "if group.count]",
+    ),
+    _bug(
+        "clients' way in is opened before there are hosts", 1, (14,),
+        TRAFFIC, "    return not state.frontend_port or observation.balancer.structure.frontend(state.application) is not None", "    return True",
+    ),
     # ------------------------------------------------------------------------------- adopted fleets
     _bug(
         "an adopted host is ended by the provider", 1, (1, 5),
@@ -360,7 +391,7 @@ BUGS = (
         "        if self._is_stopping:\n            return None\n        term",
     ),
     _bug(
-        "a commit is not fenced", 3, (7,),
+        "a commit is not fenced", 3, (4, 7),
         SHARED_STORE, "        if held.owner is None or held.term != tenure.term:\n", "        if False:\n",
     ),
     _bug(

@@ -10,6 +10,7 @@ from repave_simulation.checks import promises
 from repave_simulation.checks.analyses import Analyses
 from repave_simulation.checks.course import Course
 from repave_simulation.checks.decisions import Decisions
+from repave_simulation.checks.fronts import check_fronts
 from repave_simulation.checks.jobs import JobTruth
 from repave_simulation.checks.plans import Plans
 from repave_simulation.checks.queues import Queues
@@ -62,6 +63,7 @@ class Oracle:
         place = self._world.places[region]
         before = promises.capacities(place)
         promises.check_arrange(place, structure)
+        check_fronts(place, structure)
         yield
         promises.check_capacities(place, before, "arranged")
 

@@ -29,6 +29,7 @@ from repave_simulation.scenarios.load import scaling_of
 from repave_simulation.scenarios.variety import (
     analysed,
     at_work,
+    fronted,
     judged,
     met_by,
     steered,
@@ -54,6 +55,8 @@ OLD_FLEET = "those who ran the fleet before"
 """The tag of hosts that are adopted."""
 UNFAIR_SECONDS_MAX = 400.0
 JUDGED_MAX = 2
+JUDGED = 0.8
+"""Share of the seeds with releases that are judged."""
 IMAGES = 23 + JUDGED_MAX
 """The last ones are those of releases that are judged."""
 BLIND_SECONDS = 15.0
@@ -342,7 +345,7 @@ def _judged(
     chance: Chance, regions: tuple[RegionName, ...], applications: tuple[ApplicationName, ...], last: float
 ) -> Iterator[Command]:
     """Releases that are compared with what serves, after all others."""
-    for number in range(JUDGED_MAX if chance.happens(0.5, "is judged") else 0):
+    for number in range(JUDGED_MAX if chance.happens(JUDGED, "is judged") else 0):
         at = last + (number + 1) * chance.one_of((2.0, 15.0), "judged", number, "at")
         application, image = chance.one_of(applications, "judged", number), IMAGES - JUDGED_MAX + 1 + number
         command = _release(
@@ -423,7 +426,7 @@ def _release(
     order = ReleaseOrder(
         version=str(image),
         digest=_digest(image),
-        frontend_port=8000 + (*APPLICATIONS, DESK, MILL).index(application),
+        frontend_port=_port(application),
         sizes=tuple((region, size) for region in sorted(regions)),
         template=HostTemplate(
             run=("./serve",),
@@ -439,6 +442,7 @@ def _release(
             min_healthy_seconds=chance.one_of((0.5, 3.0), *names, "min"),
             launch_deadline_seconds=chance.one_of((15.0, 30.0), *names, "start"),
             drain_seconds=chance.one_of((2.0, 8.0), *names, "drain"),
+            fronts=fronted(chance, names, _port(application)),
         ),
         steps=steps,
         split=TESTERS if is_tested else BY_REQUEST,
@@ -459,6 +463,10 @@ def _release(
     if chance.happens(SCALED, "scaled", application):
         order = replace(order, policy=replace(order.policy, scaling=scaling_of(order)))
     return Command(at, kind, application, key, order)
+
+
+def _port(application: ApplicationName) -> int:
+    return 8000 + (*APPLICATIONS, DESK, MILL).index(application)
 
 
 def _steps(

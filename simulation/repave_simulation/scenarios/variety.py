@@ -25,12 +25,15 @@ from repave_controller.core.steps import Approve, Soak
 from repave_controller.core.strategies import presets
 from repave_controller.core.strategies.checks import objection
 from repave_controller.core.strategies.presets import Stage, pace_of
+from repave_protos.protocol.fronts import TrafficFront
 from repave_protos.protocol.values import BY_REQUEST, RegionName
 from repave_simulation.kernel.chance import Chance
 
 VARIED = 0.5
 """Share of the releases that are more than blue/green."""
 ANALYSED = 0.3
+FRONTED = 0.35
+"""Of the applications."""
 JOBS = 0.4
 HALF_BP, FULL_BP = 5_000, 10_000
 Gated = TypeVar("Gated", Step, Wave)
@@ -76,6 +79,16 @@ def _job(chance: Chance, names: tuple[object, ...], ends: tuple[str, ...]) -> tu
     how, seconds = chance.one_of(ends, *names, "how"), chance.one_of((0.2, 2.0, 8.0, 15.0), *names, "seconds")
     retries = 1 if how == "fails-once" else chance.number(0, 2, *names, "retries")
     return (Job(str(names[-1]), ("./job", how, str(seconds)), timeout_seconds=20.0, retries=retries),)
+
+
+def fronted(chance: Chance, names: tuple[object, ...], port: int) -> tuple[TrafficFront, ...]:
+    """Those of a release, which adds some and leaves out others; of most applications the plain one. `names`
+    begin with the application's."""
+    if not chance.happens(FRONTED, names[0], "fronted") or chance.happens(0.15, *names, "plain"):
+        return ()
+    further = (TrafficFront("admin", port + 1_000), TrafficFront("chat", port + 2_000, "tcp"))
+    kept = (each for each in further if chance.happens(0.6, *names, "front", each.name))
+    return TrafficFront("web", port), *kept
 
 
 def judged(chance: Chance, names: tuple[object, ...], order: ReleaseOrder) -> ReleaseOrder:
@@ -134,7 +147,7 @@ def at_work(chance: Chance, names: tuple[object, ...], order: ReleaseOrder) -> R
         order,
         frontend_port=0,
         split=BY_REQUEST,
-        template=replace(order.template, probe=probe, is_worker=True),
+        template=replace(order.template, probe=probe, is_worker=True, fronts=()),
         steps=steps,
         policy=replace(order.policy, keep_groups=0, retain=0, keep_failed_seconds=0.0, protects=False),
     )

@@ -29,6 +29,7 @@ from repave_controller.peers.ports import NotOwner
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
 from repave_protos.protocol.channel import Link
+from repave_protos.protocol.fronts import ABILITIES as FRONT_ABILITIES
 from repave_protos.protocol.queries import AcceptedOf, Answer, HostsOf, Orphans, Query, Refusal
 from repave_protos.protocol.values import (
     PROTOCOL_VERSION,
@@ -136,7 +137,7 @@ class SimulatedAgent:
             "0",
             "simulated",
             "simulated",
-            capabilities=("jobs", "adopts", "workers"),
+            capabilities=("jobs", "adopts", "workers", *(f"front={each}" for each in FRONT_ABILITIES)),
             applied=self.worker.applied(),
         )
 

@@ -319,6 +319,7 @@ class Place:
             restarts=balancer.restarts,
             falls_back=True,
             takes_baselines=True,
+            takes_hosts=True,
         )
 
     def is_busy(self, group: GroupName) -> bool:

@@ -403,6 +403,22 @@ def _ignore_refusal(apply: Callable[[], object]) -> None:
 
 def _difference(place: Place) -> str:
     """What of the region is not as its accepted states say."""
+    return _difference_of_fronts(place) or _difference_of_groups(place)
+
+
+def _difference_of_fronts(place: Place) -> str:
+    """An application's fronts are those of the group that has all its traffic."""
+    for state in place.accepted.values():
+        frontend = place.balancer.structure.frontend(state.application)
+        route = place.balancer.route(state.application)
+        group = state.group(route.first) if route is not None and route.second is None else None
+        if frontend is not None and group is not None and frontend.fronts != group.template.fronts:
+            names = ", ".join(front.name for front in frontend.fronts)
+            return f"{state.application} has {group.name}, and the fronts {names or 'of a plain application'}"
+    return ""
+
+
+def _difference_of_groups(place: Place) -> str:
     hosts: Counter[str] = Counter(each.host.group for each in place.ours())
     well: Counter[str] = Counter(each.host.group for each in place.hosts() if each.is_well)
     for state in place.accepted.values():

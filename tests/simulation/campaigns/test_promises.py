@@ -24,7 +24,7 @@ from tests.simulation.planted import BUGS
 
 SEEDS = {1: 120, 2: 24, 3: 4}
 ONE_FAULT_IN = 6
-PROMISES = {1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13}
+PROMISES = {1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14}
 """Promise 9 is about who may act: there are no accounts yet."""
 
 
