@@ -22,6 +22,7 @@ from repave_controller.core.domain.rollout import (
     TrackPhase,
     Wave,
 )
+from repave_controller.core.domain.sequences import Listed
 from repave_controller.core.ports import (
     Conflict,
     Drop,
@@ -80,7 +81,7 @@ def a_rollout(number: int = 1, phase: Phase = Phase.RUNNING) -> Rollout:
             )
         ),
         waves=(Wave((RegionName("oslo"),), approve=""), Wave((RegionName("paris"),), is_lockstep=False)),
-        passes=(Pass("wave 2", "approved", Instant(1.0), "ann"),),
+        passes=Listed((Pass("wave 2", "approved", Instant(1.0), "ann"),)),
         pause=Pause(Instant(2.0), is_hold=True),
         phase=phase,
         started_at=Instant(1.0),

@@ -305,6 +305,29 @@ class Sessions:
         answer = await self._ask(region, Query(next(self._query_ids), question, cause()), timeout_seconds)
         return content_of(answer, region, kind)
 
+    async def ask_all(
+        self,
+        questions: Mapping[RegionName, Question],
+        kind: type[AnswerContent],
+        timeout_seconds: float = 5.0,
+    ) -> dict[RegionName, AnswerContent | RegionUnreachable]:
+        """The same of many regions at once: the answers, or why there is none. Equal questions are one, which
+        is encoded once. Raises BadQuestion."""
+        queries = {
+            question: Query(next(self._query_ids), question, cause())
+            for question in dict.fromkeys(questions.values())
+        }
+
+        async def ask(region: RegionName, query: Query) -> AnswerContent | RegionUnreachable:
+            try:
+                return content_of(await self._ask(region, query, timeout_seconds), region, kind)
+            except RegionUnreachable as unreachable:
+                return unreachable
+
+        asked = ((region, queries[question]) for region, question in questions.items())
+        found = await asyncio.gather(*(ask(*each) for each in asked))
+        return dict(zip(questions, found, strict=True))
+
     async def _ask(self, region: RegionName, query: Query, timeout_seconds: float) -> Answer:
         view = self._regions.views.get(region)
         home = view.home if view is not None and view.is_connected else None

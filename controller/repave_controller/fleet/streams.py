@@ -16,7 +16,7 @@ from repave_protos.protocol.queries import Answer, FromController, Query
 from repave_protos.protocol.values import ApplicationName, DesiredState, Hello, Lease, RegionName, Resync
 
 GOODBYE_SECONDS = 1.0  # how long a stream that shall end may take to hear why
-STATES_KEPT = 64
+MESSAGES_KEPT = 64
 SILENCES_MAX = 3.0
 """An agent that is to say something every second is away when nothing came for so many."""
 LATE_SECONDS = 0.5  # by which this process wakes too late when it was held up itself
@@ -121,8 +121,8 @@ class Stream:
 
 def encoded(message: FromController, traceparent: str = "") -> bytes:
     """Encoded, and sure to be accepted. Raises ValueError, which names the field."""
-    if isinstance(message, DesiredState):
-        return _encoded_state(message, traceparent)
+    if isinstance(message, DesiredState | Query):
+        return _encoded_once(message, traceparent)
     return _encoded(message, traceparent)
 
 
@@ -132,5 +132,6 @@ def _encoded(message: FromController, traceparent: str) -> bytes:
     return as_bytes
 
 
-_encoded_state = lru_cache(STATES_KEPT)(_encoded)
-"""Regions that shall be alike are sent the same bytes: those of a release mostly are."""
+_encoded_once = lru_cache(MESSAGES_KEPT)(_encoded)
+"""Regions that shall be alike are sent the same bytes: those of a release mostly are. A question is looked at
+before it is sent, and many regions are asked the same."""

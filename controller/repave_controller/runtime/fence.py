@@ -5,7 +5,7 @@ the store has caught up, which only an adoption brings about (operations/recover
 """
 
 import dataclasses
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from repave_controller.core.domain.application import (
     Application,
@@ -63,19 +63,23 @@ class Fence:
     def greet(self, hello: Hello, applications: Applications) -> list[Event]:
         """Judges the region anew; returns what there is to tell of it, each thing once."""
         former = self.ahead.pop(hello.region, ())
-        self._hellos[hello.region] = hello
-        self.judge_again(applications)
-        found = self.ahead.get(hello.region, ())
+        found = self._judge(hello, applications)
         return [divergence.told(hello.region, each) for each in found if each not in former]
 
     def judge_again(self, applications: Applications) -> None:
         """By what the store holds now; a region that has caught up is forgotten."""
-        for region, hello in list(self._hellos.items()):
-            is_alike = hello.agent_version == __version__  # else values may look different
-            found = divergence.judge(region, hello.applied, applications, compares_content=is_alike)
-            self.ahead[region] = found
-            if not found:
-                del self.ahead[region], self._hellos[region]
+        for hello in list(self._hellos.values()):
+            self._judge(hello, applications)
+
+    def _judge(self, hello: Hello, applications: Applications) -> tuple[Ahead, ...]:
+        region, is_alike = hello.region, hello.agent_version == __version__  # else values may look different
+        found = divergence.judge(region, hello.applied, applications, compares_content=is_alike)
+        if found:
+            self.ahead[region], self._hellos[region] = found, hello
+        else:
+            self.ahead.pop(region, None)
+            self._hellos.pop(region, None)
+        return found
 
     def is_open(self, region: RegionName) -> bool:
         """Whether it may be sent something now."""
@@ -107,11 +111,11 @@ class Fence:
         """The regions of the application that are ahead."""
         if not self.ahead:
             return []
-        seen, regions = self.seen(application.name), application.regions
+        seen, concerned = self.seen(application.name), self._concerned(application.name, application.regions)
         return [
             divergence.because_ahead(region, view.ahead, view.since)
-            for region in sorted(self.ahead)
-            if (view := seen.get(region)) is not None and self._concerns(region, application.name, regions)
+            for region in concerned
+            if (view := seen.get(region)) is not None
         ]
 
     def knowing(self, application: str) -> tuple[RegionName, ...]:
@@ -122,14 +126,14 @@ class Fence:
             if any(each.application == application for each in found)
         )
 
-    def check(self, application: ApplicationName, regions: Collection[RegionName]) -> None:
+    def check(self, application: ApplicationName, regions: Iterable[RegionName]) -> None:
         """No region of a command is ahead: it would be decided by what is not so. Raises Refused."""
-        for region in sorted(self.ahead):
-            if self._concerns(region, application, regions):
-                why = tuple(each.reason for each in self.ahead[region])
-                raise Refused(Refusal.REGION_AHEAD, divergence.RECOVER, region=region, why=why)
+        for region in self._concerned(application, regions)[:1]:
+            why = tuple(each.reason for each in self.ahead[region])
+            raise Refused(Refusal.REGION_AHEAD, divergence.RECOVER, region=region, why=why)
 
-    def _concerns(
-        self, region: RegionName, application: ApplicationName, regions: Collection[RegionName]
-    ) -> bool:
-        return region in regions or region in self.knowing(application)
+    def _concerned(self, application: ApplicationName, regions: Iterable[RegionName]) -> list[RegionName]:
+        """The regions that are ahead and among these, or ahead in this application."""
+        if not self.ahead:
+            return []
+        return sorted(self.ahead.keys() & {*regions, *self.knowing(application)})

@@ -359,14 +359,14 @@ def _secrets(spec: Spec, version: str) -> Iterator[SecretReference]:
         yield SecretReference(name, source, fill(where, version, spec.app), as_file=secret.form == "file")
 
 
-def _prices(spec: Spec) -> tuple[tuple[RegionName, float], ...]:
+def _prices(spec: Spec) -> ByRegion[tuple[RegionName, float]]:
     """What a host costs an hour, where it is known."""
     general = spec.cost.per_host_hour if spec.cost is not None else None
     priced = (
         (region.name, general if region.cost_per_hour is None else region.cost_per_hour)
         for region in spec.regions
     )
-    return tuple((RegionName(name), price) for name, price in priced if price is not None)
+    return ByRegion((RegionName(name), price) for name, price in priced if price is not None)
 
 
 def artifact_path(spec: Spec, version: str) -> str:

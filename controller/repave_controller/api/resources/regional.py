@@ -1,8 +1,7 @@
 """What only a region's provider knows or does, asked of its agent: the machines of its pool, room for more
 hosts, images baked of packages."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -27,7 +26,7 @@ from repave_controller.api.web.requests import body_of, query_of
 from repave_controller.api.web.responses import answer
 from repave_controller.core.domain.application import Application, ReleaseOrder
 from repave_controller.core.domain.reasons import Reason, Refusal, Refused, Rule, reason_of
-from repave_controller.core.planning.plan import Plan, RegionPlan
+from repave_controller.core.planning.plan import Plan
 from repave_controller.core.rollout.room import kept_in, ways_to_room
 from repave_controller.core.rules.guards import Guard
 from repave_controller.fleet.packages import ImageDirectory
@@ -166,38 +165,27 @@ class Regional:
         """Regions where the hosts of the plan don't fit now; none is waited for long."""
         return tuple(
             _given_way(application, order, each) if each.refuses else each
-            for each in await self._rooms(foretold, order)
+            for each in await self._rooms({each.name: each.extra for each in foretold.regions}, order)
         )
 
-    async def lacks(self, foretold: Plan, order: ReleaseOrder) -> dict[RegionName, Reason]:
-        """The regions that say that the hosts of the plan don't fit now, or can't be made there at all."""
-        found = await self._rooms(foretold, order)
+    async def lacks(self, extra: Mapping[RegionName, int], order: ReleaseOrder) -> dict[RegionName, Reason]:
+        """The regions that say that so many more hosts of the order don't fit now, or can't be made there at
+        all."""
+        found = await self._rooms(extra, order)
         return {_region_of(each): each.reason for each in found if each.refuses}
 
-    async def _rooms(self, foretold: Plan, order: ReleaseOrder) -> list[Guard]:
+    async def _rooms(self, extra: Mapping[RegionName, int], order: ReleaseOrder) -> list[Guard]:
         views = self._sessions.views()
-        here = [
-            (each, order.template_in(each.name))
-            for each in foretold.regions
-            if _is_here(views.get(each.name))
-        ]
-        found = await asyncio.gather(
-            *(self._lack(each, template) for each, template in here if each.extra or _is_choosy(template))
-        )
+        questions: dict[RegionName, Question] = {}
+        for region, hosts in extra.items():
+            template = order.template_in(region)
+            if _is_here(views.get(region)) and (hosts or _is_choosy(template)):
+                questions[region] = FindRoom(
+                    hosts, template.machine_sizes, template.machine_image, template.is_spot
+                )
+        rooms = await self._sessions.ask_all(questions, Room, ROOM_SECONDS)
+        found = (_lack(region, extra[region], room) for region, room in rooms.items())
         return [guard for guard in found if guard is not None]
-
-    async def _lack(self, region: RegionPlan, template: HostTemplate) -> Guard | None:
-        question = FindRoom(region.extra, template.machine_sizes, template.machine_image, template.is_spot)
-        try:
-            room = await self._sessions.ask(region.name, question, Room, ROOM_SECONDS)
-        except RegionUnreachable as error:
-            facts = {"region": region.name, "error": str(error)}
-            return Guard(False, reason_of(Rule.ROOM_UNKNOWN, hosts=region.extra, **facts))
-        if room.misfit:
-            return Guard(True, reason_of(Rule.MISFIT, region=region.name, why=room.misfit))
-        if not room.lack:
-            return None
-        return Guard(True, reason_of(Rule.ROOM, region=region.name, hosts=region.extra, why=room.lack))
 
     # ----------------------------------------------------------------------------------------- ways in
 
@@ -209,8 +197,9 @@ class Regional:
         views = self._sessions.views()
         question = FindWayIn(application, order.frontend_port, order.split, order.template.fronts)
         asked = [name for name, _ in order.sizes if _can_say_ways_in(views.get(name))]
-        found = await asyncio.gather(*(self._way_in(name, question) for name in asked))
-        lacking = {name: each for name, each in zip(asked, found, strict=True) if each.lack}
+        found = await self._sessions.ask_all(dict.fromkeys(asked, question), WayIn, WAY_IN_SECONDS)
+        # One that can't say is believed.
+        lacking = {name: each for name, each in found.items() if isinstance(each, WayIn) and each.lack}
         if not lacking:
             return
         first = next(iter(lacking.values()))
@@ -221,13 +210,6 @@ class Regional:
             port=order.frontend_port,
             fronts=tuple(f"{each.application}:{each.port or '?'}" for each in first.fronts),
         )
-
-    async def _way_in(self, region: RegionName, question: FindWayIn) -> WayIn:
-        """One that can't say is believed."""
-        try:
-            return await self._sessions.ask(region, question, WayIn, WAY_IN_SECONDS)
-        except RegionUnreachable:
-            return WayIn()
 
     # -------------------------------------------------------------------------------------------- images
 
@@ -283,17 +265,23 @@ class Regional:
         self, regions: Iterable[RegionName], question: Question, kind: type[AnswerContent]
     ) -> tuple[dict[RegionName, AnswerContent], dict[str, str]]:
         """Answers by region, and why others gave none."""
+        answers = await self._sessions.ask_all(dict.fromkeys(map(self._known, regions), question), kind)
         found: dict[RegionName, AnswerContent] = {}
         unreachable: dict[str, str] = {}
+        for region, said in sorted(answers.items()):
+            if isinstance(said, RegionUnreachable):
+                unreachable[region] = str(said)
+            else:
+                found[region] = said
+        return found, unreachable
 
-        async def ask(region: RegionName) -> None:
-            try:
-                found[region] = await self._sessions.ask(region, question, kind)
-            except RegionUnreachable as error:
-                unreachable[region] = str(error)
 
-        await asyncio.gather(*map(ask, map(self._known, regions)))
-        return dict(sorted(found.items())), dict(sorted(unreachable.items()))
+def _lack(region: RegionName, hosts: int, room: Room | RegionUnreachable) -> Guard | None:
+    if isinstance(room, RegionUnreachable):
+        return Guard(False, reason_of(Rule.ROOM_UNKNOWN, hosts=hosts, region=region, error=str(room)))
+    if room.misfit:
+        return Guard(True, reason_of(Rule.MISFIT, region=region, why=room.misfit))
+    return Guard(True, reason_of(Rule.ROOM, region=region, hosts=hosts, why=room.lack)) if room.lack else None
 
 
 def _region_of(guard: Guard) -> RegionName:

@@ -33,7 +33,7 @@ from repave_controller.core.domain.application import Application, ReleaseOrder
 from repave_controller.core.domain.reasons import Reason, Refused
 from repave_controller.core.domain.scaling import Scaling
 from repave_controller.core.planning.going_back import plan_rollback
-from repave_controller.core.planning.plan import never_released, plan_release
+from repave_controller.core.planning.plan import extra_hosts, never_released, plan_release
 from repave_controller.core.ports import Store
 from repave_controller.core.rollout.room import misfits_of
 from repave_controller.core.rules.guards import check_baselines, check_shares, precision, split, unheard
@@ -284,10 +284,7 @@ class Releases:
         """The regions that have no room for the release, and say so."""
         if application.running is not None:
             return {}
-        observed = self._scheduler.observed(application.name)
-        constraints = self._scheduler.constraints_of_new(application.name)
-        foretold = plan_release(application, order, observed, self._clock(), constraints)
-        return await self._regional.lacks(foretold, order)
+        return await self._regional.lacks(extra_hosts(application, order, self._clock()), order)
 
     async def _order(
         self, asked: models.PlanRequest, by: str = "", reason: str = "", key: str = ""

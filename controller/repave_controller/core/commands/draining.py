@@ -37,10 +37,7 @@ class DrainRegion:
         if known is not None and (known.is_even_last or not self.is_even_last):
             return application, ()
         drained = Drained(self.region, now, by, reason, self.is_even_last)
-        others = (each for each in application.drained if each.region != self.region)
-        changed = replace(
-            application, drained=tuple(sorted((*others, drained), key=lambda each: each.region))
-        )
+        changed = replace(application, drained=application.drained.put(drained).sorted())
         what = reason_of(
             Happening.REGION_DRAINED,
             region=self.region,
@@ -63,8 +60,7 @@ class UndrainRegion:
         _check_known(application, self.region)
         if application.drained_in(self.region) is None:
             return application, ()
-        left = tuple(each for each in application.drained if each.region != self.region)
-        changed = replace(application, drained=left)
+        changed = replace(application, drained=application.drained.without({self.region}))
         what = reason_of(Happening.REGION_UNDRAINED, region=self.region, by=by, reason=reason)
         return changed, (event_of(changed, "region.undrained", what, now, by, self.region),)
 

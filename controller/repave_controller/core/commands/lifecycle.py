@@ -20,6 +20,7 @@ from repave_controller.core.domain.application import (
 )
 from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.reasons import Happening, Reason, Refusal, Refused, cli, reason_of
+from repave_controller.core.domain.sequences import Listed
 from repave_controller.core.rollout.drains import record_of
 from repave_controller.core.rollout.transitions import remembered
 from repave_protos.protocol.values import RegionName
@@ -47,10 +48,10 @@ class RetireGroup:
         going = [region for region in regions if _state(group, region) is not GroupState.RETIRING]
         if not going:
             return application, ()
-        kept = application
-        for part in group.parts:
-            is_proven = part.state is not GroupState.FAILED  # else there is nothing to go back to
-            kept = remembered(kept, group, part) if part.region in going and is_proven else kept
+        parts = [part for region in going if (part := group.part(region)) is not None]
+        # Of a group that failed there is nothing to go back to.
+        proven = [part for part in parts if part.state is not GroupState.FAILED]
+        kept = remembered(application, group, *proven) if proven else application
         retired = _retired(kept, group, going)
         where = () if len(going) == len(group.parts) else tuple(going)
         what = reason_of(
@@ -95,7 +96,7 @@ def _regions_of(
 ) -> tuple[RegionName, ...]:
     there = tuple(part.region for part in group.parts)
     for region in wanted:
-        if region not in there:
+        if group.part(region) is None:
             raise Refused(Refusal.UNKNOWN_GROUP_REGION, group=group.name, region=region, known=there)
     return wanted or there
 
@@ -128,9 +129,9 @@ class Delete:
             queue=(),
             missed=(),
             past=(),
-            tainted=(),
-            replacing=(),
-            drained=(),
+            tainted=Listed(),
+            replacing=Listed(),
+            drained=ByRegion(),
         )
         what = reason_of(Happening.DELETED, application=application.name, by=by, reason=reason)
         return ended, (_event(application, "application.deleting", what, now, by),)
@@ -201,9 +202,9 @@ def _without_memory_of(application: Application, region: RegionName) -> Applicat
     return replace(
         application,
         missed=tuple(each for each in application.missed if each.region != region),
-        tainted=tuple(each for each in application.tainted if each.region != region),
-        replacing=tuple(each for each in application.replacing if each.region != region),
-        drained=tuple(each for each in application.drained if each.region != region),
+        tainted=Listed(each for each in application.tainted if each.region != region),
+        replacing=Listed(each for each in application.replacing if each.region != region),
+        drained=application.drained.without({region}),
     )
 
 
@@ -220,7 +221,8 @@ def _retired(application: Application, group: ServerGroup, regions: Collection[R
     """Nothing of the group is wanted in these regions, nor is any traffic for it."""
     known = application.group(group.number)
     assert known is not None, "a group of the application"
-    parts = ByRegion(_gone(part) if part.region in regions else part for part in known.parts)
+    gone = frozenset(regions)
+    parts = ByRegion(_gone(part) if part.region in gone else part for part in known.parts)
     return application.with_group(replace(known, parts=parts))
 
 

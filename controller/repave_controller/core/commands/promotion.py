@@ -12,7 +12,8 @@ from repave_controller.core.commands.release import event_of
 from repave_controller.core.commands.steering import on_its_way, restarted
 from repave_controller.core.domain.application import Application, Event, Instant, Observed, Outcome
 from repave_controller.core.domain.reasons import Happening, Refusal, Refused, cli, reason_of
-from repave_controller.core.domain.rollout import Pass, Rollout, RolloutKind
+from repave_controller.core.domain.rollout import ALL_GATES, Pass, Rollout, RolloutKind
+from repave_controller.core.domain.sequences import Listed
 from repave_controller.core.rollout import waves
 from repave_controller.core.rollout.gates import Gate, approvals_in, gate_names, times_in
 from repave_controller.core.rollout.holds import guard_of, passable, ways_on
@@ -22,7 +23,6 @@ from repave_controller.core.rules.verdicts import gate_of
 from repave_protos.protocol.values import RegionName
 
 PASSES_MAX = 1000
-ALL = "*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +98,11 @@ def _promoted(
 def _all_passed(
     application: Application, rollout: Rollout, asked: Promote, by: str, reason: str, now: Instant
 ) -> Outcome:
-    if any(each.gate == ALL and each.regions in ((), asked.regions) for each in rollout.passes):
+    if any(each.gate == ALL_GATES and each.regions in ((), asked.regions) for each in rollout.passes):
         raise Refused(Refusal.ALL_PASSED, cli("why", application.name), application=application.name)
     _check_role(set(_roles_to_come(rollout)), asked.role)
     _check_other(rollout, asked, by, _takes_two_to_come(rollout))
-    every = Pass(ALL, "skipped", now, by, asked.role, reason, asked.regions)
+    every = Pass(ALL_GATES, "skipped", now, by, asked.role, reason, asked.regions)
     promoted = replace(application, rollout=_with_passes(rollout, (every,)))
     return promoted, _told(promoted, (every,), by, now)
 
@@ -191,10 +191,10 @@ def _roles_to_come(rollout: Rollout) -> list[str]:
 
 
 def _check_regions(rollout: Rollout, regions: tuple[RegionName, ...]) -> None:
-    there = tuple(track.region for track in rollout.tracks)
     for region in regions:
-        if region not in there:
-            raise Refused(Refusal.UNKNOWN_REGION_OF_ROLLOUT, region=region, known=there)
+        if rollout.track(region) is None:
+            known = tuple(track.region for track in rollout.tracks)
+            raise Refused(Refusal.UNKNOWN_REGION_OF_ROLLOUT, region=region, known=known)
 
 
 def _check_role(needed: set[str], role: str) -> None:
@@ -219,7 +219,7 @@ def _check_other(rollout: Rollout, asked: Promote, by: str, takes_two: bool) -> 
 
 
 def _with_passes(rollout: Rollout, passes: tuple[Pass, ...]) -> Rollout:
-    return replace(rollout, passes=(*rollout.passes, *passes)[-PASSES_MAX:])
+    return replace(rollout, passes=Listed((*rollout.passes, *passes)[-PASSES_MAX:]))
 
 
 def _told(promoted: Application, passes: tuple[Pass, ...], by: str, now: Instant) -> tuple[Event, ...]:
@@ -227,7 +227,7 @@ def _told(promoted: Application, passes: tuple[Pass, ...], by: str, now: Instant
     first = passes[0]
     what = reason_of(
         Happening.GATE_PASSED,
-        gates=tuple(_passed_in_words(each) for each in passes if each.gate != ALL),
+        gates=tuple(_passed_in_words(each) for each in passes if each.gate != ALL_GATES),
         kind=first.kind,
         by=by,
         role=first.role,

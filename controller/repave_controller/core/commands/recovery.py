@@ -104,7 +104,7 @@ def event(adoption: Adoption, now: Instant, by: str) -> Event:
     )
 
 
-def _drained(stored: Application, said: Said, now: Instant) -> tuple[Drained, ...]:
+def _drained(stored: Application, said: Said, now: Instant) -> ByRegion[Drained]:
     """Regions that are out of DNS stay so; who asked for it is known only where the store has it."""
     away = (each for each in stored.drained if each.region not in said)
     heard = (
@@ -112,7 +112,7 @@ def _drained(stored: Application, said: Said, now: Instant) -> tuple[Drained, ..
         for region, state in said.items()
         if state.drain != "none"
     )
-    return tuple(sorted((*away, *heard), key=lambda each: each.region))
+    return ByRegion((*away, *heard)).sorted()
 
 
 # ---------------------------------------------------------------------------------------------- who serves

@@ -41,6 +41,7 @@ from repave_controller.core.domain.rollout import (
     TrackPhase,
 )
 from repave_controller.core.domain.scaling import Sized
+from repave_controller.core.domain.sequences import Listed
 from repave_controller.core.domain.steps import course_of
 from repave_controller.core.rollout.gates import approvals_in
 from repave_controller.core.rollout.holds import ways_on
@@ -218,7 +219,7 @@ def _step_back(
     former = steps[before] if before is not None else Weight(0, steps[reached[0]].deadline_seconds)
     changed = replace(track.entered(track.phase, now), cursor=cursor)
     passed = {gate_of(replace(track, cursor=index)) for index in range(cursor, len(steps))}
-    passes = tuple(
+    passes = Listed(
         left for each in rollout.passes if (left := _without(each, passed, track.region)) is not None
     )
     application = entered(application, rollout, changed, former)

@@ -5,11 +5,12 @@ Only what decides is here. The samples, and what was found in each metric, are k
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, Protocol, TypeVar
 
 from repave_controller.core.analysis.values import JudgeConfig, Judgement, Metric, Outcome
 from repave_controller.core.domain.instants import Instant
 from repave_controller.core.domain.reasons import Reason, Why, reason_of
+from repave_controller.core.domain.sequences import ByKey
 from repave_protos.protocol.values import RegionName
 
 TOGETHER = RegionName("")
@@ -152,6 +153,29 @@ class Analysis:
             last=finding,
         )
         return replace(looked, ending=_ending(looked, plan, finding))
+
+
+class Gated(Protocol):
+    """A value that knows its gate and its region."""
+
+    @property
+    def gate(self) -> str: ...
+
+    @property
+    def region(self) -> RegionName: ...
+
+
+Entry = TypeVar("Entry", bound=Gated)
+
+
+class ByGate(ByKey[tuple[str, RegionName], Entry]):
+    """One analysis at most for each region at each gate, or for all regions together."""
+
+    __slots__ = ()
+
+    @staticmethod
+    def key_of(entry: Gated) -> tuple[str, RegionName]:
+        return entry.gate, entry.region
 
 
 def _ending(analysis: Analysis, plan: AnalysisPlan, finding: Finding) -> Ending | None:

@@ -18,6 +18,7 @@ from repave_controller.core.domain.overlays import NO_OVERLAYS, Overlays, templa
 from repave_controller.core.domain.reasons import Reason
 from repave_controller.core.domain.rollout import GroupNumber, Rollout, Wave
 from repave_controller.core.domain.scaling import NO_SCALING, Scalings, Sized
+from repave_controller.core.domain.sequences import Listed
 from repave_controller.core.domain.steps import FULL_PERCENT as FULL_PERCENT
 from repave_controller.core.domain.steps import Step
 from repave_controller.core.domain.windows import Freeze, Window
@@ -234,7 +235,7 @@ class ReleaseOrder:
     policy: "Policy"
     waves: tuple[Wave, ...] = ()  # empty: all regions in one
     strategy: str = "blue-green"
-    prices: tuple[tuple[RegionName, float], ...] = ()  # of a host for an hour, where known
+    prices: ByRegion[tuple[RegionName, float]] = ByRegion()  # of a host for an hour, where known
     currency: str = ""
     upkeep: Upkeep = Upkeep()
     by: str = ""
@@ -344,10 +345,10 @@ class Application:
     missed: tuple["Missed", ...] = ()  # regions that the last rollout has yet to reach
     launch_seconds: float = 0.0  # from a launch to verified hosts, of late; 0: not known
     past: tuple[ServerGroup, ...] = ()  # proven groups that are gone, newest first, to be built again
-    tainted: tuple[Tainted, ...] = ()  # oldest first
-    replacing: tuple[Replacement, ...] = ()
+    tainted: Listed[Tainted] = Listed()  # oldest first
+    replacing: Listed[Replacement] = Listed()
     deletion: Deletion | None = None  # until it is released again
-    drained: tuple["Drained", ...] = ()  # regions, sorted
+    drained: ByRegion["Drained"] = ByRegion()  # sorted
     job_runs_total: int = 0  # attempts of jobs that were decided on
     sized: ByRegion[Sized] = ByRegion()  # of the regions whose number of hosts is chosen within bounds
 
@@ -390,7 +391,7 @@ class Application:
         return is_decided or any(group.part(region) is not None for group in self.groups)
 
     def drained_in(self, region: RegionName) -> "Drained | None":
-        return next((each for each in self.drained if each.region == region), None)
+        return self.drained.find(region)
 
     @property
     def is_watched(self) -> bool:

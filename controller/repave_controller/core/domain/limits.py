@@ -39,7 +39,8 @@ class Load:
 class Wants:
     """What one application has and wants to have under way at once after its next move."""
 
-    regions: frozenset[RegionName] = field(default_factory=frozenset)
+    regions: int = 0  # in which its rollout runs
+    regions_alone: int = 0  # of these: where no other application releases
     hosts_in_flight: int = 0
     hosts: int = 0
     extra_hosts: int = 0
@@ -70,15 +71,16 @@ def load_of(applications: Iterable[Application]) -> Load:
     )
 
 
-def wants_of(application: Application) -> Wants:
-    """What one application would have under way, were it decided so."""
+def wants_of(application: Application, others: Load) -> Wants:
+    """What one application would have under way beside the others, were it decided so."""
     load = load_of([application])
+    alone = len(load.regions - others.regions)
     begins = not load.releasing
-    return Wants(load.regions, load.hosts_in_flight, load.hosts, load.extra_hosts, begins)
+    return Wants(len(load.regions), alone, load.hosts_in_flight, load.hosts, load.extra_hosts, begins)
 
 
-def with_region(wants: Wants, application: Application, region: RegionName) -> Wants:
-    """What it would have under way once its rollout has begun in this region too."""
+def with_region(wants: Wants, application: Application, region: RegionName, others: Load) -> Wants:
+    """What it would have under way once its rollout has begun in this region too, where it has yet to."""
     parts = (group.part(region) for group in application.groups if not group.is_baseline)
     fresh = sum(part.size for part in parts if part is not None and part.state is GroupState.NEW)
     running = application.running
@@ -86,7 +88,8 @@ def with_region(wants: Wants, application: Application, region: RegionName) -> W
     fresh += _beside(application, track) if track is not None else 0
     return replace(
         wants,
-        regions=wants.regions | {region},
+        regions=wants.regions + 1,
+        regions_alone=wants.regions_alone + (region not in others.regions),
         hosts_in_flight=wants.hosts_in_flight + fresh,
         hosts=wants.hosts + fresh,
         extra_hosts=wants.extra_hosts + fresh,
@@ -145,8 +148,8 @@ def _releases(limits: Limits, others: Load, wants: Wants) -> Reason | None:
 
 def _regions_in_flight(limits: Limits, others: Load, wants: Wants) -> Reason | None:
     """A region in which others release already counts once."""
-    together, limit = len(others.regions | wants.regions), limits.regions_in_flight
-    if not limit or together <= limit or wants.regions <= others.regions:
+    together, limit = len(others.regions) + wants.regions_alone, limits.regions_in_flight
+    if not limit or together <= limit or not wants.regions_alone:
         return None
     return reason_of(
         Rule.LIMIT_OF_REGIONS,
@@ -154,7 +157,7 @@ def _regions_in_flight(limits: Limits, others: Load, wants: Wants) -> Reason | N
         others=others.releasing,
         regions=len(others.regions),
         together=together,
-        is_too_much_alone=len(wants.regions) > limit,
+        is_too_much_alone=wants.regions > limit,
     )
 
 

@@ -3,15 +3,17 @@
 Plain frozen values. What becomes of them is decided in rollout/step.py.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal, NewType
 
-from repave_controller.core.domain.analyses import Analysis
+from repave_controller.core.domain.analyses import Analysis, ByGate
 from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.instants import Instant
 from repave_controller.core.domain.jobs import NO_JOBS, JobRun, Jobs, Moment
 from repave_controller.core.domain.reasons import Reason
+from repave_controller.core.domain.sequences import Listed
 from repave_controller.core.domain.steps import Step as Step
 from repave_protos.protocol.values import RegionName
 
@@ -192,16 +194,47 @@ class Pass:
     regions: tuple[RegionName, ...] = ()  # that may go on past a step; empty: all, those to come as well
     is_despite_failure: bool = False  # the step had failed there: its hosts' health holds it up no more
 
-    def opens(self, gate: str, region: RegionName | None) -> bool:
-        """Whether it lets the region go on past the gate; None: the rollout, past one that has no region."""
-        return self.kind != "objected" and self._is_of(gate, region)
 
-    def objects(self, gate: str, region: RegionName | None) -> bool:
-        """Whether it keeps the gate from opening by itself."""
-        return self.kind == "objected" and self._is_of(gate, region)
+ALL_GATES = "*"
 
-    def _is_of(self, gate: str, region: RegionName | None) -> bool:
-        return self.gate in (gate, "*") and (not self.regions or region in self.regions)
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The gates that are open: in all regions, those to come as well, or in some."""
+
+    everywhere: frozenset[str]
+    within: frozenset[tuple[str, RegionName]]
+
+    @classmethod
+    def by(cls, passes: Iterable[Pass]) -> "Opened":
+        opening = [each for each in passes if each.kind != "objected"]
+        return cls(
+            frozenset(each.gate for each in opening if not each.regions),
+            frozenset((each.gate, region) for each in opening for region in each.regions),
+        )
+
+    def lets(self, gate: str, region: RegionName | None) -> bool:
+        """Whether the region may go on past the gate; None: the rollout, past one that has no region."""
+        if gate in self.everywhere or ALL_GATES in self.everywhere:
+            return True
+        return region is not None and ((gate, region) in self.within or (ALL_GATES, region) in self.within)
+
+
+def _enduring(passes: Listed[Pass]) -> Opened:
+    return Opened.by(each for each in passes if each.is_despite_failure)
+
+
+Objections = Mapping[tuple[str, RegionName | None], tuple[int, Pass]]
+"""The newest against each gate and in each region, with its place among all passes; None: in all regions."""
+
+
+def _objections(passes: Listed[Pass]) -> Objections:
+    return {
+        (each.gate, region): (place, each)
+        for place, each in enumerate(passes)
+        if each.kind == "objected"
+        for region in (each.regions or (None,))
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +265,7 @@ class Rollout:
     started_at: Instant
     started_by: str
     waves: tuple[Wave, ...] = ()
-    passes: tuple[Pass, ...] = ()
+    passes: Listed[Pass] = Listed()
     pause: Pause | None = None
     asked_at: Instant | None = None  # since when the wave that is to begin waits for a person
     is_stopped: bool = False  # no further region begins; those that have begun come to their end
@@ -241,8 +274,8 @@ class Rollout:
     undo_reason: Reason | None = None  # why it goes back or was held
     undo_end: Phase = Phase.ROLLED_BACK  # what UNDOING ends in
     looked_at: Instant | None = None  # when a controller looked last, to within LOOK_SECONDS
-    makes_room: tuple[RegionName, ...] = ()  # where it begins once the groups that give way are gone
-    analyses: tuple[Analysis, ...] = ()  # one for each step of a wave that has one, or for each region in it
+    makes_room: Listed[RegionName] = Listed()  # where it begins once the groups that give way are gone
+    analyses: ByGate[Analysis] = ByGate()  # of each step of a wave that has one, or of each region in it
     jobs: Jobs = NO_JOBS  # that run once in it
     runs: tuple[JobRun, ...] = ()  # attempts of them, the oldest first
     ended_at: Instant | None = None
@@ -272,13 +305,11 @@ class Rollout:
         return self if self.track(track.region) == track else replace(self, tracks=self.tracks.put(track))
 
     def analysis(self, gate: str, region: RegionName) -> Analysis | None:
-        return next((each for each in self.analyses if (each.gate, each.region) == (gate, region)), None)
+        return self.analyses.find((gate, region))
 
     def with_analysis(self, analysis: Analysis) -> "Rollout":
         """Replaces that of the same gate and region, or adds it."""
-        key = analysis.gate, analysis.region
-        others = tuple(each for each in self.analyses if (each.gate, each.region) != key)
-        return replace(self, analyses=(*others, analysis))
+        return replace(self, analyses=self.analyses.put(analysis))
 
     def target_of(self, track: Track) -> GroupNumber:
         """The group that the rollout brings to the track's region."""
@@ -322,7 +353,17 @@ class Rollout:
 
     def objection(self, gate: str, region: RegionName | None = None) -> Pass | None:
         """The newest one against the gate, if any."""
-        return next((each for each in reversed(self.passes) if each.objects(gate, region)), None)
+        against = self.passes.once(_objections)
+        found = [against[key] for key in ((gate, None), (gate, region)) if key in against]
+        return max(found, key=lambda each: each[0])[1] if found else None
 
     def may_pass(self, gate: str, region: RegionName | None = None) -> bool:
-        return any(each.opens(gate, region) for each in self.passes)
+        return self.passes.once(Opened.by).lets(gate, region)
+
+    def has_overridden(self, rule: str) -> bool:
+        """Whether a person let it go on against the rule."""
+        return f"guard {rule}" in self.passes.once(Opened.by).everywhere
+
+    def is_endured(self, gate: str, region: RegionName) -> bool:
+        """The same as `may_pass`, although the region's step had failed."""
+        return self.passes.once(_enduring).lets(gate, region)

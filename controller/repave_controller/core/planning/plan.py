@@ -173,6 +173,18 @@ def plan_release(
     )
 
 
+def extra_hosts(application: Application, order: ReleaseOrder, now: Instant) -> Mapping[RegionName, int]:
+    """What a plan says of the hosts that are not there now, and nothing else of it: as a release begins."""
+    order = with_kept_sizes(application, order)
+    rollout = planned(application, order, now).rollout
+    assert rollout is not None, "a started release has a rollout"
+    courses, sizes = _courses(application, order, rollout, now), dict(order.sizes)
+    return {
+        track.region: max(0, courses[track.region].peak(sizes[track.region]) - _had(application, track))
+        for track in rollout.tracks
+    }
+
+
 def planned(application: Application, order: ReleaseOrder, now: Instant) -> Application:
     """The application with the rollout that would be started, were nothing else running: this then runs."""
     alone = replace(application, rollout=None)
@@ -217,7 +229,7 @@ def plan_parts(application: Application, order: ReleaseOrder) -> dict[str, str]:
         "the rules (rollback, guards, windows, host.max_age)": fingerprint((order.policy, order.upkeep)),
         "who gets which side (traffic.split)": fingerprint(order.split),
         "the jobs": fingerprint(order.jobs),
-        "the prices": fingerprint((order.prices, order.currency)),
+        "the prices": fingerprint((tuple(order.prices), order.currency)),
         "who serves": f"{serving.name} serves" if serving else "no group serves",
         "the groups there are": fingerprint(
             tuple((each.name, each.state, each.sizes) for each in application.groups)
@@ -436,11 +448,11 @@ def _region(
 ) -> RegionPlan:
     region, moments = track.region, course.moments
     serving = application.group(track.origin)
-    had = serving.size(region) if serving is not None else 0
+    had = _had(application, track)
     parts = [(group, part) for group in application.groups if (part := group.part(region)) is not None]
     others = sum(part.has for group, part in parts if group.number != track.origin)
     now = serving.part(region) if serving is not None else None
-    peak = max((each.hosts for each in moments), default=size)
+    peak = course.peak(size)
     hours = sum(max(0, each.hosts - had) * each.seconds for each in moments)
     left = moments[-1].old_hosts if moments else 0
     kept = course.kept.get(serving.name, 0) if serving is not None else 0
@@ -461,6 +473,12 @@ def _region(
         moments=moments,
         scaling=order.policy.scaling.find(region),
     )
+
+
+def _had(application: Application, track: Track) -> int:
+    """Hosts of the group that serves."""
+    serving = application.group(track.origin)
+    return serving.size(track.region) if serving is not None else 0
 
 
 def _rates(
@@ -516,8 +534,8 @@ def _templates(
 
 
 def _price(order: ReleaseOrder, region: RegionName, template: HostTemplate, prices: Prices) -> Price | None:
-    written = dict(order.prices)
-    return Price(written[region], order.currency) if region in written else prices.of(region, template)
+    written = order.prices.find(region)
+    return Price(written[1], order.currency) if written is not None else prices.of(region, template)
 
 
 def _unpriced(
@@ -544,6 +562,10 @@ class _Course:
     @property
     def seconds(self) -> float:
         return sum(each.seconds for each in self.moments)
+
+    def peak(self, size: int) -> int:
+        """The most hosts that run at once of the groups that the release is about."""
+        return max((each.hosts for each in self.moments), default=size)
 
 
 def _led(

@@ -15,7 +15,14 @@ from repave_controller.core.domain.application import (
 from repave_controller.core.domain.jobs import Moment
 from repave_controller.core.domain.place import origin_in, put_part, target_in
 from repave_controller.core.domain.reasons import Happening, Reason, Why, cli, reason_of
-from repave_controller.core.domain.rollout import Phase, Rollout, RolloutKind, Track, TrackPhase
+from repave_controller.core.domain.rollout import (
+    GroupNumber,
+    Phase,
+    Rollout,
+    RolloutKind,
+    Track,
+    TrackPhase,
+)
 from repave_controller.core.rollout import jobs, queues, waves
 from repave_controller.core.rollout.draft import Turn
 from repave_controller.core.rollout.rollback import would_lose
@@ -137,9 +144,7 @@ def _end(turn: Turn, phase: Phase, reason: Reason | None) -> None:
     rollout = turn.rollout or rollout
     ended = replace(rollout, phase=phase, undo_reason=reason, ended_at=turn.now)
     missed = _skipped(turn.application, rollout, phase)
-    for track in rollout.tracks:
-        if _has_served(track):
-            _take_over(turn, rollout, track)
+    _take_over(turn, rollout)
     others = (track for track in rollout.tracks if not _has_served(track))
     turn.application = never_begun(turn.application, rollout, others)
     earlier = _still_missed(turn.application, rollout, missed)
@@ -182,12 +187,19 @@ def _has_served(track: Track) -> bool:
     return track.phase in (TrackPhase.DONE, TrackPhase.HELD)
 
 
-def _take_over(turn: Turn, rollout: Rollout, track: Track) -> None:
-    before = turn.application.group(track.origin)
-    turn.application = taken_over(turn.application, rollout, track, turn.now)
-    origin = origin_in(turn.application, track)
-    if before is not None and origin is not None and origin.part.state is GroupState.RETIRING:
-        turn.application = remembered(turn.application, before, origin.part)
+def _take_over(turn: Turn, rollout: Rollout) -> None:
+    """The target serves where it has come to; what that leaves of an origin to retire is remembered."""
+    gone: dict[GroupNumber, list[Part]] = {}
+    before = turn.application
+    for track in _served(rollout):
+        turn.application = taken_over(turn.application, rollout, track, turn.now)
+        origin = origin_in(turn.application, track)
+        if origin is not None and origin.part.state is GroupState.RETIRING:
+            gone.setdefault(origin.group.number, []).append(origin.part)
+    for number, parts in gone.items():
+        group = before.group(number)
+        assert group is not None, "it has parts"
+        turn.application = remembered(turn.application, group, *parts)
 
 
 def _tell_end(turn: Turn, rollout: Rollout) -> None:
@@ -221,7 +233,7 @@ def retire_old_groups(turn: Turn) -> None:
     """Old groups go when the policy lets them; never while a rollout may still want them back."""
     if turn.application.running is not None:
         return
-    retired: dict[int, list[RegionName]] = {}
+    retired: dict[GroupNumber, list[Part]] = {}
     for region in turn.application.regions:
         gone, until = too_old(turn.application, region, turn.now)
         turn.wakes += [until] if until is not None else []
@@ -233,14 +245,17 @@ def retire_old_groups(turn: Turn) -> None:
                 )
                 turn.because.append(Because(stays, region))
                 continue
-            turn.application = remembered(turn.application, group, part)
-            retired.setdefault(group.number, []).append(region)
+            retired.setdefault(group.number, []).append(part)
             retiring = replace(part, state=GroupState.RETIRING, percent=0.0)
             turn.application = put_part(turn.application, group, retiring)
-    _tell_retired(turn, retired)
+    for number, parts in retired.items():
+        left = turn.application.group(number)
+        assert left is not None, "it has parts"
+        turn.application = remembered(turn.application, left, *parts)
+    _tell_retired(turn, {number: [part.region for part in parts] for number, parts in retired.items()})
 
 
-def _tell_retired(turn: Turn, retired: Mapping[int, list[RegionName]]) -> None:
+def _tell_retired(turn: Turn, retired: Mapping[GroupNumber, list[RegionName]]) -> None:
     for number, regions in retired.items():
         group = next(each for each in turn.application.groups if each.number == number)
         where = () if len(regions) == len(group.parts) else tuple(regions)
@@ -252,7 +267,7 @@ def _tell_retired(turn: Turn, retired: Mapping[int, list[RegionName]]) -> None:
 def end_failed_groups(turn: Turn) -> None:
     """Of the groups that failed the last one is kept to be looked at, for its time; also while a rollout
     runs, which never goes to it."""
-    ended: dict[int, list[RegionName]] = {}
+    ended: dict[GroupNumber, list[RegionName]] = {}
     for region in turn.application.regions:
         gone, until = looked_at(turn.application, region, turn.now)
         turn.wakes += [until] if until is not None else []

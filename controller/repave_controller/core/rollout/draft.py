@@ -135,8 +135,9 @@ class Turn:
         if role is None or rollout.steps[entered].objection_seconds:
             return
         by_gate: dict[str, list[RegionName]] = {}
+        those = frozenset(regions)
         for track in rollout.tracks:
-            if track.region in regions:
+            if track.region in those:
                 by_gate.setdefault(gate_of(replace(track, cursor=entered)), []).append(track.region)
-        for gate, those in by_gate.items():
-            self.tell_of_gate(gate, role, tuple(those))
+        for gate, where in by_gate.items():
+            self.tell_of_gate(gate, role, tuple(where))

@@ -34,7 +34,8 @@ class Gate:
 
     def only_in(self, regions: tuple[RegionName, ...]) -> "Gate | None":
         """The part of it that is in these regions; None when there is none."""
-        left = tuple(region for region in self.regions if region in regions)
+        there = frozenset(regions)
+        left = tuple(region for region in self.regions if region in there)
         return replace(self, regions=left) if left else None
 
 
@@ -130,12 +131,13 @@ def _ends_at(step: Step, track: Track, now: Instant) -> Instant:
 def _at_steps(rollout: Rollout, kind: Kind, tracks: Iterable[tuple[Track, str]]) -> list[Gate]:
     """One gate for all regions that are in the same step of one wave."""
     found: dict[str, Gate] = {}
+    regions: dict[str, list[RegionName]] = {}
     for track, role in tracks:
         name = gate_of(track)
         if not rollout.may_pass(name, track.region):
-            gate = found.get(name, Gate(name, kind, role, takes_two=rollout.step(track).takes_two))
-            found[name] = replace(gate, regions=(*gate.regions, track.region))
-    return list(found.values())
+            found.setdefault(name, Gate(name, kind, role, takes_two=rollout.step(track).takes_two))
+            regions.setdefault(name, []).append(track.region)
+    return [replace(gate, regions=tuple(regions[name])) for name, gate in found.items()]
 
 
 def gate_names(rollout: Rollout) -> set[str]:

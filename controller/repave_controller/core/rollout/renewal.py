@@ -6,8 +6,9 @@ while its application moves, nor where the group lacks hosts already. Pure; what
 people ask for is in `commands/renewal.py`.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from repave_controller.core.domain.application import (
     Application,
@@ -28,6 +29,7 @@ from repave_controller.core.domain.reasons import (
     cli,
     reason_of,
 )
+from repave_controller.core.domain.sequences import Listed
 from repave_protos.protocol.values import GroupName, GroupReport, HostName, RegionName
 
 TAINTED_MAX = 1000
@@ -35,15 +37,18 @@ TAINTED_MAX = 1000
 RENEWED_STATES = (GroupState.SERVING, GroupState.WARM)
 REASONS = {"age": "too old", "drift": "changed", "renewal": "renewed", "asked": "asked for"}
 BY_REPAVE = "repave"
+Named = TypeVar("Named", Tainted, Replacement)
 
 
 @dataclass(slots=True)
 class Renewed:
-    """The application with what is replaced from now on, what happened, and what is waited for."""
+    """The application with what is replaced from now on, what happened, and what is waited for. `begun` is
+    not in it yet."""
 
     application: Application
     events: list[Event] = field(default_factory=list)
     because: list[Because] = field(default_factory=list)
+    begun: list[Replacement] = field(default_factory=list)
 
 
 def renew(
@@ -57,10 +62,10 @@ def renew(
     is taken back. `closed`: regions where nothing new may begin, and why; what was begun is finished."""
     turn = Renewed(application)
     _forget_gone_groups(turn)
-    _take_reports(turn, observed, now, busy)
+    quiet = frozenset(busy)
+    _take_reports(turn, observed, now, quiet)
     named = {(each.group, each.region) for each in turn.application.tainted}
     named |= {(each.group, each.region) for each in turn.application.replacing}
-    quiet = frozenset(busy)
     for group in _in_order(application):
         for part in group.parts:
             if part.region in quiet or part.state not in RENEWED_STATES:
@@ -69,21 +74,32 @@ def renew(
             if (report is not None and report.worn) or (group.name, part.region) in named:
                 why = (closed or {}).get(part.region)
                 _begin(turn, group, part.region, part.count, report, now, why)
+    if turn.begun:
+        replacing = Listed((*turn.application.replacing, *turn.begun))
+        turn.application = replace(turn.application, replacing=replacing)
     return turn
 
 
 def replaced_in(application: Application, group: GroupName, region: RegionName) -> tuple[HostName, ...]:
     """Whom the region's desired state names in `replace`; sorted."""
-    if not application.replacing:
-        return ()
-    found = (each for each in application.replacing if (each.group, each.region) == (group, region))
-    return tuple(sorted(each.host for each in found))
+    return tuple(sorted(each.host for each in _replacing_in(application, group, region)))
+
+
+def _replacing_in(application: Application, group: GroupName, region: RegionName) -> Sequence[Replacement]:
+    return application.replacing.once(_by_place).get((group, region), ())
 
 
 def tainted_in(application: Application, group: GroupName, region: RegionName) -> list[Tainted]:
     """In the order in which they are replaced."""
-    found = (each for each in application.tainted if (each.group, each.region) == (group, region))
+    found = application.tainted.once(_by_place).get((group, region), ())
     return sorted(found, key=lambda each: (each.at, each.host))
+
+
+def _by_place(hosts: Iterable[Named]) -> Mapping[tuple[GroupName, RegionName], Sequence[Named]]:
+    found: dict[tuple[GroupName, RegionName], list[Named]] = {}
+    for each in hosts:
+        found.setdefault((each.group, each.region), []).append(each)
+    return found
 
 
 def _in_order(application: Application) -> list[ServerGroup]:
@@ -103,22 +119,24 @@ def _forget_gone_groups(turn: Renewed) -> None:
     renewed = {group.name for group in application.groups if group.state in RENEWED_STATES}
     turn.application = replace(
         application,
-        tainted=tuple(each for each in application.tainted if each.group in there),
-        replacing=tuple(each for each in application.replacing if each.group in renewed),
+        tainted=Listed(each for each in application.tainted if each.group in there),
+        replacing=Listed(each for each in application.replacing if each.group in renewed),
     )
 
 
 def _take_reports(turn: Renewed, observed: Observed, now: Instant, busy: Collection[RegionName]) -> None:
     """A host that is gone was replaced; where a rollout runs none is replaced; a changed one is tainted."""
-    going_on = []
+    going_on, gone = [], set[tuple[HostName, RegionName]]()
     for each in turn.application.replacing:
         report = _heard(turn.application, each.group, each.region, observed)
         if report is not None and _is_asked(turn.application, each) and not _is_there(each.host, report):
             turn.events.append(_replaced_event(turn.application, each, now))
-            turn.application = _untainted(turn.application, each)
+            gone.add((each.host, each.region))
         elif each.region not in busy:
             going_on.append(each)
-    turn.application = replace(turn.application, replacing=tuple(going_on))
+    if len(going_on) < len(turn.application.replacing):
+        left = (each for each in turn.application.tainted if (each.host, each.region) not in gone)
+        turn.application = replace(turn.application, replacing=Listed(going_on), tainted=Listed(left))
     for group in _in_order(turn.application):
         if group.upkeep.drift == "taint":
             _taint_changed(turn, group, observed, now)
@@ -148,31 +166,30 @@ def _is_there(host: HostName, report: GroupReport) -> bool:
     return any(worn.host == host for worn in report.worn)
 
 
-def _untainted(application: Application, gone: Replacement) -> Application:
-    rest = (each for each in application.tainted if (each.host, each.region) != (gone.host, gone.region))
-    return replace(application, tainted=tuple(rest))
-
-
 def _replaced_event(application: Application, each: Replacement, now: Instant) -> Event:
     what = reason_of(Happening.HOST_REPLACED, host=each.host, why=each.why)
     return _event(application, "host.replaced", what, now, each.region, each.group, each.host)
 
 
 def _taint_changed(turn: Renewed, group: ServerGroup, observed: Observed, now: Instant) -> None:
+    found = []
     for region, _ in group.sizes:
         report = _heard(turn.application, group.name, region, observed)
         known = {each.host for each in tainted_in(turn.application, group.name, region)}
         for worn in report.worn if report is not None else ():
-            is_new = worn.why == "drift" and worn.host not in known
-            if is_new and len(turn.application.tainted) < TAINTED_MAX:
-                tainted = Tainted(worn.host, region, group.name, BY_REPAVE, f"changed: {worn.text}", now)
-                taint(turn, tainted)
+            if worn.why == "drift" and worn.host not in known:
+                what = f"changed: {worn.text}"
+                found.append(Tainted(worn.host, region, group.name, BY_REPAVE, what, now))
+    room = max(0, TAINTED_MAX - len(turn.application.tainted))
+    taint(turn, *found[:room])
 
 
-def taint(turn: Renewed, tainted: Tainted) -> None:
-    """Notes that the host is to be replaced, and says so in an event."""
-    turn.application = replace(turn.application, tainted=(*turn.application.tainted, tainted))
-    turn.events.append(_tainted_event(turn.application, tainted))
+def taint(turn: Renewed, *tainted: Tainted) -> None:
+    """Notes that the hosts are to be replaced, and says so in events."""
+    if tainted:
+        all_of_them = Listed((*turn.application.tainted, *tainted))
+        turn.application = replace(turn.application, tainted=all_of_them)
+        turn.events += [_tainted_event(turn.application, each) for each in tainted]
 
 
 # ------------------------------------------------------------------------------------------ what begins
@@ -193,8 +210,8 @@ def _begin(
     due = [each for each in _due(application, group, region, report, now) if each.host not in under_way]
     why_not = closed or _why_not(application, size, report)
     room = 0 if why_not else max(0, group.upkeep.at_once(size) - len(under_way))
-    begun = tuple(due[:room])
-    turn.application = replace(application, replacing=(*application.replacing, *begun))
+    begun = due[:room]
+    turn.begun += begun
     under_way_now, waiting = len(under_way) + len(begun), len(due) - len(begun)
     if under_way_now or waiting:
         turn.because.append(_because(application, group, region, under_way_now, waiting, why_not))
@@ -246,9 +263,7 @@ def _because(
         waiting=waiting,
         why_not=why_not,
     )
-    since = [
-        each.since for each in application.replacing if (each.group, each.region) == (group.name, region)
-    ]
+    since = [each.since for each in _replacing_in(application, group.name, region)]
     return Because(reason, region, min(since, default=None))
 
 

@@ -67,8 +67,9 @@ def undo(
     """Turns a running rollout round, also where it had finished: traffic to the origin, at once where that
     runs in full; a new target is retired behind it. A region that no group served before stays as it is when
     no group served anywhere. `losing`: regions that would lose hosts by it now, and wait."""
+    wait = frozenset(losing)
     for track in returning(rollout, rollout.tracks):
-        is_loss = track.region in losing
+        is_loss = track.region in wait
         application, changed = turned_round(
             application, rollout, track, reason, now, at_once=at_once, is_loss=is_loss
         )

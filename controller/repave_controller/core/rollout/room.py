@@ -9,6 +9,7 @@ from repave_controller.core.domain.application import (
     GroupState,
     Observed,
     Outcome,
+    Part,
     ReleaseOrder,
     ServerGroup,
 )
@@ -27,6 +28,7 @@ from repave_controller.core.domain.reasons import (
     reason_of,
 )
 from repave_controller.core.domain.rollout import GroupNumber, Rollout, Track
+from repave_controller.core.domain.sequences import Listed
 from repave_controller.core.rollout.start import group_event
 from repave_controller.core.rollout.transitions import remembered
 from repave_controller.core.rules.verdicts import Waiting
@@ -45,15 +47,16 @@ def kept_in(application: Application, region: RegionName) -> list[ServerGroup]:
 
 def giving_way(application: Application, regions: Collection[RegionName], now: Instant) -> Outcome:
     """The application without the kept groups of these regions, which the rollout that began waits for."""
-    told: dict[GroupNumber, tuple[ServerGroup, list[RegionName]]] = {}
+    told: dict[GroupNumber, tuple[ServerGroup, list[Part]]] = {}
     for region in regions:
         for group in kept_in(application, region):
             part = group.part(region)
             assert part is not None, "it is kept there"
-            if part.state is GroupState.WARM:
-                application = remembered(application, group, part)
             application = put_part(application, group, replace(part, state=GroupState.RETIRING, percent=0.0))
-            told.setdefault(group.number, (group, []))[1].append(region)
+            told.setdefault(group.number, (group, []))[1].append(part)
+    for group, parts in told.values():
+        warm = [part for part in parts if part.state is GroupState.WARM]
+        application = remembered(application, group, *warm) if warm else application
     rollout = application.rollout
     if not told or rollout is None:
         return application, ()
@@ -62,14 +65,19 @@ def giving_way(application: Application, regions: Collection[RegionName], now: I
         group_event(
             application,
             "group.retiring",
-            reason_of(Happening.GROUP_GIVES_WAY, group=group.name, by=by, regions=tuple(where)),
+            reason_of(
+                Happening.GROUP_GIVES_WAY,
+                group=group.name,
+                by=by,
+                regions=tuple(part.region for part in parts),
+            ),
             now,
             "repave",
             group,
         )
-        for group, where in told.values()
+        for group, parts in told.values()
     )
-    return replace(application, rollout=replace(rollout, makes_room=tuple(regions))), events
+    return replace(application, rollout=replace(rollout, makes_room=Listed(regions))), events
 
 
 def making_room(
@@ -77,7 +85,7 @@ def making_room(
 ) -> Waiting | None:
     """What the track's region waits for before it begins; a region that is away can't be waited for."""
     view = observed.get(track.region)
-    if track.region not in rollout.makes_room or view is None or not view.is_connected:
+    if track.region not in rollout.makes_room.once(frozenset) or view is None or not view.is_connected:
         return None
     leaving = tuple(
         group.name

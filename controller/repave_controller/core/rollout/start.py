@@ -248,18 +248,22 @@ def origin_of(application: Application, region: RegionName, target: GroupNumber)
 def catch_up(application: Application, missed: tuple[Missed, ...], now: Instant) -> Outcome:
     """Regions that a rollout had to leave out get what was meant for them: by the same steps, or straight
     where the others went back."""
-    last, later = application.rollout, tuple(each for each in application.missed if each not in missed)
+    caught = frozenset(missed)
+    last, later = application.rollout, tuple(each for each in application.missed if each not in caught)
     due = [each for each in missed if _is_owed(application, each)]
     if last is None or not due:
         return replace(application, missed=later), ()
+    fresh: dict[GroupNumber, list[tuple[RegionName, int]]] = {}
     for each in due:
         group = application.group(each.target)
-        assert group is not None, "it was just found"
-        known = group.part(each.region)
+        known = group.part(each.region) if group is not None else None
         if known is None or known.state in UNWANTED:
             size = _kept_size(application, application.policy, each.region, each.size)
-            (part,) = new_parts(((each.region, size),))
-            application = application.with_group(group.with_part(part))
+            fresh.setdefault(each.target, []).append((each.region, size))
+    for number, sizes in fresh.items():
+        group = application.group(number)
+        assert group is not None, "it was just found"
+        application = application.with_group(group.with_parts(new_parts(tuple(sizes))))
     number = max(each.target for each in due)
     target = application.group(number)
     assert target is not None, "it was just found"

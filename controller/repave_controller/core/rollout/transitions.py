@@ -109,12 +109,12 @@ def has_come_to(application: Application, rollout: Rollout, track: Track) -> boo
     return track.has_begun and not is_untouched
 
 
-def remembered(application: Application, group: ServerGroup, part: Part) -> Application:
-    """A proven group whose hosts go in the region of `part` can be built again there from its image. What is
-    remembered has the parts of all regions in which it is gone, as they were."""
+def remembered(application: Application, group: ServerGroup, *parts: Part) -> Application:
+    """A proven group whose hosts go in the regions of `parts` can be built again there from its image. What
+    is remembered has the parts of all regions in which it is gone, as they were."""
     if group.is_adopted:
         return application  # what it was made of is not known
     known = next((each for each in application.past if each.number == group.number), None)
     whole = known if known is not None else replace(group, parts=ByRegion(()))
     others = tuple(each for each in application.past if each.number != group.number)
-    return replace(application, past=(whole.with_part(part), *others)[:PAST_MAX])
+    return replace(application, past=(whole.with_parts(parts), *others)[:PAST_MAX])

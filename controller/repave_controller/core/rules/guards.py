@@ -84,7 +84,7 @@ OVERRIDABLE = frozenset(
 
 
 def is_overridden(rollout: Rollout, rule: str) -> bool:
-    return any(each.gate == f"guard {rule}" for each in rollout.passes)
+    return rollout.has_overridden(rule)
 
 
 def outside(
@@ -215,7 +215,7 @@ def foreseen(
     """The rules that a release would meet, with their answers of now; `planned`: the application with it."""
     answers = [
         *(_times(application, constraints, order.policy, now) or [Guard(False, reason_of(Rule.TIMES))]),
-        *_limits(replace(wants_of(planned), begins=True), constraints),
+        *_limits(replace(wants_of(planned, constraints.others), begins=True), constraints),
     ]
     for region, size in order.sizes:
         serving = application.serving_in(region)

@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 
 from repave_controller.core.domain.analyses import TOGETHER, Analysis, AnalysisPlan, Finding
 from repave_controller.core.domain.application import Application, Instant
+from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.place import baseline_in, origin_in, target_in
-from repave_controller.core.domain.rollout import Phase, Rollout, Track, TrackPhase
+from repave_controller.core.domain.rollout import Opened, Pass, Phase, Rollout, Track, TrackPhase
+from repave_controller.core.domain.sequences import Listed
 from repave_controller.core.rules.verdicts import gate_of
 from repave_protos.protocol.values import GroupName, RegionName
 
@@ -44,10 +46,14 @@ def judged_with(rollout: Rollout, track: Track) -> tuple[Track, ...]:
     """The tracks that are in the same analysis, itself among them."""
     if scope_of(rollout, track):
         return (track,)
+    return rollout.tracks.once(_in_step, track.wave, track.cursor)
+
+
+def _in_step(tracks: ByRegion[Track], wave: int, cursor: int) -> tuple[Track, ...]:
     return tuple(
         each
-        for each in rollout.tracks
-        if each.wave == track.wave and each.phase is TrackPhase.RUNNING and each.cursor == track.cursor
+        for each in tracks
+        if each.wave == wave and each.phase is TrackPhase.RUNNING and each.cursor == cursor
     )
 
 
@@ -58,13 +64,30 @@ def held_with(rollout: Rollout, track: Track) -> tuple[Track, ...]:
 
 def compared(rollout: Rollout, tracks: Iterable[Track]) -> tuple[Track, ...]:
     """Those of them that are seen, and where an old group served to be compared with."""
+    return _compared_in(tracks, rollout.passes)
+
+
+def _compared_in(tracks: Iterable[Track], passes: Listed[Pass]) -> tuple[Track, ...]:
+    opened = passes.once(Opened.by)
     return tuple(
         each
         for each in tracks
-        if each.origin is not None
-        and each.unseen_at is None
-        and not rollout.may_pass(gate_of(each), each.region)
+        if each.origin is not None and each.unseen_at is None and not opened.lets(gate_of(each), each.region)
     )
+
+
+def seen_least(rollout: Rollout, track: Track) -> Track:
+    """Of those that are compared together with it, the one that has been in the step and seen for the
+    shortest time; itself where there is none."""
+    if scope_of(rollout, track):
+        return track
+    known = rollout.tracks.once(_seen_least, track.wave, track.cursor, rollout.passes)
+    return known if known is not None else track
+
+
+def _seen_least(tracks: ByRegion[Track], wave: int, cursor: int, passes: Listed[Pass]) -> Track | None:
+    found = _compared_in(tracks.once(_in_step, wave, cursor), passes)
+    return max(found, key=lambda each: each.entered_at + each.unseen_seconds, default=None)
 
 
 def seen_seconds(tracks: Iterable[Track], now: Instant) -> float:

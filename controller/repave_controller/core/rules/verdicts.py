@@ -73,8 +73,7 @@ def said_against(objection: Pass | None) -> str:
 
 def is_endured(rollout: Rollout, track: Track) -> bool:
     """Whether a person has let the region go on although its step had failed."""
-    gate = gate_of(track)
-    return any(each.is_despite_failure and each.opens(gate, track.region) for each in rollout.passes)
+    return rollout.is_endured(gate_of(track), track.region)
 
 
 def failure_of(

@@ -11,9 +11,8 @@ from repave_controller.core.domain.steps import register
 from repave_controller.core.rules.looks import (
     analysis_of,
     begun_anew,
-    compared,
     due_at,
-    judged_with,
+    seen_least,
     silent_after_seconds,
 )
 from repave_controller.core.rules.verdicts import (
@@ -104,14 +103,13 @@ class Analyse(StepRules):
         return Waiting(because, analysis.judged, until, has_deadline=False)
 
     def _waiting(self, place: Place, analysis: Analysis, now: Instant) -> Verdict:
-        tracks = compared(place.rollout, judged_with(place.rollout, place.track)) or (place.track,)
-        silent = silent_after_seconds(self.plan, analysis)
-        until = max(each.seen_until(silent, now) for each in tracks)
+        last = seen_least(place.rollout, place.track)
+        until = last.seen_until(silent_after_seconds(self.plan, analysis), now)
         if now >= until:
             seconds = self.plan.source_deadline_seconds
             facts = self._reason(Why.ANALYSIS_SILENT, place, analysis, seconds)
             return Failed(facts, "undecided")
-        at = due_at(self.plan, analysis, tracks, now)
+        at = due_at(self.plan, analysis, (last,), now)
         since = place.track.entered_at
         because = Because(
             self._waits(place, analysis), place.region, since, at if at > now else None, Expiry.JUDGEMENT

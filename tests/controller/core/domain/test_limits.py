@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from repave_controller.core.domain.application import Application, GroupState, Instant
 from repave_controller.core.domain.by_region import ByRegion
-from repave_controller.core.domain.limits import Limits, Load, Wants, load_of, refusals, wants_of
+from repave_controller.core.domain.limits import Limits, Load, Wants, load_of, refusals, wants_of, with_region
 from repave_controller.core.domain.rollout import GroupNumber, Phase, TrackPhase
 from repave_controller.core.rollout.start import start_release
 from repave_controller.wording.render import remedy_of, text_of
@@ -86,8 +86,21 @@ def test_nothing_under_way_is_no_load() -> None:
 
 
 def test_what_one_wants_is_counted_like_what_others_have() -> None:
-    wants = wants_of(again(released("web", (OSLO, 4), phase=Phase.SUCCEEDED)))
-    assert wants == Wants(frozenset({OSLO}), hosts_in_flight=4, hosts=8, extra_hosts=4, begins=False)
+    application = again(released("web", (OSLO, 4), phase=Phase.SUCCEEDED))
+    wants = Wants(1, 1, hosts_in_flight=4, hosts=8, extra_hosts=4, begins=False)
+    assert wants_of(application, Load()) == wants
+    assert wants_of(application, Load(regions=frozenset({OSLO}))) == replace(wants, regions_alone=0)
+
+
+def test_a_region_that_is_to_begin_is_counted_with_the_hosts_that_it_will_have() -> None:
+    served = released("web", (OSLO, 4), (PARIS, 2), phase=Phase.SUCCEEDED)
+    waiting, _ = start_release(served, an_order("b", sizes=((OSLO, 4), (PARIS, 2))), NOW)
+    wants = wants_of(waiting, Load())
+    for region in (OSLO, PARIS):
+        wants = with_region(wants, waiting, region, Load())
+    assert replace(wants, begins=False) == wants_of(begun(waiting), Load())
+    others = Load(regions=frozenset({OSLO}))
+    assert with_region(wants_of(waiting, others), waiting, OSLO, others).regions_alone == 0
 
 
 OTHERS = Load(
@@ -97,7 +110,7 @@ OTHERS = Load(
     hosts=970,
     extra_hosts=90,
 )
-WANTS = Wants(frozenset({ROME}), hosts_in_flight=30, hosts=30, extra_hosts=30)
+WANTS = Wants(1, 1, hosts_in_flight=30, hosts=30, extra_hosts=30)
 
 
 @pytest.mark.parametrize(
@@ -161,11 +174,11 @@ def test_every_limit_that_would_be_broken_is_told() -> None:
 
 
 def test_a_region_in_which_others_release_already_counts_once() -> None:
-    assert refusals(Limits(regions_in_flight=2), OTHERS, replace(WANTS, regions=frozenset({OSLO}))) == []
+    assert refusals(Limits(regions_in_flight=2), OTHERS, replace(WANTS, regions_alone=0)) == []
 
 
 def test_a_move_that_brings_no_hosts_is_not_held_by_limits_on_hosts() -> None:
-    switch = Wants(frozenset({OSLO}), hosts=30)
+    switch = Wants(1, 0, hosts=30)
     assert refusals(Limits(0, 0, 1.0, 1), OTHERS, switch) == []
 
 
@@ -184,7 +197,9 @@ loads = st.builds(
     counts,
     counts,
 )
-wanted = st.builds(Wants, st.frozensets(st.sampled_from([OSLO, PARIS, ROME])), counts, counts, counts)
+wanted = st.integers(0, 3).flatmap(
+    lambda regions: st.builds(Wants, st.just(regions), st.integers(0, regions), counts, counts, counts)
+)
 some_limits = st.builds(Limits, st.integers(0, 4), st.integers(0, 4), st.floats(0, 100), counts)
 
 
@@ -197,7 +212,8 @@ def test_less_load_is_never_refused_where_more_was_allowed(limits: Limits, load:
 
 @given(some_limits, wanted)
 def test_waiting_is_advised_only_where_it_helps(limits: Limits, wants: Wants) -> None:
-    alone = {each.kind.root for each in refusals(limits, Load(), wants)}
+    without = replace(wants, regions_alone=wants.regions)
+    alone = {each.kind.root for each in refusals(limits, Load(), without)}
     others = replace(OTHERS, hosts=0)
     for refusal in refusals(limits, others, wants):
         assert ("alone" in remedy_of(refusal)) == (refusal.kind.root in alone)

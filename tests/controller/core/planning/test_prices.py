@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from repave_controller.core.domain.application import Policy, ReleaseOrder
+from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.planning.plan import Plan, never_released, plan_release
 from repave_controller.core.planning.prices import Price, Prices, Rates, Row
 from repave_protos.protocol.values import RegionName
@@ -112,7 +113,7 @@ def test_currencies_are_not_added() -> None:
 
 def test_the_spec_s_own_prices_come_first_and_without_any_nothing_is_said() -> None:
     application = released("a").application
-    order = replace(an_order("b"), prices=((PARIS, 1.0), (OSLO, 2.0)), currency="CHF")
+    order = replace(an_order("b"), prices=ByRegion(((PARIS, 1.0), (OSLO, 2.0))), currency="CHF")
     foretold = plan_release(application, order, prices=TABLE)
     assert {each.currency: each.now for each in foretold.rates} == pytest.approx({"CHF": 9.0})
     assert foretold.prices_as_of == ""

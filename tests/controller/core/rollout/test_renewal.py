@@ -21,6 +21,7 @@ from repave_controller.core.domain.application import (
 )
 from repave_controller.core.domain.reasons import Why, reason_of
 from repave_controller.core.domain.rollout import GroupNumber
+from repave_controller.core.domain.sequences import Listed
 from repave_controller.core.rollout.renewal import TAINTED_MAX, renew
 from repave_controller.core.rollout.step import step
 from repave_controller.core.rules.safety import check
@@ -394,7 +395,9 @@ def test_too_many_taints_are_refused_with_the_way_to_replace_all() -> None:
     application = World().application
     application = replace(
         application,
-        tainted=tuple(Tainted(host(number), OSLO, BLUE, "", "", Instant(0)) for number in range(TAINTED_MAX)),
+        tainted=Listed(
+            Tainted(host(number), OSLO, BLUE, "", "", Instant(0)) for number in range(TAINTED_MAX)
+        ),
     )
     with refused(match="repave renew shop") as caught:
         request_taint(application, BLUE, PARIS, host(3), "", "", Instant(0))

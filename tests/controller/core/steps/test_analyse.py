@@ -15,6 +15,7 @@ from repave_controller.core.domain.analyses import Ending, Finding
 from repave_controller.core.domain.application import Decision, Instant
 from repave_controller.core.domain.reasons import Why
 from repave_controller.core.domain.rollout import Pass, Phase, TrackPhase
+from repave_controller.core.domain.sequences import Listed
 from repave_controller.core.rollout.gates import gates
 from repave_controller.core.rollout.step import after_suspension
 from repave_controller.core.rules.looks import DueLook, analysis_of, due
@@ -415,6 +416,8 @@ def test_no_decision_past_it_is_saved_that_its_looks_do_not_bear_out(
     after = replace(before, rollout=rollout.with_analysis(analysis).with_track(past))
     broken = check(before, Decision(after, (), (), None, ()), world.observed)
     assert [each.promise for each in broken if each.promise == 11] == [11] * is_broken
-    by_a_person = replace(rollout, passes=(Pass(gate_of(track), "skipped", Instant(1)),)).with_track(past)
+    by_a_person = replace(rollout, passes=Listed((Pass(gate_of(track), "skipped", Instant(1)),))).with_track(
+        past
+    )
     skipped = Decision(replace(before, rollout=by_a_person), (), (), None, ())
     assert 11 not in [each.promise for each in check(before, skipped, world.observed)]
