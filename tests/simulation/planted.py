@@ -187,10 +187,10 @@ BUGS = (
     _bug(
         "acknowledge before commit", 2, (6,),
         OWNER,
-        "            await self._save(decision, observed, extra)\n        return accepted\n",
+        "            await self._save(decision, observed, extra)\n        self._note",
         "            saving = asyncio.create_task(self._save(decision, observed, extra))\n"
         "            saving.add_done_callback(lambda task: task.exception())\n"
-        "        return accepted\n",
+        "        self._note",
     ),
     _bug(
         "a command repeated is a new one", 2, (6,),

@@ -50,6 +50,8 @@ STORE_RETRY_SECONDS = 1.0
 PACED_REGIONS_MIN = 100
 PACE_SECONDS = 50e-6
 """For each region there are so many seconds between two decisions; one takes some 20 to 70 us a region."""
+SETTLED_SECONDS = 0.2
+"""So long what moved a rollout is not decided on again by itself: first come the reports of what it moved."""
 
 
 Change = Callable[[Application, Observed, Instant], Outcome]
@@ -114,6 +116,7 @@ class Owner:
         self._office = office
         self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
+        self._is_due = False  # there is something to decide; else `run` only has another instant to wait for
         self._wake_at: Instant | None = None
         self._room: Room | None = None  # for the first queued release
         self._read: Mapping[RegionName, RegionView] = {}  # by the last decision
@@ -123,6 +126,7 @@ class Owner:
         self.is_retired = False  # another one decides in its place
 
     def wake(self) -> None:
+        self._is_due = True
         self._wake.set()
 
     def hear(self, region: RegionName) -> None:
@@ -156,12 +160,15 @@ class Owner:
 
     async def run(self) -> None:
         """Looks again whenever something changed or an instant has come."""
+        self._is_due = True
         while True:
             self._wake.clear()
+            is_due, self._is_due = self._is_due, False
             try:
                 async with self._lock:
-                    await self._resolve_doubt()
-                    await self._decide_or_hold()
+                    if is_due:
+                        await self._resolve_doubt()
+                        await self._decide_or_hold()
             except (NotOwner, Fenced):
                 self._wake_at = Instant(self._office.clock() + STORE_RETRY_SECONDS)
             except StoreError as error:
@@ -179,6 +186,7 @@ class Owner:
 
     async def _ask_room(self) -> None:
         """Commands are carried out meanwhile."""
+        self._is_due = True
         application = self.application
         first = application.queue[0] if application.queue else None
         if first is None:
@@ -213,7 +221,7 @@ class Owner:
             async with asyncio.timeout(seconds):
                 await self._wake.wait()
         except TimeoutError:
-            pass
+            self._is_due = True
 
     async def _rest(self) -> None:
         """The first report after quiet is decided on at once. Those of many regions that follow each other
@@ -251,7 +259,6 @@ class Owner:
                 except Fenced:
                     name = self.application.name
                     raise NotOwner(name, None) from None
-        self.wake()
         return accepted
 
     async def _carry_out(
@@ -271,6 +278,7 @@ class Owner:
         async with office.turnstile(changed):
             self._room = None
             decision = step(changed, observed, now, tenure, self._constraints(changed))
+            self._read, self._rests = observed.read, False
             extra = Transaction(
                 events=events,
                 receipt=request.receipt(accepted, now),
@@ -279,6 +287,11 @@ class Owner:
                 seen=seen if office.depends_on_others(changed) else None,
             )
             await self._save(decision, observed, extra)
+        self._note(decision)
+        if self._is_settled(changed, decision):
+            self._wake.set()
+        else:
+            self.wake()
         return accepted
 
     async def judged(self, change: Change, extra: Transaction) -> bool:
@@ -354,20 +367,35 @@ class Owner:
         self._catch_up()
         decided = 0
         while decided < DECISIONS_MAX:
-            async with office.turnstile(self.application):
+            former = self.application
+            async with office.turnstile(former):
                 try:
                     decision, has_news = await self._decide_once()
                 except Conflict:
                     await office.catch_up()
                     continue
             decided += 1
-            if decision.because != self.because:
-                self.because = decision.because
-                office.visible.bump()
-            self._wake_at = decision.wake_at
-            if not has_news:
+            self._note(decision)
+            if not has_news or self._is_settled(former, decision):
                 return
         raise AssertionError(f"{self.application.name}: decisions follow each other without end")
+
+    def _note(self, decision: Decision) -> None:
+        """What is so until the next one."""
+        if decision.because != self.because:
+            self.because = decision.because
+            self._office.visible.bump()
+        self._wake_at = decision.wake_at
+
+    def _is_settled(self, former: Application, decision: Decision) -> bool:
+        """Whether a rollout that was under way has moved as far as it goes for now: nothing follows at once
+        but another one, and `run` looks again soon."""
+        before, after = former.running, decision.application.running
+        if before is None or after is None or before.number != after.number:
+            return False
+        soon = Instant(self._office.clock() + SETTLED_SECONDS)
+        self._wake_at = soon if self._wake_at is None else min(soon, self._wake_at)
+        return True
 
     async def _decide_once(self) -> tuple[Decision, bool]:
         """The decision, and whether there was something to save."""

@@ -198,6 +198,8 @@ class SimulatedSharedStore(SharedMemoryStore, Hands):
             raise StoreError("the database does not answer")
         name = transaction.application.name if transaction.application is not None else "others"
         saved: asyncio.Future[tuple[Event, ...]] = asyncio.get_running_loop().create_future()
+        # No one hears how it ended where the answer to this is lost.
+        saved.add_done_callback(lambda done: done.cancelled() or done.exception())
         await self.do(
             "shared-commit",
             RegionName(""),
