@@ -2,7 +2,7 @@
 
 import time
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ import pytest
 
 from repave_controller.core.domain.instants import Instant
 from repave_controller.core.domain.reasons import Refused
+from repave_controller.core.ports import Store
 from repave_controller.security.accounts import Accounts, NotRecognised
 from repave_controller.security.issuers import Issuers
 from repave_controller.security.logins import LoggedIn, Logins, Waiting
@@ -19,6 +20,7 @@ from repave_controller.security.principals import Grant, Permission, Role
 from repave_controller.security.provider import Client, LoginRefused, Provider
 from repave_controller.security.records import KnownAccounts
 from repave_controller.security.roles import Roles, grant
+from repave_controller.security.under_way import UnderWay
 from repave_simulation.tiers.store import MemoryStore
 from tests.fakes.issuer import CLIENTS, Issuer, an_issuer
 from tests.support.openid import Browser, RealIssuer, real_issuer, why_no_provider
@@ -36,18 +38,21 @@ class World:
     issuer: Any
     logins: Logins
     accounts: Accounts
+    store: Store
     passed: list[float] = field(default_factory=lambda: [0.0])
 
     def pass_time(self, seconds: float) -> None:
         self.passed[0] += seconds
 
-    async def in_browser(self, **changes: str) -> LoggedIn:
+    async def in_browser(self, then: Awaitable[Logins] | None = None, **changes: str) -> LoggedIn:
+        """`then`: by whom it is ended, if not by whom it was begun."""
         handle, url = await self.logins.begin_here(PORT)
         back = urllib.parse.urlsplit(Browser().visit(url, HERE))
         told = {"code": "", "iss": "", "error": "", "error_description": ""}
         told |= dict(urllib.parse.parse_qsl(back.query))
         told |= changes
-        return await self.logins.finish(
+        logins = await then if then is not None else self.logins
+        return await logins.finish(
             told.get("handle", handle),
             "browser",
             code=told["code"],
@@ -57,13 +62,23 @@ class World:
             text=told["error_description"],
         )
 
-    async def on_device(self) -> LoggedIn:
+    async def on_device(self, then: Awaitable[Logins] | None = None) -> LoggedIn:
         handle, device = await self.logins.begin_device()
         Browser().visit(device.where_complete)
         self.pass_time(5.0)
-        found = await self.logins.poll(handle)
+        logins = await then if then is not None else self.logins
+        found = await logins.poll(handle)
         assert isinstance(found, LoggedIn)
         return found
+
+    async def at_another(self) -> Logins:
+        """Another controller with the same store."""
+        under_way = UnderWay(self.store, self.logins.under_way._clock)
+        await under_way.load()
+        known = self.logins
+        return Logins(
+            known.provider, self.accounts, under_way, known._clock, seconds=3600.0, redirect=known._redirect
+        )
 
 
 @pytest.fixture(scope="module")
@@ -102,8 +117,9 @@ async def a_world(issuer: Any, client: str = "repave", rules: Rules = RULES, mos
     known_as = Client(issuer.url, client, SCOPES, CLIENTS[client])
     provider = Provider(known_as, rules, Issuers(clock, outbound), outbound, clock)
     redirect = "http://127.0.0.1:7400/v1/login/oidc/callback"
-    logins = Logins(provider, accounts, clock, seconds=3600.0, redirect=redirect, under_way_max=most)
-    return World(issuer, logins, accounts, passed)
+    under_way = UnderWay(store, clock, most)
+    logins = Logins(provider, accounts, under_way, clock, seconds=3600.0, redirect=redirect)
+    return World(issuer, logins, accounts, store, passed)
 
 
 @pytest.mark.parametrize("world", CLIENTS, indirect=True)

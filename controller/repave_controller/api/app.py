@@ -306,7 +306,7 @@ class Api:
             Live(scheduler, sessions, clock, self.streams, company.me.instance),
             packages,
             Orphans(sessions, names),
-            Regions(scheduler, sessions, pass_part or _alone(scheduler).pass_part),
+            Regions(scheduler, sessions, agents.turned_away, pass_part or _alone(scheduler).pass_part),
             regional,
             controllers,
             notices,

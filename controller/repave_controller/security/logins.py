@@ -1,12 +1,12 @@
-"""Log-ins of people that are under way: each begins here, passes through the issuer, and ends in a token.
+"""Log-ins of people: each begins here, passes through the issuer, and ends in a token.
 
-What was begun is known by a handle of 256 random bits, and kept in memory: a restart ends it.
+What was begun is known by a handle of 256 random bits (under_way.py).
 """
 
 import hmac
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from repave_controller.core.domain.instants import Instant
 from repave_controller.security.accounts import Accounts
@@ -20,16 +20,13 @@ from repave_controller.security.provider import (
     denial_of,
 )
 from repave_controller.security.tokens import Token, hash_of
+from repave_controller.security.under_way import HANDLE_BYTES, Flow, InBrowser, OnDevice, UnderWay
 
-UNDER_WAY_MAX = 1000
 BROWSER_SECONDS = 600.0
 SLOWER_SECONDS = 5.0
-HANDLE_BYTES = 32
+FORGOTTEN_SECONDS = 3600.0
+"""So long after a device was asked for last it is not known any more when that was."""
 UNKNOWN = "this log-in is not known, or has expired; begin anew: repave login"
-
-
-class TooManyLogins(Exception):
-    """The bound of log-ins under way is reached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +46,9 @@ class LoggedIn:
 
 
 @dataclass(slots=True)
-class _InBrowser:
-    expires_at: Instant
-    method: str
-    state: str
-    nonce: str
-    verifier: str
-    redirect: str
+class _Asked:
+    """The issuer, by this controller, of a device."""
 
-
-@dataclass(slots=True)
-class _OnDevice:
-    expires_at: Instant
-    device: Device
-    interval_seconds: float
     next_at: Instant
     is_asking: bool = False
 
@@ -74,18 +60,18 @@ class Logins:
         self,
         provider: Provider,
         accounts: Accounts,
+        under_way: UnderWay,
         clock: Callable[[], Instant],
         *,
         seconds: float,
         redirect: str,
         loopback: str = "127.0.0.1",
         has_device: bool = True,
-        under_way_max: int = UNDER_WAY_MAX,
     ) -> None:
-        self.provider, self.has_device, self._most = provider, has_device, under_way_max
+        self.provider, self.has_device, self.under_way = provider, has_device, under_way
         self._accounts, self._clock, self._seconds = accounts, clock, seconds
         self._redirect, self._loopback = redirect, loopback
-        self._under_way: dict[str, _InBrowser | _OnDevice] = {}
+        self._asked: dict[str, _Asked] = {}  # by the hash of the handle
 
     # ------------------------------------------------------------------------------------------ a browser
 
@@ -98,12 +84,13 @@ class Logins:
         return await self._begin(self._redirect, "web")
 
     async def _begin(self, redirect: str, method: str) -> tuple[str, str]:
-        """Raises IssuerError, TooManyLogins."""
+        """Raises IssuerError, TooManyLogins, StoreError."""
         state, nonce, verifier = (secrets.token_urlsafe(HANDLE_BYTES) for _ in range(3))
-        self._check_room()
+        self.under_way.check_room()
         address = await self.provider.address(redirect, state, nonce, verifier)
         expires = Instant(self._clock() + BROWSER_SECONDS)
-        return self._kept(_InBrowser(expires, method, state, nonce, verifier, redirect)), address
+        flow = InBrowser(expires, method, state, nonce, verifier, redirect)
+        return await self.under_way.begin(flow), address
 
     async def finish(
         self, handle: str, method: str, *, code: str, state: str, issuer: str, error: str, text: str
@@ -111,11 +98,12 @@ class Logins:
         """With what the issuer sent the browser back with; once. Raises IssuerError, LoginRefused, Refused,
         StoreError."""
         flow = self._find(handle)
-        if not isinstance(flow, _InBrowser) or flow.method != method:
+        if not isinstance(flow, InBrowser) or flow.method != method:
             raise LoginRefused("login-expired", UNKNOWN)
         if not hmac.compare_digest(flow.state.encode(), state.encode()):
             raise LoginRefused("not-trusted", "what came back is of another log-in: its state differs")
-        del self._under_way[hash_of(handle)]
+        if not await self.under_way.end(handle):
+            raise LoginRefused("login-expired", UNKNOWN)
         if issuer and issuer != self.provider.client.issuer:  # RFC 9207
             raise LoginRefused("not-trusted", "what came back is of another issuer")
         if error or not code:
@@ -126,35 +114,43 @@ class Logins:
     # ------------------------------------------------------------------------------------------- a device
 
     async def begin_device(self) -> tuple[str, Device]:
-        """Raises IssuerError, LoginRefused, TooManyLogins."""
-        self._check_room()
+        """Raises IssuerError, LoginRefused, TooManyLogins, StoreError."""
+        self.under_way.check_room()
         device, now = await self.provider.device(), self._clock()
         interval = device.interval_seconds
-        expires, next_at = Instant(now + device.seconds), Instant(now + interval)
-        return self._kept(_OnDevice(expires, device, interval, next_at)), device
+        handle = await self.under_way.begin(OnDevice(Instant(now + device.seconds), device, interval))
+        self._asked = {
+            name: each for name, each in self._asked.items() if now < each.next_at + FORGOTTEN_SECONDS
+        }
+        self._asked[hash_of(handle)] = _Asked(Instant(now + interval))
+        return handle, device
 
     async def poll(self, handle: str) -> Waiting | LoggedIn:
         """Asks the issuer no more often than it wants to be asked. Raises IssuerError, LoginRefused, Refused,
         StoreError."""
         flow, now = self._find(handle), self._clock()
-        if not isinstance(flow, _OnDevice):
+        if not isinstance(flow, OnDevice):
             raise LoginRefused("login-expired", UNKNOWN)
-        if flow.is_asking or now < flow.next_at:
-            return Waiting(flow.interval_seconds if flow.is_asking else flow.next_at - now)
-        flow.is_asking = True
+        asked = self._asked.setdefault(hash_of(handle), _Asked(now))
+        if asked.is_asking or now < asked.next_at:
+            return Waiting(flow.interval_seconds if asked.is_asking else asked.next_at - now)
+        asked.is_asking = True
         try:
             found = await self.provider.poll(flow.device)
         except LoginRefused:
-            self._under_way.pop(hash_of(handle), None)
+            await self.under_way.end(handle)
             raise
         finally:
-            flow.is_asking = False
-            flow.next_at = Instant(self._clock() + flow.interval_seconds)
+            asked.is_asking = False
+            asked.next_at = Instant(self._clock() + flow.interval_seconds)
         if isinstance(found, Pending):
-            flow.interval_seconds += SLOWER_SECONDS if found.is_slower else 0.0
-            flow.next_at = Instant(self._clock() + flow.interval_seconds)
+            if found.is_slower:
+                flow = replace(flow, interval_seconds=flow.interval_seconds + SLOWER_SECONDS)
+                await self.under_way.change(handle, flow)
+                asked.next_at = Instant(self._clock() + flow.interval_seconds)
             return Waiting(flow.interval_seconds)
-        self._under_way.pop(hash_of(handle), None)
+        if not await self.under_way.end(handle):
+            raise LoginRefused("login-expired", UNKNOWN)
         return await self._logged_in(found, "", "device")
 
     # --------------------------------------------------------------------------------------------- both
@@ -164,20 +160,8 @@ class Logins:
         token, text = await self._accounts.log_in(person, self._seconds, method)
         return LoggedIn(person, token, text)
 
-    def _check_room(self) -> None:
-        now = self._clock()
-        self._under_way = {name: each for name, each in self._under_way.items() if now < each.expires_at}
-        if len(self._under_way) >= self._most:
-            raise TooManyLogins(f"{self._most} log-ins are under way; try again in some minutes")
-
-    def _kept(self, flow: _InBrowser | _OnDevice) -> str:
-        handle = secrets.token_urlsafe(HANDLE_BYTES)
-        self._under_way[hash_of(handle)] = flow
-        return handle
-
-    def _find(self, handle: str) -> _InBrowser | _OnDevice:
-        flow = self._under_way.get(hash_of(handle))
-        if flow is None or self._clock() >= flow.expires_at:
-            self._under_way.pop(hash_of(handle), None)
+    def _find(self, handle: str) -> Flow:
+        flow = self.under_way.find(handle)
+        if flow is None:
             raise LoginRefused("login-expired", UNKNOWN)
         return flow

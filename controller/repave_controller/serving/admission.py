@@ -20,6 +20,7 @@ from repave_controller.security.principals import LOCAL_NAME
 from repave_controller.security.provider import Client, Provider
 from repave_controller.security.records import load_accounts
 from repave_controller.security.tickets import KEY_BYTES, Tickets
+from repave_controller.security.under_way import UnderWay
 from repave_controller.serving.opening import open_store
 from repave_controller.settings import ControllerSettings, OidcSettings
 from repave_protos.daemon import files
@@ -41,14 +42,18 @@ async def guarded_by(
     audit = await audit_of(store, installation, clock)
     tickets = Tickets(secrets.token_bytes(KEY_BYTES))
     accounts = Accounts(store, known, clock)
-    logins = logins_of(settings.oidc, accounts, url, clock)
+    under_way = UnderWay(store, clock)
+    await under_way.load()
+    logins = logins_of(settings.oidc, accounts, under_way, url, clock)
     guarded = Guarded(accounts, audit, tickets, Issuers(clock), logins=logins)
     if not known.tokens:
         tell_admin_token(settings.state, await new_admin(guarded.accounts, guarded.audit))
     return guarded
 
 
-def logins_of(oidc: OidcSettings, accounts: Accounts, url: str, clock: SteadyClock) -> Logins | None:
+def logins_of(
+    oidc: OidcSettings, accounts: Accounts, under_way: UnderWay, url: str, clock: SteadyClock
+) -> Logins | None:
     """How people log in with an issuer; None without one. Raises ValueError."""
     if not oidc.issuer:
         return None
@@ -60,6 +65,7 @@ def logins_of(oidc: OidcSettings, accounts: Accounts, url: str, clock: SteadyClo
     return Logins(
         Provider(client, oidc.rules, Issuers(clock, outbound), outbound, clock),
         accounts,
+        under_way,
         clock,
         seconds=oidc.expires_hours * 3600.0,
         redirect=f"{url}/v1/login/oidc/callback",

@@ -222,7 +222,7 @@ async def _put_together(
     enrolment = await _enrolment(settings, loaded.installation, store, scheduler, sessions)
     hooks = hooks_of(settings, store, scheduler)
     if sharing is not None:
-        sharing.hear(guarded.accounts if guarded is not None else None, enrolment, provenance)
+        sharing.hear(guarded, enrolment, provenance)
         sharing.mirror.hear(deliveries.KIND, hooks.take_in)
     metrics.read(
         scheduler,
@@ -289,7 +289,13 @@ async def _served(
         images=parts.images,
         sessions=parts.sessions,
         clock=parts.clock,
-        agents=Agents(enrolment, parts.sessions, parts.clock, agents_url(settings)),
+        agents=Agents(
+            enrolment,
+            parts.sessions,
+            parts.clock,
+            agents_url(settings),
+            sharing.turned_away() if sharing is not None else None,
+        ),
         guarded=parts.guarded,
         authority=authority_of(settings, enrolment),
         signing=signing_of(settings.signatures),

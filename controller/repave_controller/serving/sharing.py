@@ -5,11 +5,14 @@ import asyncio
 import uuid
 from collections.abc import Collection, Coroutine, Mapping, Sequence
 
+from repave_controller.api.web.access import Guarded
 from repave_controller.api.web.relay import COMMAND, Owners, Relay
 from repave_controller.core.ports import Loaded
 from repave_controller.fleet.afar import QUESTION, STAND_BY, Afar
 from repave_controller.fleet.holder_records import KIND, HolderRecords
 from repave_controller.fleet.sessions import Sessions
+from repave_controller.fleet.turned_away import LETTER as TURNED_AWAY
+from repave_controller.fleet.turned_away import TurnedAwayAgents
 from repave_controller.operations.drafts import LETTER, Drafts
 from repave_controller.peers.company import Company
 from repave_controller.peers.hinted import Hinted
@@ -23,7 +26,7 @@ from repave_controller.runtime.clock import seconds_since_boot
 from repave_controller.runtime.scheduler import Scheduler
 from repave_controller.security import enrolment as enrolments
 from repave_controller.security import provenance as packages
-from repave_controller.security.accounts import Accounts
+from repave_controller.security import under_way
 from repave_controller.security.enrolment import Enrolment
 from repave_controller.security.provenance import Provenance
 from repave_controller.security.records import KINDS as ACCOUNTS
@@ -35,6 +38,8 @@ CUT_OFF_SECONDS = 5.0
 LOOK_SECONDS = 0.5
 PLANS_SECONDS = 2.0
 """So long others are asked for a plan that was not shown here."""
+TURNED_AWAY_SECONDS = 1.0
+"""So long others are asked for the agents that they have not let in."""
 
 
 class Sharing:
@@ -68,11 +73,13 @@ class Sharing:
         self._scheduler, self._sessions = scheduler, sessions
         return self.mirror
 
-    def hear(self, accounts: Accounts | None, enrolment: Enrolment | None, provenance: Provenance) -> None:
+    def hear(self, guarded: Guarded | None, enrolment: Enrolment | None, provenance: Provenance) -> None:
         """Once connected: what others save of people, agents and packages counts here too."""
-        if accounts is not None:
+        if guarded is not None:
             for kind in ACCOUNTS:
-                self.mirror.hear(kind, accounts.take)
+                self.mirror.hear(kind, guarded.accounts.take)
+            if guarded.logins is not None:
+                self.mirror.hear(under_way.KIND, guarded.logins.under_way.take)
         if enrolment is not None:
             for kind in (enrolments.TOKEN, enrolments.MEMBER):
                 self.mirror.hear(kind, enrolment.take)
@@ -87,6 +94,16 @@ class Sharing:
         drafts = Drafts(ask_others)
         self.letters.answer_with(LETTER, drafts.answer)
         return drafts
+
+    def turned_away(self) -> TurnedAwayAgents:
+        """The agents that any of the controllers has not let in. Before `work`."""
+
+        async def ask_others(letter: bytes) -> Sequence[bytes]:
+            return await self.letters.ask_all(list(self._live), TURNED_AWAY, letter, TURNED_AWAY_SECONDS)
+
+        agents = TurnedAwayAgents(self._sessions, ask_others)
+        self.letters.answer_with(TURNED_AWAY, agents.answer)
+        return agents
 
     def work(self) -> tuple[Coroutine[None, None, None], ...]:
         """To be run until the controller stops, after `join` of the membership."""

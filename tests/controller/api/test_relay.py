@@ -71,6 +71,21 @@ async def test_a_release_given_to_another_controller_is_carried_out_in_the_regio
         assert shown == {"paris": True, "oslo": True}
 
 
+async def test_an_agent_that_one_controller_refused_is_shown_by_each(tmp_path: Path) -> None:
+    async with peers(tmp_path, "ann", "ben") as (ann, ben):
+        ann.serve(ObedientAgent("paris", instance="one"))
+        await until(lambda: all(len(each.sessions.views()) == 1 for each in (ann, ben)))
+        ben.serve(ObedientAgent("paris", instance="two"))
+        await until(lambda: bool(ben.sessions.rivals()))
+        for peer in (ann, ben):
+            async with peer.client.get("regions") as response:
+                (paris,) = (await response.json())["items"]
+            assert (paris["connected"], paris["instance"], paris["rival"]) == (True, "one", "two")
+            async with peer.client.get("doctor") as response:
+                found = [each["name"] for each in (await response.json())["items"]]
+            assert "agents of paris" in found
+
+
 async def test_a_refusal_of_the_owner_is_that_of_the_controller_that_was_asked(tmp_path: Path) -> None:
     async with peers(tmp_path, "ann", "ben") as (ann, ben):
         await begun(ann, ben)

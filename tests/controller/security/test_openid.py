@@ -1,7 +1,7 @@
 """What an issuer gets wrong, or an attacker in its name: each is refused by name, and no one is logged in."""
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
@@ -11,10 +11,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from repave_controller.core.domain.instants import Instant
 from repave_controller.security.issuers import Issuers
-from repave_controller.security.logins import TooManyLogins, Waiting
+from repave_controller.security.logins import LoggedIn, Waiting
 from repave_controller.security.outbound import HttpOutbound, IssuerError, is_safe
 from repave_controller.security.people import NotAllowed, Person, Rules, person_of
 from repave_controller.security.provider import LoginRefused
+from repave_controller.security.under_way import TooManyLogins
 from repave_controller.settings import ControllerSettings, OidcSettings
 from repave_protos.daemon.settings import SettingsError, load_settings
 from tests.contracts.test_openid import World, a_world
@@ -268,6 +269,14 @@ async def test_log_ins_under_way_are_bounded_and_end_by_themselves(
         await world.logins.begin_device()
     world.pass_time(600.0)
     await world.logins.begin_device()
+
+
+@pytest.mark.parametrize("log_in", [World.in_browser, World.on_device])
+async def test_a_log_in_goes_on_at_another_controller(
+    world: World, log_in: Callable[..., Awaitable[LoggedIn]]
+) -> None:
+    found = await log_in(world, then=world.at_another())
+    assert world.accounts.recognise(found.text).name == "oidc:anna@acme.example"
 
 
 # ------------------------------------------------------------------------------------ what people are called

@@ -83,7 +83,7 @@ class ObedientAgent:
     A question to its provider gets what `tells` has for its type, else `Done`; every question what
     `answers_all` has, if that is set. `applied`: what it accepted before this controller began."""
 
-    def __init__(self, region: str, *applied: Applied) -> None:
+    def __init__(self, region: str, *applied: Applied, instance: str = "") -> None:
         self.region = RegionName(region)
         self.answers_all: Callable[[Query], bytes | None] | None = None
         self._incoming: asyncio.Queue[bytes | None] = asyncio.Queue()
@@ -109,6 +109,7 @@ class ObedientAgent:
                 capability_words(ProviderAbilities(), BalancerAbilities()),
                 applied,
                 traffic_address="127.0.9.1",
+                instance=instance,
             )
         )
 

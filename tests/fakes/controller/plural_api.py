@@ -11,6 +11,7 @@ from pathlib import Path
 import aiohttp
 
 from repave_controller.api.app import make_app
+from repave_controller.api.resources.agents import Agents
 from repave_controller.api.web.access import Guarded
 from repave_controller.api.web.relay import COMMAND, Owners, Relay
 from repave_controller.api.web.server import serve
@@ -19,6 +20,8 @@ from repave_controller.core.ports import Loaded
 from repave_controller.fleet.afar import QUESTION, STAND_BY, Afar
 from repave_controller.fleet.packages import ImageDirectory
 from repave_controller.fleet.sessions import Sessions
+from repave_controller.fleet.turned_away import LETTER as TURNED_AWAY
+from repave_controller.fleet.turned_away import TurnedAwayAgents
 from repave_controller.operations.drafts import LETTER, Drafts
 from repave_controller.peers.letters import Letters
 from repave_controller.peers.mirror import Mirror
@@ -74,6 +77,10 @@ class Peer:
         self.letters.answer_with(COMMAND, self.relay.answer)
         drafts = Drafts(lambda letter: self.letters.ask_all(self._live, LETTER, letter, 1.0))
         self.letters.answer_with(LETTER, drafts.answer)
+        others = TurnedAwayAgents(
+            self.sessions, lambda letter: self.letters.ask_all(self._live, TURNED_AWAY, letter, 1.0)
+        )
+        self.letters.answer_with(TURNED_AWAY, others.answer)
         app = make_app(
             scheduler=self.scheduler,
             store=self.store,
@@ -83,6 +90,7 @@ class Peer:
             guarded=await self._guarded(loaded) if has_accounts else None,
             relay=self.relay,
             drafts=drafts,
+            agents=Agents(None, self.sessions, self.clock, turned_away=others),
         )
         self.mirroring = asyncio.create_task(self.mirror.run())
         works = (

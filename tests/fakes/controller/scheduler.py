@@ -41,6 +41,7 @@ from repave_controller.security.issuers import Issuers
 from repave_controller.security.provenance import Provenance
 from repave_controller.security.records import load_accounts
 from repave_controller.security.tickets import Tickets
+from repave_controller.security.under_way import UnderWay
 from repave_controller.serving.admission import logins_of
 from repave_controller.settings import ArtifactsSettings, OidcSettings
 from repave_protos import __version__
@@ -377,7 +378,9 @@ class ServedController:
             self.accounts = Accounts(self.store, await load_accounts(self.store), clock)
             audit = await audit_of(self.store, loaded.installation, clock)
             self.tickets = Tickets(b"k" * 32)
-            logins = logins_of(self.oidc, self.accounts, "http://127.0.0.1", clock)
+            logins = logins_of(
+                self.oidc, self.accounts, UnderWay(self.store, clock), "http://127.0.0.1", clock
+            )
             self.guarded = Guarded(self.accounts, audit, self.tickets, Issuers(clock), self.bounds, logins)
             self.admin = self.admin or await self.accounts.make_admin()
         provenance = Provenance(self.store)

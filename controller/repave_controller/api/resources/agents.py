@@ -1,6 +1,6 @@
 """Agents and their certificates as people look after them: invited, listed, revoked; and the authority."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from aiohttp import web
@@ -17,8 +17,9 @@ from repave_controller.api.web.requests import body_of, query_of
 from repave_controller.core.domain.instants import Instant
 from repave_controller.core.domain.reasons import Refusal, Refused, cli
 from repave_controller.fleet.certificates import Denial
-from repave_controller.fleet.regions import KnownRegion
+from repave_controller.fleet.regions import KnownRegion, Rival
 from repave_controller.fleet.sessions import Sessions
+from repave_controller.fleet.turned_away import TurnedAwayAgents
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.security.enrolment import Enrolment
 from repave_controller.security.roster import Member
@@ -81,12 +82,19 @@ REFUSES = (
 
 
 class Agents:
-    """One for an API. `enrolment` is None over plaintext; `url` is where agents reach the controller."""
+    """One for an API. `enrolment` is None over plaintext; `url` is where agents reach the controller.
+    `turned_away`: by any of the controllers."""
 
     def __init__(
-        self, enrolment: Enrolment | None, sessions: Sessions, clock: SteadyClock, url: str = ""
+        self,
+        enrolment: Enrolment | None,
+        sessions: Sessions,
+        clock: SteadyClock,
+        url: str = "",
+        turned_away: TurnedAwayAgents | None = None,
     ) -> None:
         self._given, self._sessions, self._clock, self._url = enrolment, sessions, clock, url
+        self.turned_away = turned_away if turned_away is not None else TurnedAwayAgents(sessions)
 
     def routes(self) -> tuple[Route, ...]:
         one = "agents/{region}"
@@ -124,7 +132,9 @@ class Agents:
         """The agents that joined, with their certificates."""
         members = self._given.members() if self._given is not None else []
         shown, following = page(members, query_of(request, PageQuery), lambda each: (each.region, each.agent))
-        return items(request, (_item(each, self._role(each), self._clock()) for each in shown), following)
+        views, rivals = self._sessions.views(), (await self.turned_away.everywhere()).rivals
+        roles = {each.name: _role(each, views, rivals) for each in shown}
+        return items(request, (_item(each, roles[each.name], self._clock()) for each in shown), following)
 
     async def invite(self, request: web.Request) -> web.Response:
         """Make what lets a machine become the agent of a region, once. It is shown once."""
@@ -163,10 +173,10 @@ class Agents:
         )
         return web.json_response(text=DoneAnswer(text=text).model_dump_json())
 
-    def checks(self) -> list[CheckItem]:
+    def checks(self, denials: Iterable[Denial]) -> list[CheckItem]:
         """For doctor: agents that were refused, and certificates that have ended or soon will."""
         now = self._clock()
-        checks = [_denied(each, now) for each in self._sessions.denials()]
+        checks = [_denied(each, now) for each in denials]
         members = self._given.members() if self._given is not None else []
         return checks + [
             check
@@ -174,13 +184,15 @@ class Agents:
             if (check := _ending(each, members, self._sessions.views(), now)) is not None
         ]
 
-    def _role(self, member: Member) -> str:
-        region = RegionName(member.region)
-        identity, rival = self._sessions.stream_of(region), self._sessions.rivals().get(region)
-        if identity is not None and identity.agent == member.agent:
-            return "acts"
-        is_rival = rival is not None and rival.identity is not None and rival.identity.agent == member.agent
-        return "stands by" if is_rival else ""
+
+def _role(member: Member, views: Mapping[RegionName, KnownRegion], rivals: Mapping[RegionName, Rival]) -> str:
+    region = RegionName(member.region)
+    view, rival = views.get(region), rivals.get(region)
+    identity = view.identity if view is not None and view.is_connected else None
+    if identity is not None and identity.agent == member.agent:
+        return "acts"
+    is_rival = rival is not None and rival.identity is not None and rival.identity.agent == member.agent
+    return "stands by" if is_rival else ""
 
 
 def _item(member: Member, role: str, now: float) -> AgentItem:

@@ -61,11 +61,11 @@ class Doctor:
         """How the controller and its regions are: each finding with what to do about it."""
         self._sessions.forget_unused()
         regions, ahead = self._sessions.views(), self._scheduler.fence.ahead
-        rivals, unused = self._sessions.rivals(), self._sessions.unused()
-        found = await _examine(self._store, self._clock, regions, ahead, rivals, unused)
+        turned_away, unused = await self._agents.turned_away.everywhere(), self._sessions.unused()
+        found = await _examine(self._store, self._clock, regions, ahead, turned_away.rivals, unused)
         found += await self._controllers.checks()
         found += await self._notices.checks()
-        found += self._agents.checks()
+        found += self._agents.checks(turned_away.denials)
         found += [await _issuer(self._logins)] if self._logins is not None else []
         found.append(orphans_check(await orphans_of(self._sessions, regions)))
         disk, of_disk = await self._of_disk()

@@ -30,12 +30,13 @@ from repave_controller.security.audit import Entry
 from repave_controller.security.claims import fault_of_times
 from repave_controller.security.differences import cleaned
 from repave_controller.security.issuers import TOKEN_LENGTH_MAX, BadToken
-from repave_controller.security.logins import BROWSER_SECONDS, LoggedIn, Logins, TooManyLogins, Waiting
+from repave_controller.security.logins import BROWSER_SECONDS, LoggedIn, Logins, Waiting
 from repave_controller.security.outbound import IssuerError
 from repave_controller.security.people import Person
 from repave_controller.security.provider import LoginRefused
 from repave_controller.security.rates import Rates
 from repave_controller.security.trusts import match
+from repave_controller.security.under_way import TooManyLogins
 from repave_controller.wording.render import text_of
 
 TOLD = ("iss", "sub", "repository", "ref", "run_id", "project_path", "pipeline_id", "environment")

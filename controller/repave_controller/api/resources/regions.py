@@ -1,7 +1,7 @@
 """Regions as people look after them: listed, removed, taken over by another agent."""
 
 import json
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from aiohttp import web
 from pydantic import Field
@@ -21,7 +21,9 @@ from repave_controller.core.commands.verb import Verb
 from repave_controller.core.domain.application import Application
 from repave_controller.core.domain.reasons import Refusal, Refused
 from repave_controller.core.ports import StoreError
+from repave_controller.fleet.regions import Rival
 from repave_controller.fleet.sessions import Sessions
+from repave_controller.fleet.turned_away import TurnedAwayAgents
 from repave_controller.peers.ports import NotOwner
 from repave_controller.runtime.scheduler import Scheduler
 from repave_protos.protocol.values import RegionName
@@ -54,9 +56,17 @@ class Regions:
     """One for an API. What is asked of a region is done application by application, each at the controller
     that decides for it."""
 
-    def __init__(self, scheduler: Scheduler, sessions: Sessions, pass_part: PassPart) -> None:
-        """`pass_part` lets the controller that decides for an application do what is asked of several."""
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        sessions: Sessions,
+        turned_away: TurnedAwayAgents,
+        pass_part: PassPart,
+    ) -> None:
+        """`turned_away`: by any of the controllers. `pass_part` lets the controller that decides for an
+        application do what is asked of several."""
         self._scheduler, self._sessions, self._pass_part = scheduler, sessions, pass_part
+        self._turned_away = turned_away
 
     def routes(self) -> tuple[Route, ...]:
         one = "regions/{region}"
@@ -81,15 +91,16 @@ class Regions:
     async def listed(self, request: web.Request) -> web.Response:
         """The regions and their agents; those that applications are in first."""
         asked = query_of(request, RegionsQuery)
-        found = (each for each in self._items() if each.troubles or not asked.troubled)
+        rivals = (await self._turned_away.everywhere()).rivals
+        found = (each for each in self._items(rivals) if each.troubles or not asked.troubled)
         shown, following = page(found, asked, lambda each: (each.unused, each.name))
         return items(request, shown, following)
 
-    def _items(self) -> Iterable[RegionItem]:
+    def _items(self, rivals: Mapping[RegionName, Rival]) -> Iterable[RegionItem]:
         """Those that applications are in first."""
         self._sessions.forget_unused()
         known, unused = self._sessions.views(), set(self._sessions.unused())
-        rivals, ahead = self._sessions.rivals(), self._scheduler.fence.ahead
+        ahead = self._scheduler.fence.ahead
         for name in sorted(known, key=lambda name: (name in unused, name)):
             rival = rivals.get(name)
             yield views.region_item(
