@@ -90,12 +90,14 @@ def told(region: RegionName, ahead: Ahead) -> Event:
 def offer(application: Application, is_open: Callable[[RegionName], bool]) -> Application:
     """Notes that the regions that are open are going to be sent what was decided last. To be saved before it
     is sent."""
-    offered = dict(application.offered)
-    due = {
-        region: offer_of(state)
-        for region, state in application.desired
-        if ((known := offered.get(region)) is None or known.epoch != state.epoch) and is_open(region)
-    }
+    offered, due = dict(application.offered), dict[RegionName, Offer]()
+    last: tuple[DesiredState, Offer] | None = None
+    for region, state in application.desired:
+        known = offered.get(region)
+        if (known is None or known.epoch != state.epoch) and is_open(region):
+            if last is None or last[0] != state:  # regions that shall be alike mostly follow each other
+                last = state, offer_of(state)
+            due[region] = last[1]
     return replace(application, offered=ByRegion((offered | due).items()).sorted()) if due else application
 
 
