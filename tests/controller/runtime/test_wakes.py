@@ -4,8 +4,10 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
+from repave_controller.core.commands.promotion import Promote
 from repave_controller.core.domain.application import Policy
 from repave_controller.core.steps import Scale, Soak, Verify, Weight
+from repave_controller.runtime.owner import SETTLED_SECONDS
 from repave_protos.protocol.values import ApplicationName, RegionName
 from tests.fakes.controller.scheduled import CART, OSLO, PARIS, SHOP, FakeRegion, World, scheduled
 from tests.fakes.virtual_time import in_virtual_time
@@ -108,3 +110,32 @@ async def test_many_reports_at_one_moment_are_decided_on_together() -> None:
 
         counted = await decisions_by(world, burst)
         assert counted[SHOP] <= 2, counted
+
+
+@in_virtual_time
+async def test_what_a_command_moves_is_decided_on_again_by_itself_only_when_no_region_reports() -> None:
+    async with scheduled() as world:
+        await both_released(world)
+        for region in (PARIS, OSLO):
+            world.regions[region].is_idle = True
+        before = world.scheduler.decisions()[SHOP]
+        await world.release("c", steps=LONG_SOAK)
+        await asyncio.sleep(SETTLED_SECONDS / 2)
+        assert world.scheduler.decisions()[SHOP] == before
+        assert world.scheduler.because(SHOP), "what it waits for is known"
+        await asyncio.sleep(SETTLED_SECONDS)
+        assert world.scheduler.decisions()[SHOP] > before
+
+
+@in_virtual_time
+async def test_a_release_that_waited_begins_at_once_when_the_one_before_it_has_ended() -> None:
+    async with scheduled() as world:
+        await world.release(steps=LONG_SOAK)
+        await world.release("b", queue=True)
+        await asyncio.sleep(1)
+        await world.scheduler.steer(SHOP, Promote(skips=True), by="ann")
+        await asyncio.sleep(SETTLED_SECONDS / 2)
+        running = world.application().running
+        assert running is not None
+        assert running.version == "b"
+        assert all(track.has_begun for track in running.tracks)
