@@ -23,6 +23,13 @@ class Limits:
     hosts_in_flight_percent: float = 0.0  # of all hosts: those that are not proven yet, or are leaving
     extra_hosts: int = 0  # hosts beside those that serve or are warm
 
+    @property
+    def is_any_set(self) -> bool:
+        return self != NO_LIMITS
+
+
+NO_LIMITS = Limits()
+
 
 @dataclass(frozen=True, slots=True)
 class Load:

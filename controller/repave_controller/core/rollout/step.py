@@ -269,11 +269,14 @@ def _begin_tracks(turn: Turn) -> None:
         return
     if rollout.asked_at is not None:
         turn.put(replace(rollout, asked_at=None))
-    others = turn.constraints.others
-    room, under_way = waves.room(rollout, wave), wants_of(turn.application, others)
+    others, is_limited = turn.constraints.others, turn.constraints.limits.is_any_set
+    under_way = wants_of(turn.application, others) if is_limited else Wants()
+    room = waves.room(rollout, wave)
     for track in waves.tracks_of(rollout, wave):
         if track.phase is TrackPhase.WAITING and room > 0 and turn.is_going_on:
-            wants = with_region(under_way, turn.application, track.region, others)
+            wants = under_way
+            if is_limited:
+                wants = with_region(under_way, turn.application, track.region, others)
             if _begin(turn, track, wants):
                 room, under_way = room - 1, replace(wants, begins=False)
 
