@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+from repave_controller.fleet.holders import Holder
 from repave_protos.protocol.values import ApplicationName, RegionName
 from tests.controller.api.conftest import SPEC, a_package
 from tests.fakes.controller.api_rig import ObedientAgent
@@ -75,6 +76,7 @@ async def test_an_agent_that_one_controller_refused_is_shown_by_each(tmp_path: P
     async with peers(tmp_path, "ann", "ben") as (ann, ben):
         ann.serve(ObedientAgent("paris", instance="one"))
         await until(lambda: all(len(each.sessions.views()) == 1 for each in (ann, ben)))
+        ben.sessions.hear_holder(PARIS, Holder(PARIS, "one", 1))  # as its record in the store tells
         ben.serve(ObedientAgent("paris", instance="two"))
         await until(lambda: bool(ben.sessions.rivals()))
         for peer in (ann, ben):
