@@ -137,6 +137,20 @@ class ObedientSessions(Sessions):
             raise RegionUnreachable(f"the agent of {region} is not connected; is repave-agent running there?")
         return self.desired.get(region, {}).get(application)
 
+    async def ask_all(
+        self,
+        questions: Mapping[RegionName, Question],
+        kind: type[AnswerContent],
+        timeout_seconds: float = 5.0,
+    ) -> dict[RegionName, AnswerContent | RegionUnreachable]:
+        found: dict[RegionName, AnswerContent | RegionUnreachable] = {}
+        for region, question in questions.items():
+            try:
+                found[region] = await self.ask(region, question, kind, timeout_seconds)
+            except RegionUnreachable as unreachable:
+                found[region] = unreachable
+        return found
+
     async def ask(
         self, region: RegionName, question: Question, kind: type[AnswerContent], timeout_seconds: float = 5.0
     ) -> AnswerContent:
