@@ -124,7 +124,8 @@ def check_illness(world: World, track: Track) -> None:
 
 
 def check_end_of_wait(world: World, because: Because) -> None:
-    """Nothing changes until its end, but for other regions, whose waits begin again then."""
+    """Nothing changes until its end, but for the waits of other regions, and a region's for that of a wave:
+    they begin again then."""
     rollout, until = world.application.running, because.until
     if because.expiry is None:
         assert Outlook(world.application, world.views).of(because) is None
@@ -141,7 +142,8 @@ def check_end_of_wait(world: World, because: Because) -> None:
         else track.entered(track.phase, until)
         for track in rollout.tracks
     )
-    application = replace(application, rollout=replace(rollout, tracks=fresh))
+    asked_at = until if because.region and rollout.asked_at is not None else rollout.asked_at
+    application = replace(application, rollout=replace(rollout, tracks=fresh, asked_at=asked_at))
     after = step(application, world.views, until, TENURE).application
     event(f"{because.expiry}: {kind}")
     now = after.rollout
