@@ -301,13 +301,13 @@ await) # HOST: returns when its supervisor has ended
     ! is_running "$1" || tail --pid="$pid" -f /dev/null
     ;;
 stop) # HOST GRACE_SECONDS: nothing of it runs afterwards
-    host=$1 tenths=$(($2 * 10))
+    host=$1
     if is_known "$host"; then
+        ends_at=$(($(hundredths) + $2 * 100))
         left=$(members "$pid")
         for each in $left; do kill -TERM "$each" 2>/dev/null || :; done
-        while left=$(members "$pid") && [ -n "$left" ] && [ "$tenths" -gt 0 ]; do
-            sleep 0.1
-            tenths=$((tenths - 1))
+        while left=$(members "$pid") && [ -n "$left" ] && [ "$(hundredths)" -lt "$ends_at" ]; do
+            sleep 0.1 # and a look takes as long again where many processes run
         done
         for each in $left; do kill -KILL "$each" 2>/dev/null || :; done
         tenths=50

@@ -14,9 +14,9 @@ from tests.fakes.waiting import until
 TAKERS, ROUNDS = 6, 15
 
 
-def ask(root: Path, verb: str, *words: str) -> subprocess.Popen[str]:
+def ask(root: Path, verb: str, *words: str, script: Path = SCRIPT) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        ["sh", str(SCRIPT), verb, str(root), *words],
+        ["sh", str(script), verb, str(root), *words],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -94,6 +94,21 @@ async def test_what_a_host_runs_is_found_by_its_own_path(tmp_path: Path, word: s
         assert ask(root, "tail", "h", "9").communicate(timeout=30)[0] == f"{told}\n"
     finally:
         assert ask(root, "stop", "h", "0").wait(30) == 0
+
+
+async def test_a_host_that_does_not_end_has_its_grace_and_no_more_where_each_look_takes_long(
+    tmp_path: Path,
+) -> None:
+    """A look at all processes of a machine takes longer, the more there are: here a second."""
+    root, looks = tmp_path / "root", tmp_path / "looks"
+    (root / "packages" / "d" / "app").mkdir(parents=True)
+    slow = tmp_path / "slow.sh"
+    slow.write_text(SCRIPT.read_text().replace("sleep 0.1", f"echo >>{looks}; sleep 1"))
+    deaf = 'trap "" TERM; echo deaf; while :; do sleep 60; done'
+    assert ask(root, "start", "h", "d", "0", "sh", "-c", deaf).wait(30) == 0
+    await until(lambda: ask(root, "tail", "h", "1").communicate(timeout=30)[0] == "deaf\n")
+    assert ask(root, "stop", "h", "2", script=slow).wait(60) == 0
+    assert len(looks.read_text()) <= 4, "20 times a tenth of a second are 20 s here"
 
 
 def test_many_files_are_looked_at_by_a_few_processes_whatever_they_are_called(tmp_path: Path) -> None:
