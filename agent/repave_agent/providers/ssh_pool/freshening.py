@@ -87,7 +87,8 @@ class Freshening:
         holder = await machine.holder()
         if self._may_go(entry, holder):
             if entry.remains is not None and entry.remains.may_run:
-                await machine.stop(entry.remains.spec.name, self._stop_grace_seconds)
+                spec = entry.remains.spec
+                await machine.stop(spec.name, spec.stop_grace_seconds(self._stop_grace_seconds))
             await machine.give(holder)
         await machine.take(owner)
         return await machine.proof(self._reset.marker)

@@ -5,7 +5,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -261,6 +261,28 @@ async def test_a_host_whose_machine_is_silent_is_believed_for_a_while_and_then_n
         )
     assert "shop-v001-1 could not be ended on it" in region.leases.get("m1").reason
     assert region.states()["m1"] == "quarantined"
+
+
+@pytest.mark.pool(1)
+async def test_a_worker_that_may_still_run_has_its_own_time_to_finish_before_its_machine_is_used_again(
+    region: Region, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop, graces = Machine.stop, []
+
+    async def noted(machine: Machine, host: HostName, grace_seconds: float) -> None:
+        graces.append(grace_seconds)
+        await stop(machine, host, grace_seconds)
+
+    monkeypatch.setattr(Machine, "stop", noted)
+    served = region.spec()
+    worker = replace(served, template=replace(served.template, is_worker=True, drain_seconds=7.0))
+    async with region.agent() as agent:
+        await agent.launch(worker, region.package)
+        lease = region.leases.get("m1").lease
+        assert lease is not None
+        region.leases.put("m1", state="dirty", lease=None, remains=replace(lease, may_run=True))
+        await agent.launch(region.spec(2), region.package)
+    assert graces == [7.0]
 
 
 # ------------------------------------------------------------------------------ agents that end, and others
