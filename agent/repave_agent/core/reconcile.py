@@ -5,6 +5,7 @@ twice does no harm. What the balancer shall look like is chosen in `traffic.py`.
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -266,15 +267,21 @@ def _drains(observation: Observation) -> Iterator[BeginDrain]:
 
 
 def _destroys(observation: Observation, limits: Limits) -> list[Destroy]:
-    room = limits.destroys_in_flight - sum(host.phase is HostPhase.DESTROYING for host in observation.hosts)
-    wanted: list[Destroy] = []
+    """A host of a worker may take minutes to end, for it finishes its work: those of one such application
+    hold up no other one."""
+    destroying = Counter(each.application for each in observation.hosts if each.phase is HostPhase.DESTROYING)
+    shared: list[Destroy] = []
+    chosen: list[Destroy] = []
     for state in observation.desired:
-        for group in state.groups:
-            wanted += _ends(group, state, observation)
-    wanted += [
+        wanted = [end for group in state.groups for end in _ends(group, state, observation)]
+        if state.is_worker:
+            chosen += wanted[: max(0, limits.destroys_in_flight - destroying.pop(state.application, 0))]
+        else:
+            shared += wanted
+    shared += [
         Destroy(host.name, host.group, "it is an orphan") for host in orphans.to_end(observation, limits)
     ]
-    return wanted[: max(0, room)]
+    return chosen + shared[: max(0, limits.destroys_in_flight - destroying.total())]
 
 
 def _ends(group: DesiredGroup, state: DesiredState, observation: Observation) -> Iterator[Destroy]:

@@ -8,12 +8,13 @@ from repave_agent.core.ports import HostSpec
 from repave_agent.core.reconcile import Destroy, Plan, reconcile
 from repave_agent.core.reports import BALANCER_DEAD, reports, with_troubles
 from repave_agent.providers.command import environment_of
-from repave_protos.protocol.values import FULL_WEIGHT_BP, DesiredGroup, Digest, HostPhase, Probe
+from repave_protos.protocol.values import FULL_WEIGHT_BP, DesiredGroup, Digest, GroupName, HostPhase, Probe
 from tests.fakes.agent.region_values import (
     BLUE,
     GREEN,
     PROVEN,
     SHOP,
+    TILL,
     a_group,
     a_host,
     a_state,
@@ -75,6 +76,21 @@ def test_an_old_host_that_does_not_work_is_no_help() -> None:
 
 def test_what_has_no_successor_is_stopped() -> None:
     assert ended(region(OLD, green=0)) == [host.name for host in OLD_HOSTS]
+
+
+def test_hosts_that_finish_their_work_hold_up_no_other_application() -> None:
+    """Each may take minutes, and only so many hosts of a region end at once."""
+    leaving = some_hosts(3, HostPhase.DESTROYING)
+    served = replace(a_state(a_group(GroupName("till-v001"), count=0)), application=TILL)
+    old = [
+        replace(each, application=TILL) for each in some_hosts(3, HostPhase.FAILED, GroupName("till-v001"))
+    ]
+    observation = seen((a_state(OLD, port=0), served), (*leaving, *some_hosts(2, first=4), *old))
+    plan = reconcile(observation, Limits(destroys_in_flight=3))
+    assert [each.host for each in plan.actions if isinstance(each, Destroy)] == [each.name for each in old]
+    fewer = reconcile(replace(observation, hosts=observation.hosts[1:]), Limits(destroys_in_flight=3))
+    ends = {each.host for each in fewer.actions if isinstance(each, Destroy)}
+    assert ends == {"shop-v001-4", *(each.name for each in old)}, "its own are bounded"
 
 
 def test_a_worn_host_goes_when_a_fresh_one_is_verified() -> None:
