@@ -133,25 +133,33 @@ def _route_at(route: Route, frontend: Frontend, there: Structure) -> Route | Non
 def together(there: Structure, asked: Sequence[Structure]) -> Structure:
     """What is there, with its fronts. `asked`: what was, the last first. An application or group that is as
     one of these asks is what that one says; of another as much as can be told. What a front lacks shows by
-    the front being away: so the whole is not as wanted."""
+    the front being away: so the whole is not as wanted. A front that is left of what is asked for no more
+    shows by its own name: it is still to go."""
     frontends: defaultdict[ApplicationName, list[Frontend]] = defaultdict(list)
     for frontend in sorted(there.frontends, key=lambda each: not is_main(each.application)):
         frontends[owner_of(frontend.application)[0]].append(frontend)
     backends: defaultdict[GroupName, list[Backend]] = defaultdict(list)
     for backend in sorted(there.backends, key=lambda each: not is_main(each.group)):
         backends[owner_of_group(backend.group)[0]].append(backend)
-    return Structure(
-        tuple(
-            _frontend(tuple(parts), [structure.frontend(name) for structure in asked])
-            for name, parts in frontends.items()
-            if is_main(parts[0].application)
-        ),
-        tuple(
-            _backend(tuple(parts), [structure.backend(group) for structure in asked])
-            for group, parts in backends.items()
-            if is_main(parts[0].group)
-        ),
-    )
+    whole_frontends = [
+        _frontend(tuple(parts), [structure.frontend(name) for structure in asked])
+        for name, parts in frontends.items()
+        if is_main(parts[0].application)
+    ]
+    whole_backends = [
+        _backend(tuple(parts), [structure.backend(group) for structure in asked])
+        for group, parts in backends.items()
+        if is_main(parts[0].group)
+    ]
+    left = Structure()
+    for last in asked[:1]:
+        names = [name for name, parts in frontends.items() if not is_main(parts[0].application)]
+        groups = [group for group, parts in backends.items() if not is_main(parts[0].group)]
+        left = Structure(
+            tuple(part for name in names if last.frontend(name) is None for part in frontends[name]),
+            tuple(part for group in groups if last.backend(group) is None for part in backends[group]),
+        )
+    return Structure((*whole_frontends, *left.frontends), (*whole_backends, *left.backends))
 
 
 def _frontend(parts: tuple[Frontend, ...], asked: Iterable[Frontend | None]) -> Frontend:

@@ -141,6 +141,23 @@ async def test_a_host_counts_as_enabled_until_every_front_has_let_it_go(lagging:
     assert (await made.observe()).structure == gone
 
 
+@pytest.mark.parametrize("wanted", [Structure(), structure(BLUE)], ids=["application", "group"])
+async def test_a_front_that_is_left_of_what_has_gone_is_still_to_go(wanted: Structure) -> None:
+    made, inner = await started()
+    if not wanted.backends:
+        await made.route(())
+    inner.lags = ("db",)
+    with pytest.raises(BalancerError, match="no answer"):
+        await made.arrange(wanted)
+    there = (await made.observe()).structure
+    assert there != wanted
+    assert there.backend(GroupName("shop.db-v002")) is not None
+    inner.lags = ()
+    await made.arrange(wanted)
+    assert (await made.observe()).structure == wanted
+    assert inner.machine.structure == apart(wanted)
+
+
 async def test_a_group_is_up_as_far_as_its_front_with_the_fewest_hosts() -> None:
     made, inner = await started()
     inner.machine.in_flight.update({BLUE: 2, GroupName("shop.db-v001"): 3})
