@@ -77,6 +77,10 @@ class LoadReader:
         trouble = "" if any(map(math.isfinite, values)) else f"{source.name} has no numbers"
         return Measured(values, step, ends_at, up, up_since, trouble)
 
+    def forget(self, application: str, region: RegionName) -> None:
+        """It is not looked at here any more: its hosts may have changed unseen when it is again."""
+        self._up.pop((application, region), None)
+
     def _noted(
         self, application: Application, region: RegionName, observed: Observed, now: Instant
     ) -> tuple[int | None, Instant]:
