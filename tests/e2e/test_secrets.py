@@ -201,6 +201,7 @@ async def test_a_canary_in_every_secret_is_found_by_hosts_alone(directory: Path)
             regions=("paris",),
             controller_environment={"TMPDIR": str(planted.temporary)},
             region_environment={"paris": settings},
+            is_preloaded=False,
         )
 
         def run() -> None:

@@ -59,7 +59,7 @@ def freeze(process: Process) -> None:
 def _is_stopped(thread: Path) -> bool:
     """Or ended meanwhile."""
     try:
-        return thread.read_text().rpartition(")")[2].split()[0] == "T"
+        return thread.read_text().rpartition(")")[2].split()[0] in ("T", "Z")
     except (FileNotFoundError, ProcessLookupError):
         return True
 

@@ -45,6 +45,8 @@ class Stage:
     """Region to a command in front of its agent's, such as nsenter with its options."""
     fronts: dict[str, str] = field(default_factory=dict)
     """Region to the address of its load balancer, where it is not the agent's own."""
+    is_preloaded: bool = True
+    """Forked, where it can be. False: started from nothing, with an environment that /proc shows."""
     controller: Process | None = None
     agents: dict[str, Process] = field(default_factory=dict)
     preloaded: ClassVar[Preloaded | None] = None
@@ -108,7 +110,7 @@ class Stage:
     ) -> Process:
         environment = {**_clean_environment(), **settings}
         with (self.directory / f"{name}.log").open("ab") as log, open(os.devnull, "rb") as nothing:
-            if self.preloaded is not None and not wrapper:
+            if self.preloaded is not None and self.is_preloaded and not wrapper:
                 return self.preloaded.start(module, environment, self.directory, nothing, log)
             return subprocess.Popen(
                 [*wrapper, sys.executable, "-m", module],

@@ -24,7 +24,7 @@ def fronts_of(
     5 % of the traffic are the new group's, whose release adds `admin` and leaves out `chat`: `admin` stays
     closed, `chat` open. Once the balancer has 100 %: the other way around.
     """
-    if open_now is not None and present is None:
+    if open_now is not None and present is None and open_now.port == state.frontend_port:
         return open_now.fronts  # which group has the traffic is not known, or none has
     groups = _by_traffic(state, [route for route in (present, given) if route is not None])
     if not any(group.template.fronts for group in groups):

@@ -191,8 +191,9 @@ def test_regions_that_no_application_is_in_are_listed_apart(
 def test_doctor_fails_and_regions_tell_while_two_agents_want_one_region(
     two: CommandLine, controller: ServedController
 ) -> None:
-    hello = replace(controller.sessions.known[PARIS].hello, instance="c0ffee")
-    controller.sessions.others[PARIS] = Rival(hello, 0.0)
+    view = controller.sessions.known[PARIS]
+    hello = replace(view.hello, instance="c0ffee")
+    controller.sessions.others[PARIS] = Rival(hello, view.since)
     assert "two agents run for paris" in two("regions").err
     doctor = {each["name"]: each for each in json.loads(two("doctor", "-o", "json").out)["items"]}
     assert doctor["agents of paris"]["state"] == "fail"
@@ -207,7 +208,7 @@ def test_a_stand_by_is_shown_and_is_no_failure(two: CommandLine, controller: Ser
     view = controller.sessions.known[PARIS]
     controller.sessions.known[PARIS] = replace(view, hello=replace(view.hello, instance="a" * 32))
     hello = replace(view.hello, instance="c0ffee" + "0" * 26)
-    controller.sessions.others[PARIS] = Rival(hello, 0.0, "it stands by", can_follow=True)
+    controller.sessions.others[PARIS] = Rival(hello, view.since, "it stands by", can_follow=True)
     shown = two("regions")
     assert "c0ffee00" in shown.out
     assert shown.err == ""

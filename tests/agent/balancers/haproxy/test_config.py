@@ -270,14 +270,14 @@ def test_a_worker_is_understood() -> None:
         "# table: _fallen_back, type: string, size:10240, used:1\n"
         "0x55f0c1d2a3b8: key=shop|b|a use=0 exp=0 shard=0 gpc0=18\n\n"
         "# pxname,svname,qcur,qmax,scur,smax,slim,stot,bin,bout,dreq,dresp,ereq,econ,eresp,wretr,wredis,"
-        "status,weight,check_status,check_code,check_duration,hrsp_5xx,req_tot,rtime\n"
+        "status,weight,check_status,check_code,check_duration,hrsp_5xx,req_tot,rtime,mode\n"
         "a,h1,0,0,1,0,,0,0,0,,0,,0,0,0,0,UP 1/2,1,L7OK,200,1\n"
         "a,h2,0,0,0,0,,0,0,0,,0,,0,0,0,0,MAINT,1,,,\n"
         "a,h3,0,0,0,0,,0,0,0,,0,,0,0,0,0,DOWN 1/2,1,* L7STS,503,1\n"
         "a,h4,0,0,0,0,,0,0,0,,0,,0,0,0,0,no check,1,,,\n"
         "a,h5,0,0,0,0,,0,0,0,,0,,0,0,0,0,UP,1,* L7OK,200,1\n"
         "a,h6,0,0,0,0,,0,0,0,,0,,0,0,0,0,UP,1,INI,,\n"
-        "a,BACKEND,2,0,1,0,1,0,0,0,0,0,,0,0,0,0,UP,0,,,,3,50,12\n\n"
+        "a,BACKEND,2,0,1,0,1,0,0,0,0,0,,0,0,0,0,UP,0,,,,3,50,12,http\n\n"
     )
     assert (state.fingerprint, state.entries) == ("repave-12ab", {"shop": "a|b|5"})
     assert [(each.host, each.is_enabled, each.is_up, each.has_passed) for each in state.servers] == [
@@ -292,6 +292,7 @@ def test_a_worker_is_understood() -> None:
     assert failed == [("h3", ("L7STS", "503"))]
     assert state.in_flight == {"a": 3}
     assert state.counted == {"a": Row(requests=50, errors=3, response_ms=12)}
+    assert state.modes == {"a": "http"}
     assert state.fallen_back == {"shop|b|a": 18}
 
 
