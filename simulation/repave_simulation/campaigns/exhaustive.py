@@ -12,6 +12,7 @@ from repave_controller.core.analysis.values import Direction, JudgeConfig, Metri
 from repave_controller.core.domain.analyses import AnalysisPlan, Reading
 from repave_controller.core.domain.application import Policy, ReleaseOrder
 from repave_controller.core.domain.by_region import ByRegion
+from repave_controller.core.domain.scaling import Scalings
 from repave_controller.core.domain.steps import Step
 from repave_controller.core.steps import Analyse, Scale, Soak, Verify, Weight
 from repave_protos.protocol.values import ApplicationName, Digest, HostTemplate, Probe, RegionName
@@ -40,16 +41,21 @@ class SingleFault:
         return f"{self.effect}: {self.fate}"
 
 
-def plain_scenario() -> Scenario:
+def plain_scenario(scaling: Scalings = ByRegion((SCALED,))) -> Scenario:
     """Two regions of two hosts: a release, another one in two shares, judged in between, and back again."""
     commands = (
-        Command(1.0, "release", SHOP, "first", _order("first", OLD, (Weight(10_000, 60.0),))),
+        Command(1.0, "release", SHOP, "first", _order("first", OLD, (Weight(10_000, 60.0),), scaling)),
         Command(
             25.0,
             "release",
             SHOP,
             "second",
-            _order("second", NEW, (Weight(2_500, 60.0), Analyse(ANALYSIS, 60.0), Weight(10_000, 60.0))),
+            _order(
+                "second",
+                NEW,
+                (Weight(2_500, 60.0), Analyse(ANALYSIS, 60.0), Weight(10_000, 60.0)),
+                scaling,
+            ),
         ),
         Command(50.0, "rollback", SHOP, "back"),
     )
@@ -57,7 +63,7 @@ def plain_scenario() -> Scenario:
     return Scenario(0, PLACES, images, commands, fates={}, unfair_seconds=70.0)
 
 
-def _order(key: str, digest: Digest, shares: tuple[Step, ...]) -> ReleaseOrder:
+def _order(key: str, digest: Digest, shares: tuple[Step, ...], scaling: Scalings) -> ReleaseOrder:
     return ReleaseOrder(
         version=key,
         digest=digest,
@@ -72,7 +78,7 @@ def _order(key: str, digest: Digest, shares: tuple[Step, ...]) -> ReleaseOrder:
             drain_seconds=2.0,
         ),
         steps=(Scale(100, 60.0), Verify(60.0), *shares, Soak(2.0, 60.0)),
-        policy=Policy(keep_seconds=300.0, scaling=ByRegion((SCALED,))),
+        policy=Policy(keep_seconds=300.0, scaling=scaling),
         by=key,
         key=key,
     )

@@ -14,6 +14,7 @@ from repave_agent.core.observation import Limits
 from repave_agent.core.reconcile import Steer
 from repave_agent.core.region import Change, Region, Step
 from repave_agent.runtime import worker
+from repave_controller.core.domain.scaling import NO_SCALING
 from repave_simulation.campaigns.exhaustive import plain_scenario
 from repave_simulation.scenarios.scenario import Scenario, draw
 from repave_simulation.tiers import core_agent
@@ -104,9 +105,10 @@ def test_the_worker_and_the_first_tier_decide_the_same_for_the_same_releases(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Where nothing goes wrong, both tiers launch, steer and destroy the same in the same order. Which server
-    comes up first is a matter of milliseconds."""
-    first, second = ([begun(life) for life in record(monkeypatch, tier, plain_scenario())] for tier in (1, 2))
-    assert len(first) == len(second) == len(plain_scenario().regions)
+    comes up first is a matter of milliseconds. Loads that are followed are the first tier's."""
+    plain = plain_scenario(NO_SCALING)
+    first, second = ([begun(life) for life in record(monkeypatch, tier, plain)] for tier in (1, 2))
+    assert len(first) == len(second) == len(plain.regions)
     for pure, real in zip(first, second, strict=True):
         assert pure == real
 
