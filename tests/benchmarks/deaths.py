@@ -13,9 +13,10 @@ from repave_agent.balancers.haproxy.balancer import HaproxyBalancer
 from repave_agent.core.ports import Route, Structure
 from repave_protos.protocol.values import ApplicationName, GroupName
 from tests.benchmarks.table import Line
-from tests.fakes.agent.haproxy_rig import backend, free_port, frontend, haproxy_rig
+from tests.fakes.agent.haproxy_rig import backend, frontend, haproxy_rig
 from tests.support.load import Load
 from tests.support.load_result import LoadResult
+from tests.support.ports import free_port
 
 RATE = 1000
 CALM_SECONDS = 1.0  # between two kills

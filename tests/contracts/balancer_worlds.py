@@ -33,7 +33,7 @@ from tests.contracts.alb_worlds import AlbRig, StandInAlbRig
 from tests.contracts.balancer_rig import Rig
 from tests.contracts.google_worlds import google_rig
 from tests.fakes.agent.balancer import FakeBalancer, FakeMachine
-from tests.fakes.agent.haproxy_rig import HaproxyRig, backend, free_port, get, haproxy_rig, needs_haproxy
+from tests.fakes.agent.haproxy_rig import HaproxyRig, backend, get, haproxy_rig, needs_haproxy
 from tests.fakes.agent.operators_haproxy import ObligingBalancer, OperatorsHaproxy
 from tests.fakes.clock import FastClock, QuickClock
 from tests.fakes.clouds.octavia import FakeOctavia
@@ -42,6 +42,7 @@ from tests.fakes.many_requests import ask_all
 from tests.fakes.web import Web
 from tests.support.azure_front import STRANGER, STRANGERS_PORT, AzureFront
 from tests.support.clouds import QUICK
+from tests.support.ports import free_port
 from tests.support.rigs import (
     CloudRig,
     cloud_rig,

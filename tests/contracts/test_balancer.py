@@ -13,8 +13,9 @@ from repave_protos.protocol.fronts import Balance, TrafficFront, needs, plain_fr
 from repave_protos.protocol.values import ApplicationName, GroupName, Split
 from tests.contracts.balancer_rig import Rig
 from tests.contracts.balancer_worlds import aws, azure, google, rig
-from tests.fakes.agent.haproxy_rig import free_port, frontend
+from tests.fakes.agent.haproxy_rig import frontend
 from tests.fakes.waiting import until_async
+from tests.support.ports import free_port
 
 __all__ = ["aws", "azure", "google", "rig"]
 SHOP = ApplicationName("shop")

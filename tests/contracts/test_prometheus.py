@@ -16,8 +16,8 @@ from repave_controller.operations.analysis.sources.ports import Side, SourceErro
 from repave_protos.protocol.values import ApplicationName, GroupName, RegionName
 from tests.contracts.metrics_worlds import source_of
 from tests.fakes.waiting import until_async
+from tests.support.ports import free_ports
 from tests.support.prometheus import Prometheus, prometheus
-from tests.support.stage import free_ports
 
 HOSTILE = 'shop-v003"} or up{group="shop-v001'
 

@@ -22,6 +22,7 @@ from repave_controller.serving.opening import refuse_loss
 from repave_controller.settings import ControllerSettings
 from repave_controller.stores.sqlite.store import SqliteStore
 from tests.fakes.processes import ended, started
+from tests.support.ports import free_ports
 
 MODULE = "repave_controller"
 ANY_PORT = {"REPAVE_CONTROLLER_HTTP__LISTEN": "127.0.0.1:0", "REPAVE_CONTROLLER_GRPC__LISTEN": "127.0.0.1:0"}
@@ -30,14 +31,6 @@ ANY_PORT = {"REPAVE_CONTROLLER_HTTP__LISTEN": "127.0.0.1:0", "REPAVE_CONTROLLER_
 def settings(state: Path, **changes: str) -> dict[str, str]:
     named = {f"REPAVE_CONTROLLER_{name}": value for name, value in changes.items()}
     return {"REPAVE_CONTROLLER_STATE": str(state), **ANY_PORT, **named}
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 def refused(

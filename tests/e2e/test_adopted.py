@@ -23,8 +23,9 @@ from tests.fakes.agent.operators_haproxy import OperatorsHaproxy
 from tests.support.example import Example
 from tests.support.load import Load
 from tests.support.paths import EXAMPLE
+from tests.support.ports import free_ports
 from tests.support.releases import release
-from tests.support.stage import Stage, free_ports, kept
+from tests.support.stage import Stage, kept
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 OLD = """

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from tests.support.canaries import canary
+from tests.support.ports import free_ports
 from tests.support.prometheus import prometheus
-from tests.support.stage import Stage, free_ports, staged
+from tests.support.stage import Stage, staged
 
 ONE_REGION: dict[str, Any] = {"regions": ("paris",)}
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]

@@ -15,9 +15,10 @@ import pytest
 from tests.support.clouds import CLOUDS
 from tests.support.google_front import GoogleFront
 from tests.support.load import Load
+from tests.support.ports import free_ports
 from tests.support.releases import release
 from tests.support.rigs import CloudRig, cloud_rig, on_both_addresses, reachable, why_no_cloud, why_no_rigs
-from tests.support.stage import Stage, free_ports, staged
+from tests.support.stage import Stage, staged
 
 pytestmark = [pytest.mark.e2e, pytest.mark.rig, pytest.mark.timeout(600)]
 NET = 96

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from tests.support.clouds import CLOUDS
+from tests.support.ports import free_ports
 from tests.support.releases import there_and_back
 from tests.support.rigs import CloudRig
-from tests.support.stage import free_ports, staged
+from tests.support.stage import staged
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 PREPARE = "HOST=$RIG_FIXED_IP ROOT=$PWD/repave"

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from repave_controller.peers.ports import SHARDS
-from tests.fakes.agent.haproxy_rig import free_port
 from tests.fakes.waiting import until_async
 from tests.support.paths import ROOT
+from tests.support.ports import free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 

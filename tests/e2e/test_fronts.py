@@ -13,7 +13,8 @@ import pytest
 
 from tests.support.certificates import new_authority
 from tests.support.load import Load
-from tests.support.stage import Stage, free_ports, staged
+from tests.support.ports import free_ports
+from tests.support.stage import Stage, staged
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from repave_agent.identity.identity import FILE
-from tests.support.stage import Stage, _clean_environment, free_ports, kept
+from tests.support.ports import free_ports
+from tests.support.stage import Stage, _clean_environment, kept
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 

@@ -8,8 +8,9 @@ import pytest
 
 from tests.e2e.test_joined import SecuredStage
 from tests.monitoring.dashboard import queries
+from tests.support.ports import free_ports
 from tests.support.prometheus import prometheus
-from tests.support.stage import free_ports, kept
+from tests.support.stage import kept
 
 pytestmark = [pytest.mark.e2e, pytest.mark.rig, pytest.mark.timeout(300)]
 

@@ -119,6 +119,7 @@ BUGS = (
     _bug(
         "an attempt of which nobody knows is followed by another one", 1, (12,),
         *NO_SAFETY,
+        JOBS, " > job.retries:\n", " > job.retries + 1:\n",
         JOBS, "                state=_STATES[state],\n",
         '                state=RunState.FAILED if state == "unknown" else _STATES[state],\n',
     ),

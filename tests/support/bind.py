@@ -16,7 +16,7 @@ import dns.message
 import dns.rdatatype
 import pytest
 
-from tests.fakes.agent.haproxy_rig import free_port
+from tests.support.ports import free_port
 
 NAMED = shutil.which("named") or "/usr/sbin/named"
 needs_bind = pytest.mark.skipif(not Path(NAMED).exists(), reason="BIND is not installed: make tools")

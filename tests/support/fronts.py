@@ -21,7 +21,8 @@ import grpc.aio
 
 from tests.fakes.waiting import until
 from tests.support.certificates import TestAuthority
-from tests.support.stage import Stage, free_ports
+from tests.support.ports import free_ports
+from tests.support.stage import Stage
 
 PROGRAM = Path(__file__).with_name("front_app.py")
 REGION = "paris"

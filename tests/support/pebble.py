@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.agent.haproxy_rig import free_port
 from tests.support.certificates import new_authority
+from tests.support.ports import free_port
 
 needs_pebble = pytest.mark.skipif(
     shutil.which("pebble") is None, reason="Pebble is not installed: make tools"

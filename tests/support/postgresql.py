@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.agent.haproxy_rig import free_port
+from tests.support.ports import free_port
 
 USER = "repave"
 START_SECONDS = 30.0

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from repave_controller.peers.ports import shard_of
 from repave_protos.protocol.values import ApplicationName
-from tests.support.stage import Process, Stage, free_ports
+from tests.support.ports import free_ports
+from tests.support.stage import Process, Stage
 
 
 @dataclass

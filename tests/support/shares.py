@@ -5,8 +5,9 @@ import math
 from repave_agent.balancers.haproxy.balancer import HaproxyBalancer
 from repave_agent.core.ports import Frontend, Route, Structure
 from repave_protos.protocol.values import FULL_WEIGHT_BP, ApplicationName, GroupName, Split
-from tests.fakes.agent.haproxy_rig import HaproxyRig, backend, free_port
+from tests.fakes.agent.haproxy_rig import HaproxyRig, backend
 from tests.fakes.many_requests import ask_all
+from tests.support.ports import free_port
 
 SHARES_BP = (1, 50, 500, 2_500, 5_000, 10_000)
 SHOP = ApplicationName("shop")

@@ -24,11 +24,11 @@ from repave_controller.stores.postgresql.store import PostgresStore
 from repave_protos.package.archive import pack
 from repave_protos.protocol.channel import dial
 from repave_protos.protocol.values import ApplicationName, Applied, DesiredState, fingerprint_of_state
-from tests.fakes.agent.haproxy_rig import free_port
 from tests.fakes.controller.api_rig import ObedientAgent
 from tests.fakes.waiting import until_async
 from tests.support.history import FOREVER, Asked, Read, Write
 from tests.support.peers import Cut, cuttable
+from tests.support.ports import free_port
 
 NAMES = ("ann", "ben", "cleo")
 REGIONS = ("oslo", "paris", "rome")

@@ -20,6 +20,7 @@ from typing import Any, ClassVar, TypeVar
 from repave_protos.package.archive import pack
 from tests.support.example import Example
 from tests.support.paths import ROOT
+from tests.support.ports import free_ports
 from tests.support.preloaded import Forked, Preloaded
 
 Process = subprocess.Popen[bytes] | Forked
@@ -365,13 +366,3 @@ def _reserve_octet() -> tuple[int, socket.socket]:
         else:
             return octet, reservation
     raise AssertionError("too many stages run on this machine")
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports

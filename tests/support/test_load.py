@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.agent.haproxy_rig import free_port
 from tests.fakes.waiting import until
 from tests.fakes.web import Web
 from tests.support.load import Load
 from tests.support.load_result import LoadResult, Request
+from tests.support.ports import free_port
 
 GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nv1\n"
 

@@ -15,9 +15,9 @@ from repave_agent.identity.keeper import Keeper
 from repave_agent.packages.cache import PackageCache
 from repave_protos.protocol.values import Digest
 from tests.agent.identity.test_keeper import never
-from tests.fakes.agent.haproxy_rig import free_port
 from tests.fakes.clock import QuickClock
 from tests.fakes.controller.door import DIGEST, PACKAGE, standing
+from tests.support.ports import free_port
 
 
 async def join(port: int, token: str) -> Identity:

@@ -20,8 +20,8 @@ from repave_cli.transport.streaming import lasting
 from repave_cli.transport.terminal import Terminal
 from repave_client import connection
 from repave_client.places import urls_in
-from tests.fakes.agent.haproxy_rig import free_port
 from tests.fakes.controller.api import BROKEN, fake_api
+from tests.support.ports import free_port
 
 
 @contextmanager

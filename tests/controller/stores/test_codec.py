@@ -3,18 +3,20 @@
 import dataclasses
 import json
 import math
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from repave_controller.core.domain.analyses import ByGate
 from repave_controller.core.domain.application import Application
 from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.freezes import Freezes
 from repave_controller.core.domain.instants import Instant
 from repave_controller.core.domain.reasons import Rule, Why, cli, reason_of
 from repave_controller.core.domain.rollout import GroupNumber, Phase, Rollout, RolloutKind
+from repave_controller.core.domain.sequences import Listed
 from repave_controller.core.domain.steps import KINDS, Step
 from repave_controller.core.ports import StoreError
 from repave_controller.stores.codec import (
@@ -33,7 +35,7 @@ def finite(value: Any) -> Any:
     """The same value with 0 for what no clock and no duration is."""
     if isinstance(value, float):
         return value if math.isfinite(value) else 0.0
-    if isinstance(value, (tuple, ByRegion)):
+    if isinstance(value, (tuple, ByRegion, ByGate)):
         return type(value)(map(finite, value))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         changed = {each.name: finite(getattr(value, each.name)) for each in dataclasses.fields(value)}
@@ -41,11 +43,12 @@ def finite(value: Any) -> Any:
     return value
 
 
-def by_region(kind: Any) -> st.SearchStrategy[Any]:
-    return st.lists(st.from_type(get_args(kind)[0])).map(ByRegion)
+def several(kind: Any) -> st.SearchStrategy[Any]:
+    return st.lists(st.from_type(get_args(kind)[0])).map(get_origin(kind))
 
 
-st.register_type_strategy(ByRegion, by_region)
+for kind in (ByGate, ByRegion, Listed):
+    st.register_type_strategy(kind, several)
 st.register_type_strategy(Step, st.one_of([st.from_type(each) for each in KINDS.values()]))
 
 few = settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])

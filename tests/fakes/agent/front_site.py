@@ -1,12 +1,9 @@
 """Applications with every kind of front on a real HAProxy, and real clients of each kind."""
 
 import asyncio
-import itertools
-import os
-import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -31,18 +28,6 @@ KINDS = {"http": "http", "https": "http", "grpc": "grpc", "tcp": "tcp"}
 PASSED_THROUGH = "passed"
 """The name of a front of TCP whose hosts speak TLS themselves."""
 ON_FILE = CertificateReference("file", "/etc/tls/any.pem")
-
-
-PORTS = itertools.count(20_000 + os.getpid() % 400 * 30)
-
-
-def free_port() -> int:
-    """None that the system gives to the hosts of a test, or to connections, before HAProxy has it."""
-    for port in PORTS:
-        with socket.socket() as trial, suppress(OSError):
-            trial.bind(("127.0.0.1", port))
-            return port
-    raise AssertionError("there are always more")
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-import socket
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -61,12 +60,6 @@ async def haproxy_rig() -> AsyncIterator[HaproxyRig]:
                 await balancer.end()
             for web in rig.webs:
                 await web.stop()
-
-
-def free_port() -> int:
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        return int(trial.getsockname()[1])
 
 
 def frontend(application: str, port: int) -> Frontend:

@@ -6,15 +6,10 @@ import pytest
 
 from repave_agent.core.ports import Structure
 from tests.fakes.agent.front_site import Folder, FrontSite
-from tests.fakes.agent.haproxy_rig import (
-    HaproxyRig,
-    backend,
-    free_port,
-    frontend,
-    haproxy_rig,
-)
+from tests.fakes.agent.haproxy_rig import HaproxyRig, backend, frontend, haproxy_rig
 from tests.fakes.agent.haproxy_site import BLUE, GREEN, TO_BLUE, Site
 from tests.support.certificates import new_authority
+from tests.support.ports import free_port
 
 
 @pytest.fixture

@@ -14,18 +14,12 @@ from repave_agent.balancers.haproxy import balancer as haproxy_balancer
 from repave_agent.balancers.haproxy.balancer import HaproxyBalancer
 from repave_agent.core.ports import Route, Structure, UnfitError
 from repave_protos.protocol.values import ApplicationName, GroupName, Timeouts
-from tests.fakes.agent.haproxy_rig import (
-    HaproxyRig,
-    backend,
-    free_port,
-    frontend,
-    get,
-    needs_haproxy,
-)
+from tests.fakes.agent.haproxy_rig import HaproxyRig, backend, frontend, get, needs_haproxy
 from tests.fakes.agent.haproxy_site import BLUE, GREEN, SHOP, TO_BLUE, TO_GREEN, UPGRADE, Site
 from tests.fakes.waiting import until, until_async
 from tests.fakes.web import Web
 from tests.support.load import Load
+from tests.support.ports import free_port
 
 pytestmark = needs_haproxy
 

@@ -27,11 +27,12 @@ from repave_agent.core.ports import Backend, Frontend, Route, Structure, UnfitEr
 from repave_protos.protocol.certificate_places import CertificateReference
 from repave_protos.protocol.fronts import TrafficFront
 from repave_protos.protocol.values import ApplicationName
-from tests.fakes.agent.haproxy_rig import HaproxyRig, backend, free_port, needs_haproxy
+from tests.fakes.agent.haproxy_rig import HaproxyRig, backend, needs_haproxy
 from tests.fakes.clock import QuickClock
 from tests.fakes.waiting import until
 from tests.support.certificates import new_authority
 from tests.support.pebble import Pebble, needs_pebble, pebble
+from tests.support.ports import free_port
 
 pytestmark = needs_haproxy
 

@@ -13,16 +13,11 @@ from repave_agent.core.host_health import ProbeResult
 from repave_agent.core.ports import Backend, Structure
 from repave_agent.health.prober import probe
 from repave_protos.protocol.health_requests import HEADER_LENGTH_MAX, HEADERS_MAX, PATH_LENGTH_MAX
-from tests.fakes.agent.haproxy_rig import (
-    HaproxyRig,
-    backend,
-    free_port,
-    frontend,
-    needs_haproxy,
-)
+from tests.fakes.agent.haproxy_rig import HaproxyRig, backend, frontend, needs_haproxy
 from tests.fakes.agent.haproxy_site import BLUE, Site
 from tests.fakes.waiting import until, until_async
 from tests.fakes.web import Web
+from tests.support.ports import free_port
 
 pytestmark = needs_haproxy
 

@@ -11,9 +11,10 @@ import pytest
 from repave_agent.core.ports import Route
 from repave_protos.protocol.fronts import TrafficFront
 from repave_protos.protocol.values import ApplicationName, GroupName, Split
-from tests.fakes.agent.front_site import ECHO, PASSED_THROUGH, FrontSite, connected, free_port, get
+from tests.fakes.agent.front_site import ECHO, PASSED_THROUGH, FrontSite, connected, get
 from tests.fakes.agent.haproxy_rig import needs_haproxy
 from tests.fakes.waiting import until_async
+from tests.support.ports import free_port
 
 pytestmark = needs_haproxy
 

@@ -15,18 +15,11 @@ import pytest
 from repave_agent.core.ports import Frontend, Route, UnfitError
 from repave_protos.protocol.fronts import TrafficFront
 from repave_protos.protocol.values import ApplicationName, GroupName
-from tests.fakes.agent.front_site import (
-    ON_FILE,
-    WEBSOCKET,
-    FrontSite,
-    call,
-    connected,
-    free_port,
-    get,
-)
+from tests.fakes.agent.front_site import ON_FILE, WEBSOCKET, FrontSite, call, connected, get
 from tests.fakes.agent.haproxy_rig import needs_haproxy
 from tests.fakes.waiting import until
 from tests.support.load import Load
+from tests.support.ports import free_port
 
 pytestmark = needs_haproxy
 

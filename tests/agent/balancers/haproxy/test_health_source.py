@@ -16,13 +16,14 @@ from repave_agent.runtime.journal import Journal
 from repave_agent.runtime.journal_file import FileDisk
 from repave_agent.runtime.worker import Worker
 from repave_protos.protocol.values import GroupReport, HostName, Probe
-from tests.fakes.agent.haproxy_rig import HaproxyRig, free_port, needs_haproxy
+from tests.fakes.agent.haproxy_rig import HaproxyRig, needs_haproxy
 from tests.fakes.agent.packages import FakePackages
 from tests.fakes.agent.provider import FakeCloud, FakeProvider
 from tests.fakes.agent.region_values import BLUE, SHOP, a_group, a_state
 from tests.fakes.agent.worker_rig import Told
 from tests.fakes.waiting import until
 from tests.fakes.web import Web
+from tests.support.ports import free_port
 
 pytestmark = needs_haproxy
 

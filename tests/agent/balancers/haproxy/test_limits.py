@@ -15,16 +15,9 @@ from repave_agent.balancers.haproxy.options import HaproxyOptions
 from repave_agent.core.ports import BalancerError, Frontend, Route, Structure
 from repave_protos.protocol.fronts import TrafficFront
 from repave_protos.protocol.values import ApplicationName, GroupName
-from tests.fakes.agent.haproxy_rig import (
-    HaproxyRig,
-    backend,
-    free_port,
-    frontend,
-    get,
-    haproxy_rig,
-    needs_haproxy,
-)
+from tests.fakes.agent.haproxy_rig import HaproxyRig, backend, frontend, get, haproxy_rig, needs_haproxy
 from tests.fakes.waiting import until_async
+from tests.support.ports import free_port
 
 SHOP, BLOG = ApplicationName("shop"), ApplicationName("blog")
 IDLE = 30

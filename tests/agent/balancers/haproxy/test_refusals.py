@@ -12,16 +12,10 @@ from repave_agent.balancers.haproxy.balancer import HaproxyBalancer
 from repave_agent.balancers.haproxy.options import HaproxyOptions
 from repave_agent.clock import SystemClock
 from repave_agent.core.ports import BalancerError, Structure
-from tests.fakes.agent.haproxy_rig import (
-    backend,
-    free_port,
-    frontend,
-    get,
-    haproxy_rig,
-    needs_haproxy,
-)
+from tests.fakes.agent.haproxy_rig import backend, frontend, get, haproxy_rig, needs_haproxy
 from tests.fakes.agent.haproxy_site import GREEN, TO_BLUE, TO_GREEN, Site
 from tests.fakes.waiting import until_async
+from tests.support.ports import free_port
 
 pytestmark = needs_haproxy
 

@@ -11,8 +11,9 @@ from repave_agent.balancers.haproxy.process import HaproxyProcess
 from repave_agent.clock import SystemClock
 from repave_agent.core.ports import Structure
 from repave_protos.protocol.values import BY_REQUEST, GroupName, Split
-from tests.fakes.agent.haproxy_rig import HaproxyRig, backend, free_port, get, haproxy_rig, needs_haproxy
+from tests.fakes.agent.haproxy_rig import HaproxyRig, backend, get, haproxy_rig, needs_haproxy
 from tests.fakes.waiting import until_async
+from tests.support.ports import free_port
 from tests.support.shares import BLUE, GREEN, SHARES_BP, SHOP, Shop, chance, sigmas_off
 
 pytestmark = needs_haproxy

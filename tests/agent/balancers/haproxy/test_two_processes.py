@@ -17,17 +17,12 @@ from repave_agent.balancers.haproxy.process import HaproxyProcess
 from repave_agent.balancers.haproxy.socket import Workers
 from repave_agent.core.ports import Backend, BalancerError, Route, Structure
 from repave_protos.protocol.values import GroupName
-from tests.fakes.agent.haproxy_rig import (
-    backend,
-    free_port,
-    frontend,
-    haproxy_rig,
-    needs_haproxy,
-)
+from tests.fakes.agent.haproxy_rig import backend, frontend, haproxy_rig, needs_haproxy
 from tests.fakes.agent.haproxy_site import BLUE, GREEN, SHOP, TO_BLUE, TO_GREEN, Site
 from tests.fakes.waiting import until, until_async
 from tests.support.clients import lost
 from tests.support.load import Load
+from tests.support.ports import free_port
 
 pytestmark = needs_haproxy
 

@@ -18,18 +18,11 @@ from repave_agent.balancers.haproxy_runtime.snippet import SLOT
 from repave_agent.balancers.haproxy_runtime.transport import Keys
 from repave_agent.core.ports import BalancerAwaitedError, BalancerError, Route, Structure, UnfitError
 from repave_protos.protocol.values import ApplicationName, GroupName, Split
-from tests.fakes.agent.haproxy_rig import (
-    HaproxyRig,
-    backend,
-    free_port,
-    frontend,
-    get,
-    haproxy_rig,
-    needs_haproxy,
-)
+from tests.fakes.agent.haproxy_rig import HaproxyRig, backend, frontend, get, haproxy_rig, needs_haproxy
 from tests.fakes.agent.operators_haproxy import OperatorsHaproxy
 from tests.fakes.waiting import until_async
 from tests.support.load import Load
+from tests.support.ports import free_port
 from tests.support.sshd_hosts import PORT as SSH_PORT
 from tests.support.sshd_hosts import pool, why_not
 

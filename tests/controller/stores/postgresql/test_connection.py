@@ -13,7 +13,7 @@ from repave_controller.stores.postgresql.connection import SETTINGS, Connection,
 from repave_controller.stores.postgresql.place import Place
 from repave_controller.stores.postgresql.schema import MIGRATIONS
 from repave_controller.stores.postgresql.store import PostgresStore
-from tests.fakes.agent.haproxy_rig import free_port
+from tests.support.ports import free_port
 from tests.support.postgresql import Server, needs_pgbouncer, pgbouncer
 
 

@@ -17,9 +17,9 @@ from repave_controller.stores.postgresql.connection import Database
 from repave_controller.stores.postgresql.members import Members
 from repave_controller.stores.postgresql.place import Place
 from repave_controller.wording.render import event_text
-from tests.fakes.agent.haproxy_rig import free_port
 from tests.fakes.waiting import until, until_async
 from tests.support import postgresql
+from tests.support.ports import free_port
 from tests.support.postgresql import Server, needs_postgresql, server
 
 A = Member("a", "a-1", "http://a:7400", "a:7443", "1.0", 12.5)
