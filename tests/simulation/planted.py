@@ -98,7 +98,7 @@ BUGS = (
     _bug(
         "a load beyond the bounds of the spec is followed", 1, (13,),
         LOADS, "more = max(hosts, min(wanted, scaling.most))", "more = max(hosts, wanted)",
-        SCALING, "hosts = scaling.within(self.choice.hosts) if", "hosts = self.choice.hosts if",
+        SCALING, "hosts = scaling.changed(self.before, self.choice.hosts)", "hosts = self.choice.hosts",
     ),
     # ------------------------------------------------------------------------------------------------ jobs
     _bug(

@@ -39,7 +39,7 @@ class ScalingTruth:
         self, before: Application, after: Application, region: RegionName, had: int, hosts: int
     ) -> None:
         rule, serving = after.policy.scaling.find(region), before.serving_in(region)
-        if rule is None or not rule.least <= hosts <= rule.most:
+        if rule is None or rule.changed(had, hosts) != hosts:
             self._broken(after, region, f"{hosts} hosts are out of its bounds")
             return
         if serving is None or serving.size(region) != had:

@@ -35,7 +35,7 @@ class Scale:
         if scaling is None or not scaling.is_automatic or is_overtaken or now > self.at + SECONDS_MAX:
             return application, ()
         is_rolling = application.running is not None
-        hosts = scaling.within(self.choice.hosts) if self.choice.hosts != self.before else self.before
+        hosts = scaling.changed(self.before, self.choice.hosts)
         if hosts < self.before and is_rolling:
             hosts = self.before
         changed, told, trouble = application, list[Event](), self.choice.trouble

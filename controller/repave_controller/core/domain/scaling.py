@@ -44,6 +44,11 @@ class Scaling:
     def within(self, hosts: int) -> int:
         return max(self.least, min(self.most, hosts))
 
+    def changed(self, before: int, hosts: int) -> int:
+        """The number that comes in the place of `before`, where `hosts` is wanted. One beyond the bounds, for
+        they are a newer spec's, comes nearer to them as the load lets it, and not in one leap."""
+        return max(min(self.least, before), min(max(self.most, before), hosts))
+
 
 Scalings = ByRegion[Scaling]
 NO_SCALING: Scalings = ByRegion()

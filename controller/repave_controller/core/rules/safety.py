@@ -234,14 +234,14 @@ def _check_jobs(before: Application, after: Application) -> Iterator[Broken]:
 
 
 def _check_scaling(before: Application, after: Application) -> Iterator[Broken]:
-    """Promise 13: what is chosen for a region is within its bounds, and follows from the number that was in
-    force; no group loses hosts by it while a rollout is under way."""
+    """Promise 13: what is chosen for a region is within its bounds, or nearer to them, and follows from the
+    number that was in force; no group loses hosts by it while a rollout is under way."""
     for sized in after.sized if after.sized != before.sized else ():
         region, former = sized.region, before.sized.find(sized.region)
         if sized.by != BY_REPAVE or (former is not None and former.at == sized.at):
             continue
         scaling, serving = after.policy.scaling.find(region), before.serving_in(region)
-        if scaling is None or scaling.within(sized.hosts) != sized.hosts:
+        if scaling is None or scaling.changed(sized.before, sized.hosts) != sized.hosts:
             yield Broken(13, f"{region}: {sized.hosts} hosts would be out of the bounds of the spec")
         if serving is None or serving.size(region) != sized.before:
             yield Broken(

@@ -8,11 +8,13 @@ import pytest
 from repave_controller.core.commands.scaling import SECONDS_MAX, Scale
 from repave_controller.core.commands.steering import Resize
 from repave_controller.core.domain.application import Application, Instant, Tenure
+from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.reasons import Refusal, Refused, Why, reason_of
 from repave_controller.core.domain.rollout import Phase
 from repave_controller.core.rollout.step import step
 from repave_controller.core.rules.safety import check
 from repave_controller.core.rules.scaling import Choice
+from repave_controller.spec.loader import load
 from repave_protos.protocol.values import RegionName
 from tests.scenarios.specs import spec
 from tests.scenarios.stage import done, serving
@@ -54,7 +56,10 @@ def test_a_first_release_begins_with_the_least_and_later_ones_with_the_number_in
     world.release("1.2")
     assert world.until_over() is Phase.SUCCEEDED
     assert hosts_of(world) == 5
-    world.spec_text = scaled_spec(bounds="size: {min: 2, max: 4}")
+    world.spec, _ = load(scaled_spec(bounds="size: {min: 2, max: 4}"), "repave.yaml")
+    world.release("1.3")
+    assert world.until_over() is Phase.SUCCEEDED
+    assert hosts_of(world) == 4
 
 
 def test_a_choice_is_told_with_its_reason_and_remembered() -> None:
@@ -96,6 +101,19 @@ def test_a_group_that_is_kept_warm_stays_as_large_as_the_one_that_serves() -> No
     world.until_over()
     assert done(world, chosen(world, 6)) is None
     assert sizes(world.application) == {"shop-v001": 6, "shop-v002": 6}
+
+
+def test_a_number_beyond_bounds_that_are_newer_goes_no_further_than_the_load_lets_it() -> None:
+    """As after the release that brought them has gone back."""
+    world = world_of("narrower")
+    assert done(world, chosen(world, 9)) is None
+    policy = world.application.policy
+    narrower = ByRegion(replace(each, most=4) for each in policy.scaling)
+    world.application = replace(world.application, policy=replace(policy, scaling=narrower))
+    assert done(world, chosen(world, 7)) is None
+    assert hosts_of(world) == 7
+    more = chosen(world, 8)
+    assert more.apply(world.application, world.observed, "", "", Instant(world.now))[0] is world.application
 
 
 def test_a_person_stays_within_the_bounds_of_the_spec() -> None:
