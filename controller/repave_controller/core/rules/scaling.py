@@ -26,14 +26,15 @@ still."""
 @dataclass(frozen=True, slots=True)
 class Measured:
     """A number for each step of time, the newest last; NaN where there is none. `up`: hosts that serve there
-    now, which have been so many since `up_since`; None: that is not known. `trouble`: why there is no
-    number."""
+    now; None: that is not known. `running`: those that an average is of, which have been so many since
+    `running_since`. `trouble`: why there is no number."""
 
     values: tuple[float, ...] = ()
     step_seconds: float = 1.0
     ends_at: Instant = Instant(0)  # frozen
     up: int | None = None
-    up_since: Instant = Instant(0)  # frozen
+    running: int | None = None
+    running_since: Instant = Instant(0)  # frozen
     trouble: str = ""
 
 
@@ -83,8 +84,8 @@ def _loads(scaling: Scaling, measured: Measured) -> list[float]:
     first = measured.ends_at - len(measured.values) * measured.step_seconds
     begins = (first + number * measured.step_seconds for number in range(len(measured.values)))
     return [
-        max(0.0, value) * measured.up / scaling.target
-        if measured.up and isfinite(value) and begin >= measured.up_since
+        max(0.0, value) * measured.running / scaling.target
+        if measured.running and isfinite(value) and begin >= measured.running_since
         else nan
         for value, begin in zip(measured.values, begins, strict=True)
     ]
@@ -150,6 +151,15 @@ def hosts_up(application: Application, region: RegionName, observed: Observed) -
         if (part := group.part(region)) is not None and part.weight_bp > 0
     )
     return sum(min(each.verified, each.balancer_up) for each in reports)
+
+
+def hosts_running(application: Application, region: RegionName, observed: Observed) -> int | None:
+    """Hosts there that a metrics system sees, those of kept groups among them, which have nothing to do: an
+    average is of all. None: no report says so now."""
+    if hosts_up(application, region, observed) is None:
+        return None
+    reports = map(observed[region].group, (group.name for group in application.groups))
+    return sum(each.healthy + each.verified + each.unhealthy for each in reports)
 
 
 def because(application: Application) -> list[Because]:

@@ -3,11 +3,11 @@
 import asyncio
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from repave_controller.core.domain.application import Application, Instant, Observed
 from repave_controller.core.domain.scaling import Scaling
-from repave_controller.core.rules.scaling import Measured, hosts_up
+from repave_controller.core.rules.scaling import Measured, hosts_running, hosts_up
 from repave_controller.operations.analysis.reading import source_for
 from repave_controller.operations.analysis.sources.balancer import IN_FLIGHT, NAME, REQUESTS
 from repave_controller.operations.analysis.sources.ports import Side, Source, SourceError, Window
@@ -27,10 +27,10 @@ Key = tuple[str, RegionName]
 
 @dataclass(slots=True)
 class LoadReader:
-    """Remembers only since when so many hosts of a region have been up."""
+    """Remembers only since when so many hosts of a region have run."""
 
     sources: Mapping[str, Source]
-    _up: dict[Key, tuple[int, Instant]] = field(default_factory=dict)
+    _running: dict[Key, tuple[int, Instant]] = field(default_factory=dict)
     _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(READS_AT_ONCE))
 
     def objection(self, application: str, scaling: Scaling) -> str:
@@ -48,20 +48,21 @@ class LoadReader:
     ) -> Measured:
         """Raises nothing for what a source does."""
         region = scaling.region
-        up, up_since = self._noted(application, region, observed, now)
+        running, since = self._noted(application, region, observed, now)
+        known = Measured(up=hosts_up(application, region, observed), running=running, running_since=since)
         view = observed.get(region)
         if view is not None and view.ahead:
             return Measured(up=None, trouble=texts_of(view.ahead))
         try:
             async with self._turns, asyncio.timeout(READ_SECONDS_MAX):
-                return await self._measured(application, scaling, up, up_since, now)
+                return await self._measured(application, scaling, known, now)
         except SourceError as error:
-            return Measured(up=up, up_since=up_since, trouble=_shown(str(error)))
+            return replace(known, trouble=_shown(str(error)))
         except TimeoutError:
-            return Measured(up=up, up_since=up_since, trouble=f"no answer within {READ_SECONDS_MAX:g} s")
+            return replace(known, trouble=f"no answer within {READ_SECONDS_MAX:g} s")
 
     async def _measured(
-        self, application: Application, scaling: Scaling, up: int | None, up_since: Instant, now: Instant
+        self, application: Application, scaling: Scaling, known: Measured, now: Instant
     ) -> Measured:
         """Raises SourceError."""
         source = source_for(self.sources, application.name, _source_of(scaling))
@@ -75,7 +76,7 @@ class LoadReader:
         values = tuple(value / step for value in series.values) if is_count else series.values
         ends_at = Instant(series.begins_at + step * len(values))
         trouble = "" if any(map(math.isfinite, values)) else f"{source.name} has no numbers"
-        return Measured(values, step, ends_at, up, up_since, trouble)
+        return replace(known, values=values, step_seconds=step, ends_at=ends_at, trouble=trouble)
 
     def forget(self, application: str, region: RegionName) -> None:
         """It is not looked at here any more: its hosts may have changed unseen when it is again."""
@@ -84,13 +85,13 @@ class LoadReader:
     def _noted(
         self, application: Application, region: RegionName, observed: Observed, now: Instant
     ) -> tuple[int | None, Instant]:
-        key, up = (application.name, region), hosts_up(application, region, observed)
-        if up is None:
-            self._up.pop(key, None)
+        key, running = (application.name, region), hosts_running(application, region, observed)
+        if running is None:
+            self._running.pop(key, None)
             return None, now
-        known = self._up.get(key)
-        if known is None or known[0] != up:
-            known = self._up[key] = up, now
+        known = self._running.get(key)
+        if known is None or known[0] != running:
+            known = self._running[key] = running, now
         return known
 
 

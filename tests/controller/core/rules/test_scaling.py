@@ -29,11 +29,11 @@ RULE = Scaling(
 AVERAGE = Scaling(PARIS, 2, 20, "metric", 60.0, "prom", "q", True, 5.0, 10.0, 60.0)
 
 
-def load(*values: float, up: int | None = 20, up_since: float = 0.0) -> Measured:
+def load(*values: float, up: int | None = 20, running_since: float = 0.0) -> Measured:
     """Steps of 5 s, of which the last one ends now; those before are as the first of `values`."""
     first = values[0] if values else nan
     whole = (first,) * max(0, 12 - len(values)) + values
-    return Measured(whole, 5.0, NOW, up, Instant(up_since))
+    return Measured(whole, 5.0, NOW, up, up, Instant(running_since))
 
 
 def chosen(
@@ -118,15 +118,15 @@ def test_a_load_beyond_the_most_is_told_until_it_is_within_the_bounds() -> None:
     assert (within.trouble, within.is_open) == (None, False)
 
 
-def test_an_average_tells_of_the_hosts_that_are_up() -> None:
+def test_an_average_tells_of_the_hosts_that_run() -> None:
     assert chosen(4, load(90.0, up=4), AVERAGE).hosts == 6
     assert chosen(4, load(90.0, up=3), AVERAGE).hosts == 5  # 3 hosts with 90 % are 4.5 with 60 %
 
 
 def test_an_average_of_before_the_hosts_were_as_many_says_nothing() -> None:
     """Else those that have just come would be counted with the load of those that were too few."""
-    assert chosen(6, load(90.0, 90.0, 60.0, up=6, up_since=NOW - 5), AVERAGE).hosts == 6
-    assert chosen(6, load(90.0, up=6, up_since=NOW - 1), AVERAGE).needed is None
+    assert chosen(6, load(90.0, 90.0, 60.0, up=6, running_since=NOW - 5), AVERAGE).hosts == 6
+    assert chosen(6, load(90.0, up=6, running_since=NOW - 1), AVERAGE).needed is None
 
 
 VALUES = st.lists(st.one_of(st.just(nan), st.floats(0, 1e6)), max_size=30)

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 import pytest
 
 from repave_controller.core.commands.scaling import Scale
+from repave_controller.core.commands.steering import Resize
 from repave_controller.core.domain.application import Application, Instant, Observed
 from repave_controller.core.domain.reasons import Why
+from repave_controller.core.domain.rollout import Phase
 from repave_controller.operations.analysis.sources.balancer import NAME, Balancer
 from repave_controller.operations.analysis.sources.ports import Series, Side, Source, SourceError, Window
 from repave_controller.operations.scaling.reading import LoadReader
@@ -26,6 +28,9 @@ TIMES = "every: 5s, over: 10s, steady: 30s"
 BY_REQUESTS = f"{{min: 2, max: 10, by: requests, target: 50, {TIMES}}}"
 BY_QUEUE = f"{{min: 2, max: 10, by: queue, target: 4, {TIMES}}}"
 BY_METRIC = f"{{min: 2, max: 10, by: metric, source: prom, query: 'jobs', target: 5, {TIMES}}}"
+BY_AVERAGE = (
+    f"{{min: 2, max: 10, by: metric, source: prom, query: 'jobs', value: average, target: 60, {TIMES}}}"
+)
 STARTED = 100
 
 
@@ -195,6 +200,20 @@ async def test_a_query_is_read_for_all_groups_of_the_region() -> None:
     assert found.hosts == 3
     query, side = found.metric.asked[0]
     assert (query, side.regions, side.group) == ("jobs", (PARIS,), "")
+
+
+async def test_an_average_is_of_hosts_that_are_kept_too() -> None:
+    """Half of the hosts have nothing to do: those that serve have the target where the mean is half of it."""
+    found = play(BY_AVERAGE)
+    world = found.office.world
+    assert done(world, Resize(((PARIS, 4),))) is None
+    world.run(30)
+    world.release("1.2")
+    assert world.until_over() is Phase.SUCCEEDED
+    found.metric.value = 30.0
+    await found.run(60)
+    assert found.runner.needed == {(SHOP, PARIS): pytest.approx(4.0)}
+    assert found.hosts == 4
 
 
 async def test_an_agent_that_has_just_begun_does_not_say_that_there_were_no_requests() -> None:
