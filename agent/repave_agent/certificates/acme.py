@@ -37,6 +37,8 @@ CALL_SECONDS = 20
 CHANGES_MAX = 5
 ASK_AGAIN_SECONDS = 6 * 3600.0
 """When a certificate is to be renewed, of a server that did not answer that."""
+UNREADABLE = (ValueError, OSError, KeyError, TypeError)
+"""What the library lets through of an answer that is not as it should be, such as null."""
 ORDER_SECONDS = 120.0
 """To decide on its challenges, and then to make the certificate."""
 PIECE_SECONDS = 2.0
@@ -120,7 +122,7 @@ class AcmeServer:
         """As RFC 9773 has it: a moment of the window that the server suggests."""
         try:
             at, again = await asyncio.to_thread(self._renewal, shown.text)
-        except (errors.Error, requests.RequestException, JoseError, ValueError, OSError, KeyError) as error:
+        except (errors.Error, requests.RequestException, JoseError, *UNREADABLE) as error:
             later = error.retry_after.timestamp() if isinstance(error, errors.ARIError) else 0.0
             return Renewal(ask_again_at=later or self._clock.wall() + ASK_AGAIN_SECONDS)
         return Renewal(at.timestamp() if at is not None else None, again.timestamp())

@@ -44,6 +44,11 @@ READINGS_KEPT_SECONDS = 300.0
 """Of fronts that nobody asks for any more."""
 RETRY_SECONDS, RETRY_SECONDS_MAX = 60.0, 6 * 3600.0
 """After an ACME server gave none: doubled each time, for it counts what fails."""
+FRESH_SECONDS = 6 * 3600.0
+"""So long nobody asks when a new one is to be renewed: a server that says at once of each would give them
+without end."""
+ASK_SECONDS_MIN, ASK_SECONDS_MAX = 300.0, 86_400.0
+"""From one such question to the next, whatever the server says."""
 SHOW_AGAIN_SECONDS = 5.0
 NO_ANSWER = "where it is kept does not answer yet; it goes on being asked"
 
@@ -308,12 +313,15 @@ class Keeper:
         await self._note_read(replace(kept, due_at=due_at), found)
 
     async def _renewal(self, kept: Kept) -> Renewal:
-        if kept.shown is None or self._clock.wall() < kept.renewal.ask_again_at:
+        now = self._clock.wall()
+        if kept.shown is None or now < kept.renewal.ask_again_at:
             return kept.renewal
         try:
-            return await self._orders().renewal(kept.shown)
+            said = await self._orders().renewal(kept.shown)
         except CertificateError:  # none may be asked
             return kept.renewal
+        again = max(now + ASK_SECONDS_MIN, min(now + ASK_SECONDS_MAX, said.ask_again_at))
+        return replace(said, ask_again_at=again)
 
     async def _note_read(self, kept: Kept, found: Pem | CertificateError) -> None:
         if isinstance(found, CertificateError):
@@ -338,7 +346,8 @@ class Keeper:
                 ends_at=found.facts.ends_at,
                 fingerprint=found.facts.fingerprint,
             )
-            kept, self._is_unshown = replace(kept, shown=found, renewal=NOTHING_SAID), True
+            renewal = Renewal(ask_again_at=now + FRESH_SECONDS)
+            kept, self._is_unshown = replace(kept, shown=found, renewal=renewal), True
         elif is_new:
             trouble = f"the one that is there now is not shown, the former goes on: {trouble}"
         self._keep(replace(kept, trouble=trouble, failures=0))

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from acme.messages import RenewalInfo
 from josepy.jwk import JWKEC
 from josepy.util import ComparableECKey
 
@@ -67,6 +68,24 @@ def test_the_thumbprint_is_what_servers_reckon(tmp_path: Path) -> None:
         == key.private_numbers()
     )
     assert (tmp_path / "account" / "key.pem").stat().st_mode & 0o777 == 0o600
+
+
+@needs_haproxy
+async def test_an_answer_that_can_not_be_read_says_nothing_of_a_renewal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does it end the agent."""
+    account = tmp_path / "account" / "key.pem"
+    async with pebble(tmp_path / "pebble") as found, answering(tmp_path, found.http_port, account):
+        server = AcmeServer(options_of(found), account, None, QuickClock())
+        shown = await server.order(NAMES, "http-01")
+        window: dict[str, object] = {"start": 5, "end": 6}
+        answers: tuple[object, ...] = (None, [], {"suggestedWindow": None}, {"suggestedWindow": window})
+        for odd in answers:
+            monkeypatch.setattr(
+                "acme.client.ClientV2.renewal_time", lambda *_, odd=odd: RenewalInfo.from_json(odd)
+            )
+            assert (await server.renewal(shown)).at is None
 
 
 @needs_haproxy

@@ -372,6 +372,28 @@ async def test_a_certificate_is_renewed_when_its_server_says_so_sooner_or_later(
     assert len(rig.server.asked) == 3, "but not when its end would be a trouble"
 
 
+async def test_a_server_that_says_at_once_of_each_is_asked_for_one_in_six_hours(rig: Rig) -> None:
+    rig.server.renews_at = 0.0
+    await rig.provide([rig.wanted("acme", "http-01")])
+    rig.keeper.arranged()
+    for _ in range(10):
+        await rig.later()
+    assert (len(rig.server.asked), rig.server.asked_when) == (1, 0)
+    await rig.later(6 * 3600.0)
+    assert len(rig.server.asked) == 2
+
+
+async def test_a_server_is_not_asked_all_the_time_when_to_renew_whatever_it_says(rig: Rig) -> None:
+    rig.server.renews_at, rig.server.asked_when = time.time() + 80 * 86_400.0, -10
+    await rig.provide([rig.wanted("acme", "http-01")])
+    rig.keeper.arranged()
+    await rig.later()
+    await rig.later(7 * 3600.0)
+    for _ in range(20):
+        await rig.later(10.0)
+    assert rig.server.asked_when == -9
+
+
 async def test_a_server_that_gives_none_is_asked_less_and_less_often(rig: Rig) -> None:
     rig.server.why_not = "the ACME server refuses it: shop.example.com: unauthorized"
     await rig.provide([rig.wanted("acme", "http-01")])
