@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import pytest
 
+from repave_controller.core.commands.lifecycle import Delete
 from repave_controller.core.commands.scaling import SECONDS_MAX, Scale
 from repave_controller.core.commands.steering import Resize
 from repave_controller.core.domain.application import Application, Instant, Tenure
 from repave_controller.core.domain.by_region import ByRegion
-from repave_controller.core.domain.reasons import Refusal, Refused, Why, reason_of
+from repave_controller.core.domain.reasons import Refusal, Why, reason_of
 from repave_controller.core.domain.rollout import Phase
 from repave_controller.core.rollout.step import step
 from repave_controller.core.rules.safety import check
@@ -199,10 +200,10 @@ def test_the_promise_is_checked_on_each_decision(
 
 def test_an_adopted_or_deleted_application_is_not_scaled() -> None:
     world = world_of("deleted")
-    from repave_controller.core.commands.lifecycle import Delete
-
     scale = chosen(world, 5)
-    world.application, _ = Delete().apply(world.application, world.observed, "ann", "", Instant(world.now))
-    with pytest.raises(Refused):
-        Resize(((PARIS, 3),)).apply(replace(world.application, groups=()), world.observed, "", "", Instant(0))
-    assert scale.apply(world.application, world.observed, "", "", Instant(world.now))[1] == ()
+    serving_now = world.application.serving_in(PARIS)
+    assert serving_now is not None
+    adopted = world.application.with_group(replace(serving_now, is_adopted=True))
+    assert scale.apply(adopted, world.observed, "", "", Instant(world.now)) == (adopted, ())
+    deleted, _ = Delete().apply(world.application, world.observed, "ann", "", Instant(world.now))
+    assert scale.apply(deleted, world.observed, "", "", Instant(world.now)) == (deleted, ())
