@@ -4,7 +4,7 @@ by slots of time, and when the shares were switched. In memory only, bounded, on
 
 from array import array
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
 
 from repave_agent.core.ports import BalancerView, Counted
@@ -13,7 +13,7 @@ from repave_protos.protocol.values import ApplicationName, GroupName
 
 STEPS = ((5, 372), (60, 1442))
 """Seconds of a slot, and how many slots are kept of a group: half an hour finely, a day coarsely."""
-GROUPS_KEPT_MAX = 500
+GROUPS_KEPT_MAX = 500  # and all that the balancer has
 FLIPS_KEPT_MAX = 100  # of an application
 APPLICATIONS_KEPT_MAX = 1_000
 _MAX = 2**32 - 1
@@ -48,6 +48,8 @@ class Figures:
         for each in view.backends:
             if each.counted is not None:
                 self._count(each.group, each.counted, each.in_flight if each.is_exact else 0, now)
+        if len(self._groups) > GROUPS_KEPT_MAX:
+            self._forget_some({each.group for each in view.backends})
 
     def of(self, application: ApplicationName, since: float, now: float) -> Traffic:
         """From `since` on, as finely as it reaches back so far."""
@@ -77,7 +79,6 @@ class Figures:
         kept = self._groups.get(group)
         if kept is None:
             self._groups[group] = _Kept(_application_of(group), counted)
-            self._forget_some()
             return
         before, kept.last = kept.last, counted
         requests, errors = counted.requests - before.requests, counted.errors - before.errors
@@ -88,9 +89,11 @@ class Figures:
             _add(ring, int(now // step), requests, errors, counted.response_seconds, in_flight)
             del ring[: max(0, len(ring) - kept_slots * _WIDTH)]
 
-    def _forget_some(self) -> None:
-        while len(self._groups) > GROUPS_KEPT_MAX:
-            del self._groups[next(iter(self._groups))]
+    def _forget_some(self, present: Set[GroupName]) -> None:
+        """Of groups that have left: that one had no requests would be believed."""
+        gone = [group for group in self._groups if group not in present]
+        for group in gone[: len(self._groups) - GROUPS_KEPT_MAX]:
+            del self._groups[group]
 
 
 def _application_of(group: GroupName) -> ApplicationName:

@@ -91,3 +91,12 @@ def test_what_is_kept_is_bounded() -> None:
     groups = [each.group for each in figures.of(SHOP, 0, now).groups]
     assert len(groups) == GROUPS_KEPT_MAX
     assert BLUE not in groups
+
+
+def test_of_a_group_that_the_balancer_has_nothing_is_forgotten_however_many_there_are() -> None:
+    """Else it would seem to have no requests."""
+    figures, names = Figures(BEGUN), [f"v{number:03}" for number in range(1, GROUPS_KEPT_MAX + 50)]
+    for requests in range(3):
+        figures.note(view(**dict.fromkeys(names, Counted(requests))), BEGUN + requests)
+    told = figures.of(SHOP, BEGUN - 60, BEGUN + 3).groups
+    assert [sum(each.requests) for each in told] == [2] * len(names)
