@@ -78,10 +78,6 @@ class LoadReader:
         trouble = "" if any(map(math.isfinite, values)) else f"{source.name} has no numbers"
         return replace(known, values=values, step_seconds=step, ends_at=ends_at, trouble=trouble)
 
-    def forget(self, application: str, region: RegionName) -> None:
-        """It is not looked at here any more: its hosts may have changed unseen when it is again."""
-        self._up.pop((application, region), None)
-
     def _noted(
         self, application: Application, region: RegionName, observed: Observed, now: Instant
     ) -> tuple[int | None, Instant]:

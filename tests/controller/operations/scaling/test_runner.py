@@ -261,19 +261,6 @@ async def test_only_the_controller_that_decides_looks() -> None:
     assert (found.hosts, found.runner.needed) == (2, {})
 
 
-async def test_what_hosts_there_were_while_another_controller_decided_is_not_known() -> None:
-    found = play(BY_METRIC.replace("target: 5", "target: 5, value: average"))
-    found.metric.value = 5.0
-    await found.run(40)
-    found.office.is_mine = False
-    await found.run(1)
-    found.office.is_mine, found.metric.value = True, 50.0
-    await found.run(1)
-    assert found.hosts == 2
-    await found.run(20)
-    assert found.hosts > 2
-
-
 async def test_a_region_that_is_away_keeps_its_hosts() -> None:
     found = play(BY_REQUESTS)
     found.agents.requests = 240.0
