@@ -26,13 +26,14 @@ still."""
 @dataclass(frozen=True, slots=True)
 class Measured:
     """A number for each step of time, the newest last; NaN where there is none. `up`: hosts that serve there
-    now; None: that is not known. `running`: those that an average is of, which have been so many since
-    `running_since`. `trouble`: why there is no number."""
+    now, some of which have served since `up_since`; None: that is not known. `running`: those that an average
+    is of, which have been so many since `running_since`. `trouble`: why there is no number."""
 
     values: tuple[float, ...] = ()
     step_seconds: float = 1.0
     ends_at: Instant = Instant(0)  # frozen
     up: int | None = None
+    up_since: Instant = Instant(0)  # frozen
     running: int | None = None
     running_since: Instant = Instant(0)  # frozen
     trouble: str = ""
@@ -111,11 +112,13 @@ def _fewer(
     measured: Measured,
     now: Instant,
 ) -> int:
-    """As many as the highest mean of the steady time asks for, where each of its steps is known, and as many
-    are up: 10 hosts, at most 3.2 were needed, 50 % at once: 5 now."""
+    """As many as the highest mean of the steady time asks for, where each of its steps is known, some hosts
+    served at each, for else clients could bring no load, and as many are up: 10 hosts, at most 3.2 were
+    needed, 50 % at once: 5 now."""
     length = max(wide, round(scaling.steady_seconds / measured.step_seconds))
     past = loads[-length:]
-    if len(past) < length or not all(map(isfinite, past)) or now < changed_at + scaling.steady_seconds:
+    begins = max(changed_at, measured.up_since)
+    if len(past) < length or not all(map(isfinite, past)) or now < begins + scaling.steady_seconds:
         return hosts
     peak = max(_means(past, wide))
     if peak >= hosts * (1 - scaling.tolerance_percent / 100) - EXACT:

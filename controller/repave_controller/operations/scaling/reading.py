@@ -27,9 +27,10 @@ Key = tuple[str, RegionName]
 
 @dataclass(slots=True)
 class LoadReader:
-    """Remembers only since when so many hosts of a region have run."""
+    """Remembers only since when hosts of a region have served, and since when so many have run."""
 
     sources: Mapping[str, Source]
+    _up_since: dict[Key, Instant] = field(default_factory=dict)
     _running: dict[Key, tuple[int, Instant]] = field(default_factory=dict)
     _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(READS_AT_ONCE))
 
@@ -43,13 +44,22 @@ class LoadReader:
             return str(error)
         return source.objection(_query_of(scaling))
 
+    def forget(self, key: Key) -> None:
+        """The region has no load to be read any more."""
+        self._up_since.pop(key, None)
+        self._running.pop(key, None)
+
     async def read(
         self, application: Application, scaling: Scaling, observed: Observed, now: Instant
     ) -> Measured:
         """Raises nothing for what a source does."""
         region = scaling.region
+        up = hosts_up(application, region, observed)
+        if up == 0:
+            self._up_since[application.name, region] = now
+        up_since = self._up_since.get((application.name, region), Instant(0))
         running, since = self._noted(application, region, observed, now)
-        known = Measured(up=hosts_up(application, region, observed), running=running, running_since=since)
+        known = Measured(up=up, up_since=up_since, running=running, running_since=since)
         view = observed.get(region)
         if view is not None and view.ahead:
             return Measured(up=None, trouble=texts_of(view.ahead))

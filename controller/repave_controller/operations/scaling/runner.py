@@ -79,6 +79,7 @@ class ScalingRunner:
         for gone in self._next.keys() - chosen.keys():
             for known in (self._next, self._unknown_since, self.needed):
                 known.pop(gone, None)
+            self._reader.forget(gone)
         found = []
         for key, (application, scaling) in chosen.items():
             if key in self._under_way or now < self._next.get(key, now):

@@ -1,5 +1,6 @@
 """How many hosts follow from a load: more at once, fewer after a steady time, none for what is not known."""
 
+from dataclasses import replace
 from math import nan
 
 import pytest
@@ -33,7 +34,7 @@ def load(*values: float, up: int | None = 20, running_since: float = 0.0) -> Mea
     """Steps of 5 s, of which the last one ends now; those before are as the first of `values`."""
     first = values[0] if values else nan
     whole = (first,) * max(0, 12 - len(values)) + values
-    return Measured(whole, 5.0, NOW, up, up, Instant(running_since))
+    return Measured(whole, 5.0, NOW, up, running=up, running_since=Instant(running_since))
 
 
 def chosen(
@@ -82,6 +83,11 @@ def test_hosts_end_only_when_fewer_would_have_done_for_a_steady_time(
 def test_hosts_do_not_end_within_the_steady_time_after_the_number_was_changed() -> None:
     assert chosen(10, load(50.0), changed_at=Instant(NOW - 59)).hosts == 10
     assert chosen(10, load(50.0), changed_at=Instant(NOW - 60)).hosts == 5
+
+
+def test_hosts_do_not_end_within_the_steady_time_after_none_served() -> None:
+    assert chosen(10, replace(load(50.0), up_since=Instant(NOW - 59))).hosts == 10
+    assert chosen(10, replace(load(50.0), up_since=Instant(NOW - 60))).hosts == 5
 
 
 def test_no_host_ends_for_numbers_that_are_missing() -> None:

@@ -261,6 +261,24 @@ async def test_only_the_controller_that_decides_looks() -> None:
     assert (found.hosts, found.runner.needed) == (2, {})
 
 
+async def test_a_time_in_which_no_host_served_is_no_quiet_one() -> None:
+    """Clients come back with what they had before."""
+    found = play(BY_REQUESTS)
+    found.agents.requests = 240.0
+    await found.run(40)
+    world = found.office.world
+    serving_now = world.application.serving_in(PARIS)
+    assert serving_now is not None
+    world.regions[PARIS].sick.add(serving_now.name)
+    found.agents.requests = 0.0
+    await found.run(40)
+    world.regions[PARIS].sick.clear()
+    await found.run(20)
+    assert found.hosts == 5
+    await found.run(40)
+    assert found.hosts < 5, "there is still no load"
+
+
 async def test_a_region_that_is_away_keeps_its_hosts() -> None:
     found = play(BY_REQUESTS)
     found.agents.requests = 240.0
