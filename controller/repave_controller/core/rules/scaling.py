@@ -26,8 +26,8 @@ still."""
 @dataclass(frozen=True, slots=True)
 class Measured:
     """A number for each step of time, the newest last; NaN where there is none. `up`: hosts that serve there
-    now, some of which have served since `up_since`; None: that is not known. `running`: those that an average
-    is of, which have been so many since `running_since`. `trouble`: why there is no number."""
+    now, some of which have had clients since `up_since`; None: that is not known. `running`: those that an
+    average is of, which have been so many since `running_since`. `trouble`: why there is no number."""
 
     values: tuple[float, ...] = ()
     step_seconds: float = 1.0

@@ -55,7 +55,7 @@ class LoadReader:
         """Raises nothing for what a source does."""
         region = scaling.region
         up = hosts_up(application, region, observed)
-        if up == 0:
+        if up == 0 or application.drained_in(region) is not None:  # clients are led elsewhere, and come back
             self._up_since[application.name, region] = now
         up_since = self._up_since.get((application.name, region), Instant(0))
         running, since = self._noted(application, region, observed, now)

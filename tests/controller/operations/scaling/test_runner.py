@@ -3,13 +3,14 @@ in force is the application's: whoever looks goes on from there."""
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from repave_controller.core.commands.scaling import Scale
 from repave_controller.core.commands.steering import Resize
-from repave_controller.core.domain.application import Application, Instant, Observed
+from repave_controller.core.domain.application import Application, Drained, Instant, Observed
+from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.reasons import Why
 from repave_controller.core.domain.rollout import Phase
 from repave_controller.operations.analysis.sources.balancer import NAME, Balancer
@@ -277,6 +278,23 @@ async def test_a_time_in_which_no_host_served_is_no_quiet_one() -> None:
     assert found.hosts == 5
     await found.run(40)
     assert found.hosts < 5, "there is still no load"
+
+
+async def test_a_drained_region_keeps_its_hosts_until_its_clients_are_back() -> None:
+    found = play(BY_REQUESTS)
+    found.agents.requests = 240.0
+    await found.run(40)
+    world = found.office.world
+    drained = ByRegion([Drained(PARIS, Instant(world.now))])
+    world.application = replace(world.application, drained=drained)
+    found.agents.requests = 0.0
+    await found.run(60)
+    assert found.hosts == 5
+    world.application = replace(world.application, drained=ByRegion())
+    await found.run(20)
+    assert found.hosts == 5
+    await found.run(40)
+    assert found.hosts < 5
 
 
 async def test_a_region_that_is_away_keeps_its_hosts() -> None:
