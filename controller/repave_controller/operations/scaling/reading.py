@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from repave_controller.core.domain.application import Application, Instant, Observed
+from repave_controller.core.domain.application import Application, Instant, Observed, RegionView
 from repave_controller.core.domain.scaling import Scaling
 from repave_controller.core.rules.scaling import Measured, hosts_running, hosts_up
 from repave_controller.operations.analysis.reading import source_for
@@ -54,13 +54,12 @@ class LoadReader:
     ) -> Measured:
         """Raises nothing for what a source does."""
         region = scaling.region
-        up = hosts_up(application, region, observed)
-        if up == 0 or application.drained_in(region) is not None:  # clients are led elsewhere, and come back
+        up, view = hosts_up(application, region, observed), observed.get(region)
+        if up == 0 or _is_left(application, region, view):
             self._up_since[application.name, region] = now
         up_since = self._up_since.get((application.name, region), Instant(0))
         running, since = self._noted(application, region, observed, now)
         known = Measured(up=up, up_since=up_since, running=running, running_since=since)
-        view = observed.get(region)
         if view is not None and view.ahead:
             return Measured(up=None, trouble=texts_of(view.ahead))
         try:
@@ -99,6 +98,12 @@ class LoadReader:
         if known is None or known[0] != running:
             known = self._running[key] = running, now
         return known
+
+
+def _is_left(application: Application, region: RegionName, view: RegionView | None) -> bool:
+    """Whether there may be no load now that comes back: clients are led elsewhere, or the machine of agent
+    and balancer stands still."""
+    return application.drained_in(region) is not None or view is None or not view.is_connected
 
 
 def _source_of(scaling: Scaling) -> str:

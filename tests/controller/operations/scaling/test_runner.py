@@ -306,6 +306,12 @@ async def test_a_region_that_is_away_keeps_its_hosts() -> None:
     await found.run(100)
     assert found.hosts == 5
     assert Why.SIZE_UNKNOWN in found.waits
+    found.agents.unknown, found.agents.requests = "", 0.0
+    found.office.world.regions[PARIS].is_connected = True
+    await found.run(20)
+    assert found.hosts == 5, "its machine may have stood still"
+    await found.run(40)
+    assert found.hosts < 5
 
 
 def test_what_can_not_be_read_is_said_when_a_release_is_planned() -> None:
