@@ -12,7 +12,7 @@ from tests.support.releases import release
 from tests.support.stage import Stage
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
-SIZE = "{min: 1, max: 3, by: requests, target: 50, every: 1s, over: 5s, steady: 5s, step: 100%}"
+SIZE = "{min: 1, max: 3, by: requests, target: 50, every: 1s, over: 5s, steady: 15s, step: 100%}"
 QUIET, BUSY = 30.0, 110.0
 """Requests a second; both together ask for 2.8 hosts."""
 
