@@ -26,7 +26,7 @@ PROBLEMS_MAX = 50
 _ADDED: Mapping[yaml_tree.Path, str] = {
     (
         "traffic",
-    ): "add it: {port: 8000} says where clients connect; a worker, which takes no requests, says none",
+    ): "add it: {port: 8000} says where clients connect; traffic: none makes it a worker, without requests",
 }
 """What may be added, where that has to be chosen."""
 

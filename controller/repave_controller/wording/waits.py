@@ -17,14 +17,19 @@ from repave_controller.wording.phrases import (
 )
 
 
-def _counted(step: str, noun: str) -> Template:
-    def text(*_: str, have: int, need: int, trouble: str, **__: object) -> str:
-        return f"{step}: {have} of {need} {noun}{in_brackets(trouble)}"
+def _counted(step: str, noun: str, of_worker: str = "") -> Template:
+    def text(*_: str, have: int, need: int, trouble: str, is_work: bool = False, **__: object) -> str:
+        what = of_worker if is_work and of_worker else noun
+        return f"{step}: {have} of {need} {what}{in_brackets(trouble)}"
 
     return text
 
 
-def _weight(*_: str, have: int, need: int, weight_bp: int, trouble: str) -> str:
+def _weight(
+    *_: str, have: int, need: int, weight_bp: int, trouble: str, is_work: bool = False, **__: object
+) -> str:
+    if is_work:
+        return f"weight: the agent has yet to count {percent(weight_bp)} of the work{in_brackets(trouble)}"
     return f"weight: {have} of {need} balancers acknowledge {percent(weight_bp)}{in_brackets(trouble)}"
 
 
@@ -227,7 +232,7 @@ def _by_load(*_: str, by: str, load: float, needed: float, target: float) -> str
 
 TEXTS: Mapping[Kind, Template] = {
     Why.SCALE: _counted("scale", "hosts run"),
-    Why.VERIFY: _counted("verify", "hosts verified and up behind the balancer"),
+    Why.VERIFY: _counted("verify", "hosts verified and up behind the balancer", of_worker="hosts verified"),
     Why.WEIGHT: _weight,
     Why.BASELINE: lambda *_, group, origin, have, need, trouble: (
         f"baseline: {have} of {need} hosts of {group}, fresh ones of {origin}'s version, verified and up"

@@ -47,8 +47,8 @@ def test_all_problems_are_told_at_once_in_the_order_of_the_file() -> None:
         GOOD.replace("app: hello", "app: Hello").replace("traffic:", "trafic:").replace("size: 3", "sise: 3")
     )
     assert refusal(text) == [
-        "repave.yaml:1:1: traffic: is missing; add it: {port: 8000} says where clients connect; a worker, "
-        "which takes no requests, says none",
+        "repave.yaml:1:1: traffic: is missing; add it: {port: 8000} says where clients connect; traffic: "
+        "none makes it a worker, without requests",
         "repave.yaml:2:6: app: 'Hello' can't be the name of an app: 1 to 32 of a-z and 0-9, with single "
         "- inside; write hello",
         "repave.yaml:11:3: trafic: unknown option; did you mean traffic?",

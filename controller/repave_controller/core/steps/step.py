@@ -87,6 +87,7 @@ class CountingStep(StepRules):
             need=need,
             weight_bp=place.target.part.weight_bp,
             trouble=report.trouble,
+            is_work=application.is_worker,
         )
         return Waiting(Because(reason, region, since=place.track.entered_at), progress=have)
 

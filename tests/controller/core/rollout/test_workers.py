@@ -7,11 +7,12 @@ import pytest
 
 from repave_controller.core.commands.rollback import Rollback
 from repave_controller.core.domain.application import Instant, Policy
-from repave_controller.core.domain.reasons import Refusal, Why
+from repave_controller.core.domain.reasons import Refusal, Why, reason_of
 from repave_controller.core.domain.rollout import Phase
 from repave_controller.core.planning.plan import plan_release
 from repave_controller.core.steps import Scale, Soak, Verify, Weight
 from repave_controller.core.strategies.presets import Pace, for_worker
+from repave_controller.wording.render import text_of
 from repave_protos.protocol.values import GroupName, HostTemplate
 from tests.fakes.controller.stepping import PARIS, World, an_order
 from tests.fakes.templates import a_template
@@ -49,6 +50,22 @@ def test_old_hosts_work_until_the_new_ones_are_proven_and_are_then_stopped() -> 
     world.finish()
     assert world.is_in(Phase.SUCCEEDED)
     assert hosts(world) == {NEW: 3}
+
+
+def test_what_a_worker_waits_for_names_no_balancer() -> None:
+    world = working("a")
+    world.release("b", **at_work())
+    said = dict[Why, str]()
+    while world.application.running is not None:
+        world.decide()
+        said |= {each.reason.kind: text_of(each.reason) for each in world.because}  # type: ignore[misc]
+        for region in world.regions.values():
+            region.work()
+        world.now = Instant(world.now + 1)
+    assert said.keys() >= {Why.WEIGHT, Why.SOAK}
+    unproven = reason_of(Why.VERIFY, have=1, need=2, weight_bp=0, trouble="", is_work=True)
+    assert text_of(unproven) == "verify: 1 of 2 hosts verified"
+    assert [text for text in said.values() if "balancer" in text] == []
 
 
 def test_while_a_release_runs_going_back_only_stops_the_new_hosts() -> None:
