@@ -42,7 +42,7 @@ simulate: set-up  ## SEEDS=N seeds of faults in all tiers, then every single fau
 	@$(VENV)/bin/python -m repave_simulation --tier 3 --seeds $(shell expr $(SEEDS) / 10 + 1) --coverage
 	@$(VENV)/bin/python -m repave_simulation --tier 1 --exhaustive
 
-simulate-bugs: set-up  ## Plant some forty bugs, and see that the simulation finds each in fewer than 100 seeds
+simulate-bugs: set-up  ## Plant bugs, one after the other, and see that the simulation finds each in fewer than 100 seeds
 	@$(VENV)/bin/python -m tests.simulation.bugs
 
 bench: set-up tools  ## What it costs and how fast it is, beside a floor script that does the same work
