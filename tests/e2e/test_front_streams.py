@@ -16,7 +16,7 @@ import pytest
 from tests.fakes.waiting import until
 from tests.support.certificates import new_authority
 from tests.support.faults import Moment, is_connected, leader_of
-from tests.support.fronts import CANARY, REGION, STREAMS, FrontApp, FrontClients, agent_settings
+from tests.support.fronts import CANARY, REGION, FrontApp, FrontClients, agent_settings
 from tests.support.stage import Stage, staged
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -96,7 +96,7 @@ async def test_nothing_is_cut_by_a_canary_a_rollback_or_kills_of_the_agent(stage
 async def test_streams_of_a_group_that_leaves_are_cut_after_its_drain_and_not_before(stage: Stage) -> None:
     chat = an_app(stage, "chat")
     await chat.released("1.0")
-    async with FrontClients(chat, kinds=(*STREAMS, "http", "https")).running() as clients:
+    async with FrontClients(chat).running() as clients:
         await chat.released("2.0", keeps=0, drain="2s")
         await until(lambda: {answer.split()[0] for answer in clients.open.values()} == {"2.0"})
         await clients.more()

@@ -30,6 +30,8 @@ from repave_protos.protocol.values import (
 
 RELOADS_SURVIVED_MAX = 100  # bounds the old workers that long requests keep alive, at 6 MB each
 KEEP_ALIVE_SECONDS = 5  # idle client connections keep an old worker alive for this long
+LEAVE_MINUTES = 10
+"""After a reload, by when every client that comes back to the old worker is told to leave it."""
 _STRUCTURE_MARK = "# structure "
 
 
@@ -119,6 +121,9 @@ def _text(structure: Structure, conditions: Conditions, name: str) -> str:
 
 
 def _global(conditions: Conditions, name: str) -> str:
+    """close-spread-time: an old worker tells a client to leave by a chance that grows from nothing. Otherwise a
+    connection of HTTP/2 that is accepted in the moment of a reload would be greeted with a farewell (SETTINGS
+    and GOAWAY at once), on which clients of gRPC's own library wait until it is closed, for all their calls."""
     user = f"  user {conditions.user}\n  group {conditions.user}\n" if conditions.user else ""
     return f"""\
 global
@@ -127,6 +132,9 @@ global
   maxconn {conditions.connections_max}
   hard-stop-after {conditions.old_seconds_max}s
   mworker-max-reloads {RELOADS_SURVIVED_MAX}
+  .if version_atleast(2.6)
+  close-spread-time {LEAVE_MINUTES}m
+  .endif
   server-state-file {conditions.states_path}
 {user}"""
 

@@ -5,6 +5,7 @@ import itertools
 import socket
 import ssl
 from collections import Counter
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
 
@@ -22,6 +23,7 @@ from tests.support.load import Load
 from tests.support.ports import free_port
 
 pytestmark = needs_haproxy
+SETTINGS, PING, GOAWAY = 4, 6, 7
 
 
 async def test_all_fronts_of_an_application_switch_together_and_streams_live_through_it(
@@ -67,6 +69,36 @@ async def test_all_fronts_of_an_application_switch_together_and_streams_live_thr
         assert view is not None
         assert view.counted is not None
         assert view.counted.requests >= 6
+
+
+async def test_a_client_that_connects_in_the_moment_of_a_reload_is_not_told_to_leave_at_once(
+    stage: FrontSite,
+) -> None:
+    """Clients of gRPC's library wait for ever when the farewell comes with the greeting. It is said by chance,
+    and the chance is one in thousands so soon: one of six may have had that."""
+    rpc = free_port()
+    await stage.add("shop", TrafficFront("rpc", rpc, "grpc", has_http2=True))
+    async with AsyncExitStack() as held:
+        lines = [await held.enter_async_context(connected(rpc)) for _ in range(6)]
+        await stage.add("other", TrafficFront("web", free_port()))  # a reload
+        greetings = [await greeting(each.reader, each.writer) for each in lines]
+    assert all(SETTINGS in each for each in greetings)
+    assert sum(GOAWAY in each for each in greetings) <= 1
+
+
+async def greeting(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> list[int]:
+    """The types of frames of HTTP/2 with which a server answers a client that has said nothing before; all
+    that it sends of its own have been sent when its second answer to a ping has come."""
+    empty, ping = b"\0\0\0\4\0\0\0\0\0", b"\0\0\x08\6\0\0\0\0\0" + bytes(8)
+    kinds: list[int] = []
+    writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + empty)
+    for pings in (1, 2):
+        writer.write(ping)
+        while kinds.count(PING) < pings:
+            head = await reader.readexactly(9)
+            await reader.readexactly(int.from_bytes(head[:3], "big"))
+            kinds.append(head[3])
+    return kinds
 
 
 async def test_connections_to_a_group_that_leaves_are_closed_and_counted_then_and_not_before(
