@@ -121,9 +121,9 @@ def _text(structure: Structure, conditions: Conditions, name: str) -> str:
 
 
 def _global(conditions: Conditions, name: str) -> str:
-    """close-spread-time: an old worker tells a client to leave by a chance that grows from nothing. Otherwise a
-    connection of HTTP/2 that is accepted in the moment of a reload would be greeted with a farewell (SETTINGS
-    and GOAWAY at once), on which clients of gRPC's own library wait until it is closed, for all their calls."""
+    """close-spread-time: an old worker tells a client to leave by a chance that grows from nothing. Otherwise
+    a connection of HTTP/2 that is accepted in the moment of a reload would be told to leave as it is greeted
+    (SETTINGS and GOAWAY at once): clients of gRPC's own library then hang until it is closed."""
     user = f"  user {conditions.user}\n  group {conditions.user}\n" if conditions.user else ""
     return f"""\
 global

@@ -74,8 +74,8 @@ async def test_all_fronts_of_an_application_switch_together_and_streams_live_thr
 async def test_a_client_that_connects_in_the_moment_of_a_reload_is_not_told_to_leave_at_once(
     stage: FrontSite,
 ) -> None:
-    """Clients of gRPC's library wait for ever when the farewell comes with the greeting. It is said by chance,
-    and the chance is one in thousands so soon: one of six may have had that."""
+    """Clients of gRPC's library hang when the farewell comes with the greeting. It is said by chance, and the
+    chance is one in thousands so soon: one of six may have had that."""
     rpc = free_port()
     await stage.add("shop", TrafficFront("rpc", rpc, "grpc", has_http2=True))
     async with AsyncExitStack() as held:
