@@ -1,10 +1,8 @@
 """The main job where each region's HAProxy is an operator's own: releases, shares and a rollback under load;
-a reload by the operator, which no client notices; and an application with a front of HTTP and one of TCP."""
+a reload by the operator, which no client notices; and an application with fronts of HTTP, TCP and gRPC."""
 
 import asyncio
 import json
-import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,51 +13,33 @@ from repave_protos.protocol.fronts import TrafficFront
 from repave_protos.protocol.values import ApplicationName
 from tests.fakes.agent.haproxy_rig import frontend
 from tests.fakes.agent.operators_haproxy import OperatorsHaproxy
-from tests.support.load import Load
+from tests.support.certificates import new_authority
+from tests.support.fronts import CANARY as CANARY_OF_FRONTS
+from tests.support.fronts import REGION, FrontApp, FrontClients, agent_settings
 from tests.support.releases import clients, release
 from tests.support.stage import Stage, kept
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 CANARY = "{canary: {steps: [{traffic: 5%, hold: 1s}, {traffic: 50%, hold: 1s}]}}"
 
-TWO_PORTS = """\
-import asyncio, os
-
-VERSION = open("version.txt").read().strip()
-HOST, PORT = os.environ["HOST"], int(os.environ["PORT"])
-
-async def answer(reader, writer):
-    try:
-        while True:
-            head = await reader.readuntil(b"\\r\\n\\r\\n")
-            text = f"HTTP/1.1 200 OK\\r\\nContent-Length: {len(VERSION)}\\r\\n\\r\\n{VERSION}"
-            writer.write(text.encode())
-            await writer.drain()
-            if b"close" in head:
-                break
-    except (asyncio.IncompleteReadError, ConnectionError):
-        pass
-    writer.close()
-
-async def main():
-    servers = [await asyncio.start_server(answer, HOST, port) for port in (PORT, 9001)]
-    await asyncio.gather(*(server.serve_forever() for server in servers))
-
-asyncio.run(main())
-"""
 SHOP = """\
 repave: 1
-app: shop
+app: {name}
 artifact: {{uri: ./{version}}}
-host: {{run: [{python}, -S, -E, app.py]}}
-health: {{http: {{port: 8080}}, interval: 1s, min_healthy_time: 0s, launch_deadline: 30s}}
+host: {{run: [{python}, app.py]}}
+health: {{http: {{port: 8080, path: /health}}, interval: 1s, min_healthy_time: 0s, launch_deadline: 30s}}
 traffic:
-  drain: 1s
-  fronts: [{{name: web, port: 8000}}, {{name: db, port: 9000, protocol: tcp, to: 9001{more}}}]
-regions: [{{name: paris, size: 2}}]
-strategy: {{canary: {{steps: [{{traffic: 50%, hold: 1s}}]}}}}
-rollback: {{keep: {{groups: 1}}}}
+  drain: {drain}
+  fronts:
+    - {{name: web, port: {web}}}
+    - {{name: db, port: {tcp}, protocol: tcp, to: 9001}}
+    - {{name: rpc, port: {grpc}, protocol: grpc, to: 9002}}
+regions: [{{name: paris, size: {size}}}]
+strategy: {strategy}
+rollback: {{keep: {{for: 1h, groups: {keeps}}}}}
 """
+WEB, TCP, RPC = 8000, 9000, 9100
+KINDS = ("http", "websocket", "tcp", "grpc call", "grpc stream")
 
 
 @pytest.fixture
@@ -119,45 +99,40 @@ async def test_an_operators_haproxy_takes_every_switch_and_loses_nothing_when_it
         assert all(result.failures == () for result in results.values()), results
 
 
-async def test_a_front_of_http_and_one_of_tcp_move_together_and_lose_nothing(
+async def test_fronts_of_http_tcp_and_grpc_move_together_and_nothing_is_lost_or_cut(
     directory: Path, operators: dict[str, OperatorsHaproxy]
 ) -> None:
-    stage = Stage(directory / "s", regions=("paris",))
-    tcp = TrafficFront("main", 9000, "tcp")
-    prepare(stage, operators, (frontend("shop", 8000), Frontend(DB, tcp.port, fronts=(tcp,))))
+    certificates = directory / "kept"
+    certificates.mkdir()
+    stage = Stage(directory / "s", regions=(REGION,), agent_environment=agent_settings(certificates))
+    fronts = {"db": TrafficFront("main", TCP, "tcp"), "rpc": TrafficFront("main", RPC, "grpc")}
+    further = (
+        Frontend(ApplicationName(f"shop.{name}"), each.port, fronts=(each,)) for name, each in fronts.items()
+    )
+    prepare(stage, operators, (frontend("shop", WEB), *further))
+    shop = FrontApp(
+        stage, new_authority(), certificates, ports={"web": WEB, "tcp": TCP, "grpc": RPC}, spec=SHOP
+    )
     with kept(stage):
+        shop.spec = SHOP.replace("to: 9001", "to: 9001, balance: leastconn")
         with pytest.raises(AssertionError, match=r"has no choice of balance.*there its operator sets that"):
-            _release(stage, "v0", ", balance: leastconn")
-        _release(stage, "v1")
-        assert stage.ended(application="shop")["phase"] == "succeeded", stage.logs()
-        address = stage.traffic_address("paris")
-        loads = [Load(f"http://{address}:{port}/", rate=100, keepalive=4, closing=4) for port in (8000, 9000)]
-        for load in loads:
-            await load.start()
-        await asyncio.to_thread(_release, stage, "v2")
-        assert (await asyncio.to_thread(stage.ended, application="shop"))["phase"] == "succeeded"
-        await asyncio.to_thread(stage.call, "POST", "applications/shop/rollback", {"by": "test"})
-        assert (await asyncio.to_thread(stage.ended, application="shop"))["phase"] == "succeeded"
-        for result in [await load.stop() for load in loads]:
-            assert result.failures == (), result.summary()
-            assert {each.version for each in result.requests} == {"v1", "v2"}
+            await shop.release("0.1")
+        shop.spec = SHOP
+        await shop.released("1.0")
+        async with FrontClients(shop, kinds=KINDS).running() as clients:
+            await shop.released("2.0", strategy=CANARY_OF_FRONTS)
+            await clients.more()
+            await asyncio.to_thread(stage.call, "POST", "applications/shop/rollback", {"by": "test"})
+            assert (await shop.ended())["phase"] == "succeeded", stage.logs()
+            await clients.more()
+        assert clients.lost == []
+        assert set(clients.seen) == {"1.0", "2.0"}
         status = json.loads(stage.repave("status", "shop", "-o", "json").stdout)
         shown = [(each["name"], each["protocol"], each["port"]) for each in status["fronts"]]
-        assert shown == [("web", "http", 8000), ("db", "tcp", 9000)]
-        assert "http web at :8000, tcp db at :9000" in stage.repave("status", "shop").stdout
-
-
-DB = ApplicationName("shop.db")
-
-
-def _release(stage: Stage, version: str, more: str = "") -> None:
-    package = stage.directory / version
-    package.mkdir(exist_ok=True)
-    (package / "app.py").write_text(TWO_PORTS)
-    (package / "version.txt").write_text(version)
-    text = SHOP.format(version=version, python=os.path.realpath(sys.executable), more=more)
-    body = {"spec": text, "digest": stage.push(package), "version": version, "by": "test"}
-    stage.call("POST", "applications/shop/releases", body)
+        assert shown == [("web", "http", WEB), ("db", "tcp", TCP), ("rpc", "grpc", RPC)]
+        assert (
+            "http web at :8000, tcp db at :9000, grpc rpc at :9100" in stage.repave("status", "shop").stdout
+        )
 
 
 def _restarts(stage: Stage) -> list[str]:

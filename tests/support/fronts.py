@@ -74,6 +74,8 @@ class FrontApp:
     name: str = "shop"
     ports: dict[str, int] = field(default_factory=lambda: dict(zip(PORTS, free_ports(4), strict=True)))
     host: str = ""
+    spec: str = SPEC
+    """As SPEC is formatted."""
 
     def __post_init__(self) -> None:
         self.host = self.host or f"{self.name}.example.com"
@@ -117,7 +119,7 @@ class FrontApp:
         drain: str = "1s",
         mistake: str = "",
     ) -> str:
-        return SPEC.format(
+        return self.spec.format(
             name=self.name,
             version=version,
             python=sys.executable,
