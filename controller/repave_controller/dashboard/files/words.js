@@ -86,7 +86,7 @@ export function commandLine(remedy) {
 }
 
 /** Where a host listens; of a worker that does not, its address alone.
- * @param {{address: string, port: number}} host */
+ * @param {Record<string, any>} host */
 export function placeOf({ address, port }) { return address ? `${address}${port ? `:${port}` : ""}` : "–"; }
 
 /** @param {string} text */
@@ -96,11 +96,15 @@ export function capital(text) { return text.slice(0, 1).toUpperCase() + text.sli
  * @param {string} text */
 export function sentence(text) { return text && capital(text) + (/[.!?]$/.test(text) ? "" : "."); }
 
-/** The ways by which clients reach an application: `port 8000`, or `https web at shop.example.com:443, tcp db at :5432`; "": by none.
+/** The ways by which clients reach an application: `port 8000`, or `shop.example.com:443 (https web), :5432 (tcp db)`; "": by none.
  * @param {Record<string, any>[]} fronts */
 export function waysIn(fronts) {
   const [main] = fronts;
   if (!main) return "";
   if (fronts.length === 1 && main.protocol === "http" && !main.matches) return `port ${main.port}`;
-  return fronts.map((each) => `${each.protocol} ${each.name} at ${each.matches.replace(/(?=\/)|$/, `:${each.port}`)}`).join(", ");
+  return fronts.map((each) => `${each.matches.replace(/(?=\/)|$/, `:${each.port}`)} (${each.protocol} ${each.name})`).join(", ");
 }
+
+/** Whether it does work that nobody sends it: no traffic, and nothing that is kept for a way back.
+ * @param {Record<string, any> | null} app */
+export function isWorker(app) { return Boolean(app?.groups.some((/** @type {Record<string, any>} */ each) => each.worker)); }

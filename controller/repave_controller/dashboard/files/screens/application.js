@@ -7,7 +7,7 @@ import { topic } from "../live.js";
 import { Ago, Bar, Button, Chip, Empty, Loading, Page, Problem, Section, Short, Table, useKeys, useLoaded } from "../parts.js";
 import { Regions, summaryOf } from "../regions_of.js";
 import { html, useEffect, useState } from "../vendor/preact.js";
-import { counted, duration, number, sentence, waysIn } from "../words.js";
+import { counted, duration, isWorker, number, sentence, waysIn } from "../words.js";
 
 /** @typedef {Record<string, any>} App */
 const SHOWN = 20;
@@ -35,10 +35,10 @@ function Known({ app, crumbs }) {
   const title = html`${app.name} <code class="title-version">${app.version || "nothing serves"}</code>`;
   return html`<${Page} title=${title} lead=${html`<span aria-live="polite">${sentence(app.text)}</span>`} crumbs=${crumbs} actions=${actions}>
     ${runs ? html`<${Running} app=${app} rollout=${rollout} />` : null}
-    <${Section} title="Regions" note=${[summaryOf(app.columns), waysIn(app.fronts)].filter(Boolean).join("; clients come in at ")}><${Regions} columns=${app.columns} target=${runs ? rollout.group : ""} /><//>
+    <${Section} title="Regions" note=${[summaryOf(app.columns), isWorker(app) ? "it takes no requests" : waysIn(app.fronts) && `clients come in at ${waysIn(app.fronts)}`].filter(Boolean).join("; ")}><${Regions} columns=${app.columns} target=${runs ? rollout.group : ""} /><//>
     ${app.columns.some((/** @type {App} */ each) => each.scaling) ? html`<${Section} title="Numbers of hosts" note="They follow the load, within the bounds of the spec."><${Scaled} columns=${app.columns} /><//>` : null}
-    ${app.groups.some((/** @type {App} */ each) => each.worker) ? null : html`<${Charts} app=${app.name} />`}
-    <${Section} title="Server groups" note="Each release has hosts of its own; old ones are kept warm for the way back."><${Groups} app=${app} /><//>
+    ${isWorker(app) ? null : html`<${Charts} app=${app.name} />`}
+    <${Section} title="Server groups" note=${`Each release has hosts of its own; old ones are ${isWorker(app) ? "stopped once the new ones work" : "kept warm for the way back"}.`}><${Groups} app=${app} /><//>
     <${Section} title="History"><${History} app=${app} back=${setBack} /><//>
     ${back ? html`<${Back} app=${app} verb="rollback" to=${back.to} version=${back.version} close=${() => setBack(null)} />` : null}
   <//>`;

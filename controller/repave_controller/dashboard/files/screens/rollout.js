@@ -7,7 +7,7 @@ import { topic } from "../live.js";
 import { Ago, Chip, Copy, Empty, Loading, Page, Problem, Section, useLoaded } from "../parts.js";
 import { GroupLine } from "../regions_of.js";
 import { html, useEffect, useState } from "../vendor/preact.js";
-import { commandLine, counted, duration, sentence } from "../words.js";
+import { commandLine, counted, duration, isWorker, sentence } from "../words.js";
 
 /** @typedef {Record<string, any>} App */
 const WAITS_SHOWN = 4;
@@ -45,7 +45,7 @@ function Past({ app, name, number, crumbs }) {
 function Shown({ app, name, rollout, crumbs, is_live }) {
   const title = html`<span class="versions">${rollout.origin ? html`<code class="faint">${versionOf(app, rollout.origin)}</code><span aria-label="to" class="faint">→</span>` : null}<code>${rollout.version}</code></span>`;
   const lead = html`<span class="rollout-lead"><${Chip} phase=${rollout.phase} /><span>${rollout.kind} ${rollout.number}</span><span>started <${Ago} at=${rollout.started_at} />${rollout.started_by ? ` by ${rollout.started_by}` : ""}</span>${rollout.ended_at ? html`<span>took <span class="num">${duration((Date.parse(rollout.ended_at) - Date.parse(rollout.started_at)) / 1000)}</span></span>` : null}${rollout.reason ? html`<q>${rollout.reason}</q>` : null}</span>`;
-  const charts = app && (is_live || isKept(rollout)) ? html`<${Charts} app=${app.name} rollout=${is_live ? null : rollout} />` : null;
+  const charts = app && !isWorker(app) && (is_live || isKept(rollout)) ? html`<${Charts} app=${app.name} rollout=${is_live ? null : rollout} />` : null;
   const charts_first = rollout.waves.flatMap((/** @type {App} */ wave) => wave.regions).length > REGIONS_ABOVE;
   return html`<${Page} title=${title} lead=${lead} crumbs=${crumbs} actions=${is_live && app ? html`<${RolloutActions} app=${app} />` : null}>
     ${is_live && app ? html`<${Now} app=${app} />` : rollout.outcome ? html`<p class="outcome">${rollout.outcome}</p>` : null}
