@@ -12,7 +12,7 @@ from hypothesis import settings
 
 from repave_protos.package.archive import pack
 from tests.support import postgresql
-from tests.support.preloaded import Preloaded
+from tests.support.preloaded import PRELOADED
 from tests.support.stage import Stage
 
 settings.register_profile("repave", deadline=None)  # a busy machine fails no property
@@ -59,10 +59,10 @@ def logs_as_before() -> Iterator[None]:
 @pytest.fixture(autouse=True, scope="session")
 def preloaded() -> Iterator[None]:
     """Stages of tests fork their controllers and agents."""
-    Stage.preloaded = Preloaded()
+    Stage.preloaded = PRELOADED
     yield
-    Stage.preloaded.close()
     Stage.preloaded = None
+    PRELOADED.close()
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ Another package declares a ProviderKind or BalancerKind and names it in its entr
 To ship one: its folder, and a line here.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any, TypeVar
@@ -76,8 +76,9 @@ class Registry:
 
 def installed() -> Registry:
     """All kinds of this Python environment. Raises RegistryError."""
-    providers = _by_name(PROVIDERS, _from_others(PROVIDER_GROUP, ProviderKind))
-    balancers = _by_name(BALANCERS, _from_others(BALANCER_GROUP, BalancerKind))
+    others = metadata.entry_points().select  # once: it reads a file of every package
+    providers = _by_name(PROVIDERS, _from_others(others, PROVIDER_GROUP, ProviderKind))
+    balancers = _by_name(BALANCERS, _from_others(others, BALANCER_GROUP, BalancerKind))
     for name in (*providers, *balancers):
         if KIND_NAME.fullmatch(name) is None or name in AgentSettings.model_fields:
             raise RegistryError(f"{name!r} can't name a section of the settings: it is taken or not a-z0-9_")
@@ -86,8 +87,10 @@ def installed() -> Registry:
     return Registry(providers, balancers)
 
 
-def _from_others(group: str, kind: type[Kind]) -> Iterator[Kind]:
-    for entry in metadata.entry_points(group=group):
+def _from_others(
+    others: Callable[..., Iterable[metadata.EntryPoint]], group: str, kind: type[Kind]
+) -> Iterator[Kind]:
+    for entry in others(group=group):
         try:
             found = entry.load()
         except Exception as error:  # whatever another package's import raises

@@ -151,8 +151,9 @@ def test_every_route_has_a_command_or_a_reason() -> None:
 
 
 def test_every_command_named_is_there() -> None:
+    tree = make_parser()
     for command in COMMANDS.values():
-        at: argparse.ArgumentParser = make_parser()
+        at: argparse.ArgumentParser = tree
         for word in command.split():
             at = below_of(at).choices[word]
         assert at.get_default("run"), command

@@ -3,9 +3,7 @@ was killed or stopped, and one that does not fit the others does not start."""
 
 import asyncio
 import json
-import os
 import signal
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator
@@ -16,9 +14,10 @@ from typing import Any
 import pytest
 
 from repave_controller.peers.ports import SHARDS
+from tests.fakes.processes import begun
 from tests.fakes.waiting import until_async
-from tests.support.paths import ROOT
 from tests.support.ports import free_port
+from tests.support.preloaded import Forked
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -27,7 +26,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 class Running:
     name: str
     port: int
-    process: asyncio.subprocess.Process
+    process: Forked
 
     async def rows(self) -> dict[str, Any]:
         """The controllers as this one tells; none while it does not answer."""
@@ -82,13 +81,8 @@ class Controllers:
             **settings,
         }
         with (place / "log").open("wb") as log:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "repave_controller"),
-                env={**os.environ, **{f"REPAVE_CONTROLLER_{key}": value for key, value in given.items()}},
-                cwd=ROOT,
-                stdout=log,
-                stderr=log,
-            )
+            named = {f"REPAVE_CONTROLLER_{key}": value for key, value in given.items()}
+            process = begun("repave_controller", log, **named)
         made = Running(name, port, process)
         self.started.append(made)
         return made
@@ -98,7 +92,7 @@ class Controllers:
 
     async def refusal(self, name: str, folder: str, **settings: str) -> str:
         refused = await self.start(name, folder, **settings)
-        assert await refused.process.wait() == 1
+        assert await asyncio.to_thread(refused.process.wait) == 1
         return self.log(folder)
 
 
@@ -107,9 +101,8 @@ async def controllers(tmp_path: Path, database_url: str) -> AsyncIterator[Contro
     made = Controllers(tmp_path, database_url)
     yield made
     for each in made.started:
-        if each.process.returncode is None:
-            each.process.kill()
-            await each.process.wait()
+        each.process.kill()
+        await asyncio.to_thread(each.process.wait)
 
 
 async def test_controllers_share_the_applications_and_outlive_each_other(controllers: Controllers) -> None:
@@ -140,7 +133,7 @@ async def test_controllers_share_the_applications_and_outlive_each_other(control
 
     await until_async(has_some)
     again.process.send_signal(signal.SIGTERM)
-    assert await again.process.wait() == 0
+    assert await asyncio.to_thread(again.process.wait) == 0
     assert list(await b.rows()) == ["b"], "it took its leave"
     await until_async(is_left_with_all)
 

@@ -1,7 +1,6 @@
 """Agents that joined over TLS: a release, one that is revoked in the middle, and joins again as it runs."""
 
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pytest
 
 from repave_agent.identity.identity import FILE
 from tests.support.ports import free_ports
-from tests.support.stage import Stage, _clean_environment, kept
+from tests.support.stage import Stage, kept
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -47,14 +46,7 @@ class SecuredStage(Stage):
     def join(self, region: str, line: list[str]) -> subprocess.CompletedProcess[str]:
         program, *words = line
         assert program == "repave-agent"
-        return subprocess.run(
-            [sys.executable, "-m", "repave_agent", *words],
-            env={**_clean_environment(), **self.agent_settings(region)},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        return self.run(["repave_agent", *words], self.agent_settings(region))
 
     def is_connected(self, region: str) -> bool:
         return any(each["connected"] for each in self.get("regions")["items"] if each["name"] == region)

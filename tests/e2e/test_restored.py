@@ -4,10 +4,7 @@ Real processes. The backup is taken while the controller runs, and put back, as 
 """
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 import urllib.request
 
 import pytest
@@ -24,16 +21,8 @@ def carry_out(stage: Stage, command: str) -> str:
     shown = [line for each in blocks() if each.document == "backup.md" for line in each.text.splitlines()]
     (words,) = [line.split() for line in shown if line.startswith(f"repave-controller {command} /")]
     there = str(stage.directory / "repave.tar")
-    done = subprocess.run(
-        [sys.executable, "-m", "repave_controller", words[1], "--packages", there]
-        if command == "backup"
-        else [sys.executable, "-m", "repave_controller", words[1], there],
-        env={**os.environ, **stage.controller_settings()},
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+    options = ["--packages"] if command == "backup" else []
+    done = stage.run(["repave_controller", words[1], *options, there], stage.controller_settings())
     assert done.returncode == 0, done.stderr
     return done.stderr
 

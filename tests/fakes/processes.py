@@ -1,11 +1,14 @@
 """Runs a controller or an agent as a process of its own, with no settings but those given."""
 
 import os
-import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
+
+from tests.support.preloaded import PRELOADED, Forked
 
 PROCESS_SECONDS = 30
 
@@ -18,47 +21,43 @@ def environment(settings: dict[str, str]) -> dict[str, str]:
 
 def ended(module: str, *arguments: str, **settings: str) -> tuple[int, str]:
     """Exit code and everything said, by a process that must end by itself."""
-    process = subprocess.run(
-        [sys.executable, "-m", module, *arguments],
-        env=environment(settings),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        timeout=PROCESS_SECONDS,
-        check=False,
-    )
-    return process.returncode, process.stdout.decode()
+    with TemporaryFile() as out:
+        process = begun(module, out, *arguments, **settings)
+        try:
+            code = process.wait(PROCESS_SECONDS)
+        finally:
+            process.kill()
+        out.seek(0)
+        return code, out.read().decode()
+
+
+def begun(module: str, out: IO[bytes], *arguments: str, **settings: str) -> Forked:
+    """A process that writes all it says there."""
+    with open(os.devnull, "rb") as nothing:
+        words = [module, *arguments]
+        return PRELOADED.start(words, environment(settings), Path.cwd(), (nothing, out, out))
 
 
 @contextmanager
-def started(
-    module: str, said: str, *arguments: str, **settings: str
-) -> Iterator[tuple["subprocess.Popen[str]", list[str]]]:
+def started(module: str, said: str, *arguments: str, **settings: str) -> Iterator[tuple[Forked, list[str]]]:
     """A process that has `said` something, and its lines up to then; it is ended by SIGTERM."""
-    command = [sys.executable, "-m", module, *arguments]
-    with subprocess.Popen(
-        command,
-        env=environment(settings),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
+    read_end, write_end = os.pipe()
+    with os.fdopen(read_end) as lines:
+        with os.fdopen(write_end, "wb") as out:
+            process = begun(module, out, *arguments, **settings)
         try:
-            lines = _until_said(process, said)
-            yield process, lines
+            yield process, _until_said(lines, said)
         finally:
-            process.send_signal(signal.SIGTERM)
+            process.terminate()
             try:
-                process.communicate(timeout=PROCESS_SECONDS)
+                process.wait(PROCESS_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
 
 
-def _until_said(process: "subprocess.Popen[str]", said: str) -> list[str]:
-    assert process.stdout is not None
+def _until_said(said_so_far: IO[str], said: str) -> list[str]:
     lines: list[str] = []
-    for line in process.stdout:
+    for line in said_so_far:
         lines.append(line.rstrip("\n"))
         if said in line:
             return lines

@@ -1,8 +1,9 @@
-"""Starts controllers and agents from a process that has loaded their modules.
+"""Starts controllers, agents and commands from a process that has loaded their modules.
 
-Most of the processor time of a controller that a test starts goes into loading it. Here one process a test
-run loads what both need, and each start is a fork of it, with an environment, directory and files of its own.
-What runs is the same as with `python -m MODULE`; that this works too is shown where installed programs start.
+Most of the processor time of a controller that a test starts goes into loading it, and nearly all of a
+command's. Here one process a test run loads what they need, and each start is a fork of it, with an
+environment, directory and files of its own. What runs is the same as with `python -m MODULE`; that this works
+too is shown where installed programs start.
 """
 
 import gc
@@ -14,16 +15,25 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryFile
 from types import FrameType
 from typing import IO, Any, NoReturn
 
+from repave_cli.main import MODULES
 from tests.support.paths import ROOT
 
-LOADED = ("repave_agent.__main__", "repave_controller.__main__")
+LOADED = (
+    "repave_agent.__main__",
+    "repave_agent.balancers.haproxy.balancer",
+    "repave_agent.providers.local.provider",
+    "repave_controller.__main__",
+    "repave_cli.transport.client",
+    *(f"repave_cli.{each}" for each in MODULES),
+)
 REQUEST_BYTES_MAX = 1 << 20
 
 
@@ -34,15 +44,18 @@ class Preloaded:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(
-        self, module: str, environment: Mapping[str, str], directory: Path, stdin: IO[bytes], out: IO[bytes]
+        self,
+        words: Sequence[str],
+        environment: Mapping[str, str],
+        directory: Path,
+        files: tuple[IO[bytes], IO[bytes], IO[bytes]],
     ) -> "Forked":
-        """`python -m MODULE`, with these files as its standard input, and as its output and errors."""
+        """`python -m WORDS`, with these files as its standard input, output and errors."""
         if self._process is None:
             self._begin()
         told, tells = os.pipe()
-        request = json.dumps({"module": module, "environment": environment, "directory": str(directory)})
-        files = [stdin.fileno(), out.fileno(), tells]
-        socket.send_fds(self._control, [request.encode()], files)
+        request = json.dumps({"words": words, "environment": environment, "directory": str(directory)})
+        socket.send_fds(self._control, [request.encode()], [*(each.fileno() for each in files), tells])
         os.close(tells)
         pid, (pidfd,), _, _ = socket.recv_fds(self._control, REQUEST_BYTES_MAX, 1)
         return Forked(int(pid), pidfd, told)
@@ -58,10 +71,38 @@ class Preloaded:
                 pass_fds=[its_own.fileno()],
             )
 
+    def run(
+        self,
+        words: Sequence[str],
+        environment: Mapping[str, str],
+        directory: Path,
+        text: str = "",
+        timeout: float | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        """As subprocess.run does, with `text` as input. Raises subprocess.TimeoutExpired."""
+        with TemporaryFile() as stdin, TemporaryFile() as out, TemporaryFile() as errors:
+            stdin.write(text.encode())
+            stdin.seek(0)
+            started = self.start(words, environment, directory, (stdin, out, errors))
+            try:
+                code = started.wait(timeout)
+            except subprocess.TimeoutExpired:
+                started.kill()
+                started.wait()
+                raise
+            out.seek(0)
+            errors.seek(0)
+            return subprocess.CompletedProcess(words, code, out.read().decode(), errors.read().decode())
+
     def close(self) -> None:
         if self._process is not None:
             self._control.close()
             self._process.wait()
+            self._process = None
+
+
+PRELOADED = Preloaded()
+"""The one of this process, which a test run closes."""
 
 
 class Forked:
@@ -111,12 +152,13 @@ class _Forker:
         """Until nobody asks any more; in a child until it ends."""
         signal.signal(signal.SIGCHLD, self._tell)
         while True:
-            request, files, _, _ = socket.recv_fds(self._control, REQUEST_BYTES_MAX, 3)
+            request, files, _, _ = socket.recv_fds(self._control, REQUEST_BYTES_MAX, 4)
             if not request:
                 return
-            self._fork(json.loads(request), *files)
+            *standard, tells = files
+            self._fork(json.loads(request), standard, tells)
 
-    def _fork(self, asked: Mapping[str, Any], stdin: int, out: int, tells: int) -> None:
+    def _fork(self, asked: Mapping[str, Any], standard: Sequence[int], tells: int) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})  # its end is told after its beginning
         pid = os.fork()
         if pid == 0:
@@ -125,11 +167,11 @@ class _Forker:
                 os.close(each)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
-            _become(asked, stdin, out)
+            _become(asked, standard)
         self._tells[pid] = tells
         pidfd = os.pidfd_open(pid)
         socket.send_fds(self._control, [str(pid).encode()], [pidfd])
-        for each in (stdin, out, pidfd):
+        for each in (*standard, pidfd):
             os.close(each)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
 
@@ -144,18 +186,21 @@ class _Forker:
             os.close(tells)
 
 
-def _become(asked: Mapping[str, Any], stdin: int, out: int) -> NoReturn:
+def _become(asked: Mapping[str, Any], standard: Sequence[int]) -> NoReturn:
     """What `python -m` does, in a process that has its modules already."""
-    for file, number in ((stdin, 0), (out, 1), (out, 2)):
+    for number, file in enumerate(standard):
         os.dup2(file, number)
-    os.close(stdin)
-    os.close(out)
+    for file in standard:
+        os.close(file)
     os.chdir(asked["directory"])
     os.environ.clear()
     os.environ.update(asked["environment"])
     sys.path[0] = asked["directory"]
-    sys.argv = [asked["module"]]
-    runpy.run_module(asked["module"], run_name="__main__", alter_sys=True)
+    module, *arguments = asked["words"]
+    sys.argv = [module, *arguments]
+    for each in (module, f"{module}.__main__"):
+        sys.modules.pop(each, None)  # if it is only loaded: it runs now
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
     sys.exit(0)
 
 

@@ -5,10 +5,8 @@ what goes wrong meanwhile: kills, pauses, cuts. What everyone saw becomes a hist
 import asyncio
 import contextlib
 import itertools
-import os
 import random
 import signal
-import sys
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -25,10 +23,12 @@ from repave_protos.package.archive import pack
 from repave_protos.protocol.channel import dial
 from repave_protos.protocol.values import ApplicationName, Applied, DesiredState, fingerprint_of_state
 from tests.fakes.controller.api_rig import ObedientAgent
+from tests.fakes.processes import begun
 from tests.fakes.waiting import until_async
 from tests.support.history import FOREVER, Asked, Read, Write
 from tests.support.peers import Cut, cuttable
 from tests.support.ports import free_port
+from tests.support.preloaded import Forked
 
 NAMES = ("ann", "ben", "cleo")
 REGIONS = ("oslo", "paris", "rome")
@@ -62,7 +62,7 @@ class Controller:
     name: str
     http_port: int
     grpc_port: int
-    process: asyncio.subprocess.Process | None = None
+    process: Forked | None = None
 
     @property
     def url(self) -> str:
@@ -78,19 +78,13 @@ class Controller:
             "STORE__URL": database,
         }
         with (folder / f"{self.name}.log").open("ab") as log:
-            self.process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "repave_controller"),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, **{f"REPAVE_CONTROLLER_{name}": each for name, each in settings.items()}},
-            )
+            named = {f"REPAVE_CONTROLLER_{name}": each for name, each in settings.items()}
+            self.process = begun("repave_controller", log, **named)
 
     async def kill(self) -> None:
         assert self.process is not None
-        if self.process.returncode is None:
-            self.process.kill()
-        await self.process.wait()
+        self.process.kill()
+        await asyncio.to_thread(self.process.wait)
 
     def signal(self, how: signal.Signals) -> None:
         assert self.process is not None

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -112,7 +112,7 @@ class Stage:
         environment = {**_clean_environment(), **settings}
         with (self.directory / f"{name}.log").open("ab") as log, open(os.devnull, "rb") as nothing:
             if self.preloaded is not None and self.is_preloaded and not wrapper:
-                return self.preloaded.start(module, environment, self.directory, nothing, log)
+                return self.preloaded.start([module], environment, self.directory, (nothing, log, log))
             return subprocess.Popen(
                 [*wrapper, sys.executable, "-m", module],
                 env=environment,
@@ -172,17 +172,9 @@ class Stage:
         for region in self.agents:
             by_way.setdefault(self.wrapped.get(region, ()), []).append(self.agent_settings(region))
         for way, settings in by_way.items():
-            cleaned = subprocess.run(
-                [*way, sys.executable, "-m", "tests.support.cleaning"],
-                env={**_clean_environment(), "PYTHONPATH": str(ROOT)},
-                input=json.dumps(settings),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                timeout=120,
-                check=False,
-            )
-            assert cleaned.returncode == 0, f"not clean: {cleaned.stdout}"
+            words, here = ["tests.support.cleaning"], {"PYTHONPATH": str(ROOT)}
+            cleaned = self.run(words, here, way, json.dumps(settings))
+            assert cleaned.returncode == 0, f"not clean: {cleaned.stdout}{cleaned.stderr}"
 
     # -------------------------------------------------------------------------------------- commands
 
@@ -271,9 +263,25 @@ class Stage:
 
     def repave(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         """Runs the CLI as a user would."""
+        environment = {"REPAVE_URL": f"http://127.0.0.1:{self.http_port}"}
+        return self.run(["repave_cli.main", *arguments], environment, timeout=timeout)
+
+    def run(
+        self,
+        words: Sequence[str],
+        environment: Mapping[str, str],
+        way: tuple[str, ...] = (),
+        text: str = "",
+        timeout: float = 120,
+    ) -> subprocess.CompletedProcess[str]:
+        """`python -m WORDS` in a clean environment, to its end."""
+        environment = {**_clean_environment(), **environment}
+        if self.preloaded is not None and self.is_preloaded and not way:
+            return self.preloaded.run(words, environment, self.directory, text, timeout)
         return subprocess.run(
-            [sys.executable, "-m", "repave_cli.main", *arguments],
-            env={**_clean_environment(), "REPAVE_URL": f"http://127.0.0.1:{self.http_port}"},
+            [*way, sys.executable, "-m", *words],
+            env=environment,
+            input=text,
             capture_output=True,
             text=True,
             timeout=timeout,

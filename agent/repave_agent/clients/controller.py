@@ -26,14 +26,17 @@ def plainly(url: str, timeout_seconds: float) -> http.client.HTTPConnection:
 
 def trusting_also(authorities: Path | None) -> Connect:
     """As any client of the web, of whose authorities there are more. Raises OSError."""
-    context = ssl.create_default_context()
+    context: ssl.SSLContext | None = None
     if authorities is not None:
+        context = ssl.create_default_context()
         context.load_verify_locations(cafile=authorities)
 
     def connect(url: str, timeout_seconds: float) -> http.client.HTTPConnection:
+        nonlocal context
         parts = urllib.parse.urlsplit(url)
         if parts.scheme != "https":
             return plainly(url, timeout_seconds)
+        context = context or ssl.create_default_context()  # slow to make, and most agents need none
         return http.client.HTTPSConnection(
             parts.hostname or "", parts.port, timeout=timeout_seconds, context=context
         )
