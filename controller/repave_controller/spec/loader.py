@@ -220,7 +220,9 @@ def _words(
         case "int_type":
             return "must be a whole number", "write it without quotes and units"
         case "model_type" | "model_attributes_type" | "dict_type":
-            return "must be a mapping of options", "write {} for the defaults" if _is_none(found) else ""
+            known = options(path)
+            instead = f"there are: {', '.join(known)}" if known else ""
+            return "must be a mapping of options", "write {} for the defaults" if _is_none(found) else instead
         case "tuple_type" | "list_type":
             return "must be a list", "write [a, b], or one - entry a line"
         case "greater_than_equal":

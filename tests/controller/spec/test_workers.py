@@ -71,7 +71,7 @@ def test_a_worker_is_compared_by_metrics_of_another_source() -> None:
         (
             "traffic: none\n",
             "",
-            "traffic: is missing; add it: {port: 8000} says where clients connect; a worker",
+            "traffic: is missing; add it: {port: 8000} says where clients connect; traffic: none makes it",
         ),
         (
             "traffic: none",

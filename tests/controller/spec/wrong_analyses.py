@@ -18,7 +18,9 @@ BAD = {
     "an analysis that is no mapping": (
         "often",
         35,
-        ".analyse: must be a mapping of options",
+        ".analyse: must be a mapping of options; there are: interval, count, warm_up, look_back, "
+        "failure_limit, inconclusive_limit, error_limit, source_deadline, on_inconclusive, ends_early, "
+        "by, baseline, judge, metrics",
     ),
     "more time and a number of looks": (
         "{count: 3}",

@@ -214,6 +214,11 @@ BAD = {
         "  blue_green:",
         ["15:3: strategy.blue_green: must be a mapping of options; write {} for the defaults"],
     ),
+    "a section with a value in its place": (
+        "http: {port: 8080}",
+        "command: ['true']",
+        ["9:12: health.command: must be a mapping of options; there are: port, run"],
+    ),
     "two ways to ask": (
         "{port: 8080}",
         "{port: 8080}\n  tcp: {port: 8080}",
