@@ -275,6 +275,10 @@ TEXTS: Mapping[Kind, Template] = {
         "traffic: {application} has clients, and no release can turn it into a worker, which takes no "
         "requests: release that under another app name"
     ),
+    Refusal.LEFT_OTHERWISE: (
+        "{group} does not serve, and is not gone from {regions} yet, where no other traffic than its own "
+        "can come in beside it: release again once it is gone; {0} says what is left"
+    ),
     Refusal.GATE_LEFT: _gate_left,
     Refusal.GROUP_IN_ROLLOUT: "{group} is part of the rollout of {application} that runs; {0} ends that",
     Refusal.GROUP_SERVES: (

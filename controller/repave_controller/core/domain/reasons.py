@@ -70,6 +70,7 @@ class Refusal(Kind):
     FRONT_TURNED = "front-turned"
     WORKER_TO_SERVE = "worker-turned/to-serve"
     SERVED_TO_WORK = "worker-turned/to-work"
+    LEFT_OTHERWISE = "left-otherwise"
     GATE_LEFT = "gate-left"
     HAS_RELEASES = "has-releases"
     HELD = "held"

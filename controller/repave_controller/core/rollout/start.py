@@ -143,6 +143,9 @@ def check_order(application: Application, order: ReleaseOrder) -> None:
         leave = cli("regions leave", dropped[0], application.name)
         raise Refused(Refusal.REGION_DROPPED, leave, group=served[dropped[0]].name, regions=tuple(dropped))
     if not served:
+        if left := next((group for group in application.groups if _comes_in_otherwise(group, order)), None):
+            why, regions = cli("why", application.name), tuple(part.region for part in left.parts)
+            raise Refused(Refusal.LEFT_OTHERWISE, why, group=left.name, regions=regions)
         return
     adopted = next((group for group in served.values() if group.is_adopted), None)
     if adopted is not None and baseline_range(order.steps):
@@ -160,6 +163,12 @@ def check_order(application: Application, order: ReleaseOrder) -> None:
     for group in served.values():
         if name := _turned(group.template.fronts, order.template.fronts):
             raise Refused(Refusal.FRONT_TURNED, application=application.name, front=name)
+
+
+def _comes_in_otherwise(group: ServerGroup, order: ReleaseOrder) -> bool:
+    """Whether no region can have both: one is a worker's, or their main fronts have different ports."""
+    ports = {fronts[0].port for fronts in (group.template.fronts, order.template.fronts) if fronts}
+    return group.template.is_worker != order.template.is_worker or not ports <= {order.frontend_port}
 
 
 def _turned(former: tuple[TrafficFront, ...], wanted: tuple[TrafficFront, ...]) -> str:

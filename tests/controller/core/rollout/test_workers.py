@@ -14,7 +14,7 @@ from repave_controller.core.steps import Scale, Soak, Verify, Weight
 from repave_controller.core.strategies.presets import Pace, for_worker
 from repave_controller.wording.render import text_of
 from repave_protos.protocol.values import GroupName, HostTemplate
-from tests.fakes.controller.stepping import PARIS, World, an_order
+from tests.fakes.controller.stepping import OSLO, PARIS, World, an_order
 from tests.fakes.templates import a_template
 from tests.support.refusals import refused
 
@@ -119,3 +119,27 @@ def test_no_release_turns_a_worker_into_an_application_with_clients(begins_at_wo
     with refused() as caught:
         world.release("b", **second)
     assert caught.value.kind is (Refusal.WORKER_TO_SERVE if begins_at_work else Refusal.SERVED_TO_WORK)
+
+
+@pytest.mark.parametrize("begins_at_work", [True, False])
+def test_what_is_left_of_a_first_release_that_failed_is_waited_for_before_it_is_turned(
+    begins_at_work: bool,
+) -> None:
+    """Its hosts may still run in a region that is away: told of both groups, it would refuse the two."""
+    first, second = (at_work(), {}) if begins_at_work else ({}, at_work())
+    world = World()
+    world.release("a", **first)
+    world.regions[OSLO].work()
+    world.regions[OSLO].is_connected = False
+    world.regions[PARIS].broken.add(OLD)
+    for _ in range(60):
+        world.finish()
+    assert world.is_in(Phase.ROLLED_BACK)
+    with refused("^hello-v001 does not serve, and is not gone from oslo yet") as caught:
+        world.release("b", **second)
+    assert caught.value.kind is Refusal.LEFT_OTHERWISE
+    world.regions[OSLO].is_connected = True
+    world.settle()
+    world.release("b", **second)
+    world.finish()
+    assert world.is_in(Phase.SUCCEEDED)
