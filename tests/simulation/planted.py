@@ -174,7 +174,7 @@ BUGS = (
     _bug("an agent does not fence", 1, (7,), ADMISSION, "if proposed.epoch < known.epoch:", "if False:"),
     _bug(
         "an epoch does not grow with what it stands for", 1, (7,),
-        PUBLISHING, "replace(state, epoch=replace(state.epoch, rev=rev + 1))", "state",
+        PUBLISHING, "replace(state, epoch=Epoch(tenure.incarnation, tenure.term, rev + 1))", "state",
     ),
     _bug("an agent forgets its journal but whose it is", 2, (1, 2, 3, 4, 5, 7), JOURNAL, "        return entries\n", "        return Entries(installation=entries.installation)\n"),
     _bug(

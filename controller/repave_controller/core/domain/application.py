@@ -171,8 +171,8 @@ class ServerGroup:
 
     def with_parts(self, parts: Iterable[Part]) -> "ServerGroup":
         """The same for many regions, at the price of one."""
-        known = {part.region: part for part in self.parts} | {part.region: part for part in parts}
-        return replace(self, parts=ByRegion(known.values()).sorted())
+        changed = self.parts.put_all(parts)
+        return replace(self, parts=changed.sorted() if len(changed) > len(self.parts) else changed)
 
     def without(self, *regions: RegionName) -> "ServerGroup":
         return replace(self, parts=self.parts.without(frozenset(regions)))

@@ -1,9 +1,10 @@
 """A region on its way through a rollout: the groups that meet there, and what becomes of their parts."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from repave_controller.core.domain.application import Application, GroupState, Part, ServerGroup
-from repave_controller.core.domain.rollout import Rollout, Track
+from repave_controller.core.domain.rollout import GroupNumber, Rollout, Track
 from repave_protos.protocol.values import RegionName
 
 
@@ -65,11 +66,15 @@ def _side(group: ServerGroup | None, region: RegionName) -> Side | None:
     return Side(group, part) if group is not None and part is not None else None
 
 
-def put_sides(application: Application, *sides: Side) -> Application:
-    """Replaces the parts of several groups of the application at once."""
-    parts = {side.group.number: side.part for side in sides}
+def put_sides(application: Application, sides: Iterable[Side]) -> Application:
+    """Replaces the parts of several groups and regions of the application at once."""
+    parts: dict[GroupNumber, list[Part]] = {}
+    for side in sides:
+        parts.setdefault(side.group.number, []).append(side.part)
+    if not parts:
+        return application
     groups = (
-        group.with_part(parts[group.number]) if group.number in parts else group
+        group.with_parts(parts[group.number]) if group.number in parts else group
         for group in application.groups
     )
     return replace(application, groups=tuple(groups))

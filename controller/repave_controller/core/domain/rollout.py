@@ -6,7 +6,7 @@ Plain frozen values. What becomes of them is decided in rollout/step.py.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Literal, NewType
+from typing import Any, Literal, NewType
 
 from repave_controller.core.domain.analyses import Analysis, ByGate
 from repave_controller.core.domain.by_region import ByRegion
@@ -105,7 +105,7 @@ class Track:
     target: GroupNumber | None = None  # where it is another one than the rollout's
     kept: Kept | None = None  # of a rollback to a group that was kept: what that was before it grew
 
-    def entered(self, phase: TrackPhase, now: Instant) -> "Track":
+    def entered(self, phase: TrackPhase, now: Instant, **changes: Any) -> "Track":
         """At the beginning of a step or phase: nothing that was waited for before counts in it."""
         return replace(
             self,
@@ -117,6 +117,7 @@ class Track:
             unseen_seconds=0.0,
             blocked_at=None,
             ill_at=None,
+            **changes,
         )
 
     def delayed(self, seconds: float) -> "Track":
@@ -303,6 +304,11 @@ class Rollout:
     def with_track(self, track: Track) -> "Rollout":
         """Replaces the track of that region; itself where the track is as it was."""
         return self if self.track(track.region) == track else replace(self, tracks=self.tracks.put(track))
+
+    def with_tracks(self, tracks: Iterable[Track]) -> "Rollout":
+        """The same for many regions, at the price of one."""
+        changed = [track for track in tracks if self.track(track.region) != track]
+        return replace(self, tracks=self.tracks.put_all(changed)) if changed else self
 
     def analysis(self, gate: str, region: RegionName) -> Analysis | None:
         return self.analyses.find((gate, region))

@@ -101,6 +101,28 @@ class ByKey(Facts, Sequence[Entry], Generic[Key, Entry]):
         changed = (*chunk[:within], entry, *chunk[within + 1 :])
         return self._made((*self._chunks[:number], changed, *self._chunks[number + 1 :]), self._count, places)
 
+    def put_all(self, entries: Iterable[Entry]) -> Self:
+        """The same for many entries: each chunk that has some is copied once."""
+        places, changed, fresh = self._places, dict[int, list[Entry]](), list[Entry]()
+        for entry in entries:
+            place = places.get(self.key_of(entry), self._count)
+            if place >= self._count:
+                fresh.append(entry)
+                continue
+            number, within = divmod(place, CHUNK)
+            if number not in changed:
+                changed[number] = list(self._chunks[number])
+            changed[number][within] = entry
+        made = self
+        if changed:
+            chunks = list(self._chunks)
+            for number, chunk in changed.items():
+                chunks[number] = tuple(chunk)
+            made = self._made(tuple(chunks), self._count, places)
+        for entry in fresh:
+            made = made.put(entry)
+        return made
+
     def _with_last(self, entry: Entry) -> Self:
         """The index is shared as well, unless another entry has that place in it: of a key beyond its own
         end it says nothing."""

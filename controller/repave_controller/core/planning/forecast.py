@@ -49,7 +49,8 @@ def _after_wave(rollout: Rollout, because: Because, effects: Effects) -> Reason 
     """After the bake of the wave before, or the approval of the next one."""
     if because.reason.kind not in (Why.BAKE, Why.BAKE_UNSEEN, Why.APPROVE_WAVE, Why.APPROVE_WAVE_UNLESS):
         return None
-    if any(track.ill_at is not None for track in rollout.tracks):
+    expires = because.expiry is Expiry.DEADLINE
+    if not expires and any(track.ill_at is not None for track in rollout.tracks):
         return None  # first its region replaces hosts
     wave = next_wave(rollout)
     if wave is None:
@@ -58,7 +59,6 @@ def _after_wave(rollout: Rollout, because: Because, effects: Effects) -> Reason 
     is_asked = because.reason.kind in (Why.APPROVE_WAVE, Why.APPROVE_WAVE_UNLESS)
     approver = None if is_asked else pending_approver(rollout, wave)
     seconds = rollout.waves[wave].unless_objected_seconds if approver is not None else 0.0
-    expires = because.expiry is Expiry.DEADLINE
     effect = effects.of_wave() if expires else None
     return reason_of(
         Forecast.WAVE,

@@ -1,7 +1,8 @@
 """Foretells what a release would do: the rollout that would be started, led through its steps. Pure."""
 
-from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from operator import attrgetter
 from typing import Literal
 
 from repave_controller.core.commands.release import request_release
@@ -10,13 +11,14 @@ from repave_controller.core.domain.application import (
     GroupState,
     Instant,
     Observed,
+    Part,
     ReleaseOrder,
     ServerGroup,
 )
 from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.jobs import NO_JOBS, Jobs
 from repave_controller.core.domain.naming import format_group
-from repave_controller.core.domain.place import place_of
+from repave_controller.core.domain.place import place_of, put_sides
 from repave_controller.core.domain.reasons import Reason, Refused
 from repave_controller.core.domain.rollout import GroupNumber, Rollout, Step, Track, TrackPhase, Wave
 from repave_controller.core.domain.scaling import Scaling
@@ -40,7 +42,6 @@ from repave_protos.protocol.values import (
 )
 
 HOUR_SECONDS = 3600.0
-ANYWHERE = RegionName("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -409,8 +410,15 @@ def _courses(
 def _kind(application: Application, track: Track, size: int) -> Hashable:
     """All that its way through the steps depends on, but for the name of the region."""
     parts = ((group.number, group.part(track.region)) for group in application.groups)
-    there = tuple((number, replace(part, region=ANYWHERE)) for number, part in parts if part is not None)
-    return size, replace(track, region=ANYWHERE), there
+    there = tuple((number, _OF_PART(part)) for number, part in parts if part is not None)
+    return size, _OF_TRACK(track), there
+
+
+def _all_but_region(kind: type[Part | Track]) -> Callable[[Part | Track], Hashable]:
+    return attrgetter(*(field.name for field in fields(kind) if field.name != "region"))
+
+
+_OF_PART, _OF_TRACK = _all_but_region(Part), _all_but_region(Track)
 
 
 def _regions(
@@ -598,7 +606,7 @@ def _kept(alone: Application, track: Track, now: Instant, length: float) -> Mapp
     parts = [part for group in alone.groups for part in group.parts]
     begin = max([now, *(part.left_traffic_at for part in parts if part.left_traffic_at)])
     end = Instant(begin + length)
-    alone = taken_over(alone, alone.rollout, track, end)
+    alone = put_sides(alone, taken_over(alone, alone.rollout, track, end))
     gone = {group.number for group, _ in too_old(alone, track.region, end)[0]}
     return {
         group.name: part.count

@@ -13,7 +13,7 @@ from repave_controller.core.domain.application import (
     ServerGroup,
 )
 from repave_controller.core.domain.jobs import Moment
-from repave_controller.core.domain.place import origin_in, put_part, target_in
+from repave_controller.core.domain.place import origin_in, put_part, put_sides, target_in
 from repave_controller.core.domain.reasons import Happening, Reason, Why, cli, reason_of
 from repave_controller.core.domain.rollout import (
     GroupNumber,
@@ -189,10 +189,11 @@ def _has_served(track: Track) -> bool:
 
 def _take_over(turn: Turn, rollout: Rollout) -> None:
     """The target serves where it has come to; what that leaves of an origin to retire is remembered."""
-    gone: dict[GroupNumber, list[Part]] = {}
-    before = turn.application
-    for track in _served(rollout):
-        turn.application = taken_over(turn.application, rollout, track, turn.now)
+    before, gone = turn.application, dict[GroupNumber, list[Part]]()
+    served = tuple(_served(rollout))
+    sides = [side for track in served for side in taken_over(before, rollout, track, turn.now)]
+    turn.application = put_sides(before, sides)
+    for track in served:
         origin = origin_in(turn.application, track)
         if origin is not None and origin.part.state is GroupState.RETIRING:
             gone.setdefault(origin.group.number, []).append(origin.part)

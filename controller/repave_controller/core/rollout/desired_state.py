@@ -34,7 +34,7 @@ def publish(application: Application, tenure: Tenure) -> ByRegion[tuple[RegionNa
         if known is not None and state == known[1]:
             published.append(known)
         elif known is not None or state.groups or state.jobs:  # else its turn has not come: it need not know
-            published.append((region, replace(state, epoch=replace(state.epoch, rev=rev + 1))))
+            published.append((region, replace(state, epoch=Epoch(tenure.incarnation, tenure.term, rev + 1))))
     return ByRegion(published)
 
 
@@ -49,13 +49,16 @@ def _desired_state(application: Application, region: RegionName, epoch: Epoch, m
         for group in application.groups
         if (part := group.part(region)) is not None and is_published(part)
     )
-    is_new = application.serving is None and application.deletion is None
-    is_open = any(group.weight_bp > 0 for group in groups) or is_new
+    is_open = any(group.weight_bp > 0 for group in groups) or _is_new(application)
     port = application.frontend_port if is_open and groups else 0
     spare = _spare(application, region) if port else None
     drain = _drain(application, region)
     jobs = desired_jobs(application, region)
     return DesiredState(application.name, epoch, port, groups, application.split, spare, drain, jobs)
+
+
+def _is_new(application: Application) -> bool:
+    return application.deletion is None and application.serving is None
 
 
 def _drain(application: Application, region: RegionName) -> Drain:

@@ -32,12 +32,14 @@ class Turn:
     events: list[Event] = field(default_factory=list)
     because: list[Because] = field(default_factory=list)
     wakes: list[Instant] = field(default_factory=list)
+    _clocks: list[Track] = field(default_factory=list)
     _steps: dict[tuple[int, int, GroupNumber], list[RegionName]] = field(default_factory=dict)
     _shares: dict[tuple[int, int, GroupNumber], set[int]] = field(default_factory=dict)  # that these had
 
     def begin_again(self) -> None:
         self.because.clear()
         self.wakes.clear()
+        self._clocks.clear()
 
     @property
     def rollout(self) -> Rollout | None:
@@ -58,6 +60,24 @@ class Turn:
 
     def put(self, rollout: Rollout) -> None:
         self.application = replace(self.application, rollout=rollout)
+
+    def note_clocks(self, track: Track) -> None:
+        """Since when its region waits for what. Taken in once nothing moves any more, of all regions at
+        once."""
+        self._clocks.append(track)
+
+    def take_in_clocks(self) -> bool:
+        """Whether other waits go by these as well: for hosts that are replaced, or to be compared."""
+        rollout = self.application.running
+        after = rollout.with_tracks(self._clocks) if rollout is not None else None
+        if rollout is None or after is None or after is rollout:
+            return False
+        self.put(after)
+        changed = zip(rollout.tracks, after.tracks, strict=True)
+        return any(
+            was is not now and (was.ill_at != now.ill_at or rollout.step(now).analysis is not None)
+            for was, now in changed
+        )
 
     def put_track(self, track: Track) -> None:
         rollout = self.application.rollout

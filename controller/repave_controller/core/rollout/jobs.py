@@ -44,7 +44,7 @@ _STATES = {
 def desired_jobs(application: Application, region: RegionName) -> tuple[DesiredJob, ...]:
     """The attempts that the region is to make, to follow, or to end."""
     rollout = application.running
-    if rollout is None:
+    if rollout is None or not rollout.runs:
         return ()
     found = (_desired(application, rollout, run) for run in rollout.runs if run.region == region)
     return tuple(each for each in found if each is not None)

@@ -223,7 +223,7 @@ def moved_to(
     if refuge.group.number != rollout.target_of(track):
         changed = _before_traffic(rollout, changed, now)
     sides = (_weighed(side, refuge) for side in (place.target, place.origin))
-    moved = put_sides(application, *sides)
+    moved = put_sides(application, sides)
     return replace(moved, rollout=rollout.with_track(changed))
 
 

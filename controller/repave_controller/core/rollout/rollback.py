@@ -120,9 +120,9 @@ def has_to_follow(rollout: Rollout, track: Track, observed: Observed) -> bool:
 
 def must_switch(application: Application, rollout: Rollout, track: Track, observed: Observed) -> bool:
     """Whether a rollback's group takes the traffic while it still grows: who has it can't serve at all."""
-    target, origin = target_in(application, rollout, track), origin_in(application, track)
     if rollout.kind is not RolloutKind.ROLLBACK or track.cursor == len(rollout.steps) - 1:
         return False
+    target, origin = target_in(application, rollout, track), origin_in(application, track)
     if target is None or origin is None or target.part.state is GroupState.NEW:
         return False
     report, absent = current_report(application, target.group, track.region, observed)

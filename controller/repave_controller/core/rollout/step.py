@@ -7,7 +7,7 @@ enter through `commands/`; what a step makes of a region, and when it is done, i
 `rollback.py`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from repave_controller.core.domain.application import (
@@ -54,7 +54,7 @@ from repave_controller.core.rollout.transitions import gone_back
 from repave_controller.core.rules import scaling
 from repave_controller.core.rules.guards import NO_CONSTRAINTS, Constraints, standing
 from repave_controller.core.rules.verdicts import Done, Failed, Verdict, Waiting, current_report, illness_of
-from repave_controller.core.steps.step import entered, judge, refusing
+from repave_controller.core.steps.step import all_entered, judge, refusing
 from repave_protos.protocol.values import RegionName
 
 
@@ -72,7 +72,7 @@ def step(
         turn.begin_again()
         baselines.settle(turn)
         _advance(turn)
-        if turn.application == before:
+        if turn.application == before and not turn.take_in_clocks():
             break
     turn.tell_of_steps()
     conclusion.retire_old_groups(turn)
@@ -188,10 +188,12 @@ def _advance(turn: Turn) -> None:
         return
     for region in [track.region for track in rollout.tracks if track.phase is TrackPhase.DONE]:
         _watch_finished(turn, region)
+    under_way = [track.region for track in rollout.tracks if track.phase is TrackPhase.RUNNING]
     _begin_tracks(turn)
-    verdicts = _verdicts(turn)
+    verdicts = _verdicts(turn, under_way)
     done = {region for region, verdict in verdicts.items() if isinstance(verdict, Done)}
     together = waves.steps_done(turn.application.running or rollout, done)
+    going_on: list[Track] = []
     for region in [track.region for track in rollout.tracks]:
         now = turn.rollout
         track = now.track(region) if now is not None else None
@@ -201,14 +203,16 @@ def _advance(turn: Turn) -> None:
             case TrackPhase.RUNNING if has_to_follow(now, track, turn.observed):
                 _follow(turn, now, track)
             case TrackPhase.RUNNING if must_switch(turn.application, now, track, turn.observed):
-                _enter(turn, track, len(now.steps) - 1)
+                _enter(turn, [(track, len(now.steps) - 1)])
             case TrackPhase.RUNNING if region in verdicts:
-                if not _is_left_out(turn, now, track, verdicts[region]):
-                    _run(turn, now, track, verdicts[region], together)
+                is_left_out = _is_left_out(turn, now, track, verdicts[region])
+                if not is_left_out and _run(turn, now, track, verdicts[region], together):
+                    going_on.append(track)
             case TrackPhase.UNDOING:
                 _undo(turn, now, track)
             case _:
                 pass
+    _complete(turn, going_on)
     _protect(turn)
     conclusion.conclude(turn)
 
@@ -234,13 +238,14 @@ def _go_on_back(turn: Turn) -> None:
             _undo(turn, rollout, track)
 
 
-def _verdicts(turn: Turn) -> dict[RegionName, Verdict]:
-    """On the step that each region is in; who has begun only now is judged in the next pass."""
+def _verdicts(turn: Turn, regions: Iterable[RegionName]) -> dict[RegionName, Verdict]:
+    """On the step that each of these is in; who has begun only now is judged in the next pass."""
     rollout = turn.rollout
+    tracks = (rollout.track(region) for region in regions) if rollout is not None else ()
     return {
         track.region: judge(turn.application, rollout, track, turn.observed, turn.now)
-        for track in (rollout.tracks if rollout is not None else ())
-        if rollout is not None and track.phase is TrackPhase.RUNNING
+        for track in tracks
+        if rollout is not None and track is not None and track.phase is TrackPhase.RUNNING
     }
 
 
@@ -271,14 +276,17 @@ def _begin_tracks(turn: Turn) -> None:
         turn.put(replace(rollout, asked_at=None))
     others, is_limited = turn.constraints.others, turn.constraints.limits.is_any_set
     under_way = wants_of(turn.application, others) if is_limited else Wants()
-    room = waves.room(rollout, wave)
+    room, beginning = waves.room(rollout, wave), list[Track]()
     for track in waves.tracks_of(rollout, wave):
-        if track.phase is TrackPhase.WAITING and room > 0 and turn.is_going_on:
+        if track.phase is TrackPhase.WAITING and room > len(beginning) and turn.is_going_on:
             wants = under_way
             if is_limited:
                 wants = with_region(under_way, turn.application, track.region, others)
-            if _begin(turn, track, wants):
-                room, under_way = room - 1, replace(wants, begins=False)
+            if _may_begin(turn, track, wants):
+                beginning.append(track)
+                under_way = wants
+    if turn.is_going_on:
+        _enter(turn, [(track, track.cursor) for track in beginning])
 
 
 def _ask_for_wave(turn: Turn, rollout: Rollout, wave: int, waiting: Waiting) -> None:
@@ -313,8 +321,8 @@ def _give_wave_up(turn: Turn, rollout: Rollout, reason: Reason) -> None:
             turn.tell("release.stopped", reason_of(Happening.STOPPED, group=turn.target_name, reason=reason))
 
 
-def _begin(turn: Turn, track: Track, wants: Wants) -> bool:
-    """Whether the region has begun; `wants` is what the application has under way if it does."""
+def _may_begin(turn: Turn, track: Track, wants: Wants) -> bool:
+    """Whether the region begins now; `wants` is what the application has under way if it does."""
     rollout = turn.rollout
     assert rollout is not None, "a region of a rollout begins"
     skipped, waiting = waves.when_away(turn.application, rollout, track, turn.observed, turn.now)
@@ -323,15 +331,14 @@ def _begin(turn: Turn, track: Track, wants: Wants) -> bool:
     elif (waits := waiting or making_room(turn.application, rollout, track, turn.observed)) is not None:
         turn.wait(waits)
     elif not _is_guarded(turn, rollout, track, track.cursor, wants):
-        return _begin_after_jobs(turn, rollout, track)
+        return _are_jobs_done(turn, rollout)
     return False
 
 
-def _begin_after_jobs(turn: Turn, rollout: Rollout, track: Track) -> bool:
+def _are_jobs_done(turn: Turn, rollout: Rollout) -> bool:
     """The jobs before the release run when its first region could begin, and before any does."""
     match jobs.verdict(turn, Moment.BEFORE):
         case Done():
-            _enter(turn, track, track.cursor)
             return True
         case Waiting() as waiting:
             if waiting.because not in turn.because:
@@ -342,19 +349,25 @@ def _begin_after_jobs(turn: Turn, rollout: Rollout, track: Track) -> bool:
     return False
 
 
-def _enter(turn: Turn, track: Track, cursor: int) -> None:
+def _enter(turn: Turn, entering: Collection[tuple[Track, int]]) -> None:
+    """Each of these regions enters the step at that index, all at once."""
     rollout = turn.rollout
-    assert rollout is not None, "a step of a rollout is entered"
-    turn.note_step(track, cursor)
-    is_launch = rollout.steps[cursor].is_launch
-    track = replace(
-        track.entered(TrackPhase.RUNNING, turn.now),
+    if rollout is None or not entering:
+        return
+    for track, cursor in entering:
+        turn.note_step(track, cursor)
+    tracks = [_in_step(rollout, track, cursor, turn.now) for track, cursor in entering]
+    turn.application = all_entered(turn.application, rollout, tracks)
+
+
+def _in_step(rollout: Rollout, track: Track, cursor: int, now: Instant) -> Track:
+    return track.entered(
+        TrackPhase.RUNNING,
+        now,
         cursor=cursor,
-        scaled_at=turn.now if is_launch else track.scaled_at,
+        scaled_at=now if rollout.steps[cursor].is_launch else track.scaled_at,
         refuge=track.refuge if track.refuge == rollout.target_of(track) else None,
     )
-    turn.application = entered(turn.application, rollout, track, rollout.steps[cursor])
-    turn.put_track(track)
 
 
 def _is_left_out(turn: Turn, rollout: Rollout, track: Track, verdict: Verdict) -> bool:
@@ -383,18 +396,20 @@ def _skip(turn: Turn, skipped: Track) -> None:
     turn.tell("region.skipped", what)
 
 
-def _run(turn: Turn, rollout: Rollout, track: Track, verdict: Verdict, together: Mapping[int, int]) -> None:
-    """`together`: the steps that all regions of a wave have done."""
+def _run(turn: Turn, rollout: Rollout, track: Track, verdict: Verdict, together: Mapping[int, int]) -> bool:
+    """Whether the region goes on; `together`: the steps that all regions of a wave have done."""
     track = _looked_at(turn, track, verdict)
     match verdict:
         case Done() if track.cursor < together.get(track.wave, len(rollout.steps)):
-            _complete(turn, rollout, track)
+            is_last = rollout.following(track) is None
+            return is_last or not _is_guarded(turn, rollout, track, track.cursor + 1)
         case Failed():
             _fail(turn, rollout, track, verdict)
         case Waiting():
             _wait(turn, rollout, track, verdict)
         case Done():
             pass  # in lock-step: what the others wait for is told
+    return False
 
 
 def _looked_at(turn: Turn, track: Track, verdict: Verdict) -> Track:
@@ -407,8 +422,8 @@ def _looked_at(turn: Turn, track: Track, verdict: Verdict) -> Track:
         looked = looked.seen(turn.now).healing(isinstance(verdict, Waiting) and verdict.is_healing, turn.now)
     if isinstance(verdict, Waiting) and not verdict.is_unseen:
         looked = looked.progressing(verdict.progress, turn.now)
-    if looked != track:
-        turn.put_track(looked)
+    if looked is not track:
+        turn.note_clocks(looked)
     return looked
 
 
@@ -437,18 +452,28 @@ def _wait(turn: Turn, rollout: Rollout, track: Track, waiting: Waiting) -> None:
     turn.because.append(replace(waiting.because, until=deadline, expiry=Expiry.DEADLINE))
 
 
-def _complete(turn: Turn, rollout: Rollout, track: Track) -> None:
-    following = track.cursor + 1
-    if rollout.following(track) is not None:
-        if not _is_guarded(turn, rollout, track, following):
-            _learn(turn, rollout, track)
-            _enter(turn, track, following)
+def _complete(turn: Turn, going_on: Iterable[Track]) -> None:
+    """These regions have done their step, and enter the next one; not where another one's failure has turned
+    them round meanwhile."""
+    rollout = turn.rollout
+    if rollout is None or rollout.pause is not None:
         return
-    turn.note_step(track, following)
-    turn.put_track(track.entered(TrackPhase.DONE, turn.now))
-    if rollout.kind is RolloutKind.RELEASE and len(rollout.tracks) > 1 and not _is_together(rollout):
-        what = reason_of(Happening.REGION_DONE, group=turn.target_name, region=track.region)
-        turn.tell("region.done", what, region=track.region)
+    entering, ended = list[tuple[Track, int]](), list[Track]()
+    for track in going_on:
+        now = rollout.track(track.region)
+        if now is None or now.phase is not TrackPhase.RUNNING:
+            continue
+        if rollout.following(track) is not None:
+            _learn(turn, rollout, track)
+            entering.append((track, track.cursor + 1))
+            continue
+        turn.note_step(track, track.cursor + 1)
+        ended.append(track.entered(TrackPhase.DONE, turn.now))
+        if rollout.kind is RolloutKind.RELEASE and len(rollout.tracks) > 1 and not _is_together(rollout):
+            what = reason_of(Happening.REGION_DONE, group=turn.target_name, region=track.region)
+            turn.tell("region.done", what, region=track.region)
+    turn.put(rollout.with_tracks(ended))
+    _enter(turn, entering)
 
 
 def _follow(turn: Turn, rollout: Rollout, track: Track) -> None:
@@ -469,7 +494,7 @@ def _follow(turn: Turn, rollout: Rollout, track: Track) -> None:
         return
     last = len(rollout.steps) - 1
     if track.cursor < last:
-        _enter(turn, track, last)
+        _enter(turn, [(track, last)])
     follows = reason_of(Why.FOLLOWS, region=track.region, group=target.group.name)
     turn.put_track(replace(track.entered(TrackPhase.DONE, turn.now), cursor=last, reason=follows))
 

@@ -13,7 +13,7 @@ from repave_controller.core.domain.application import (
     ServerGroup,
 )
 from repave_controller.core.domain.by_region import ByRegion
-from repave_controller.core.domain.place import origin_in, put_part, target_in
+from repave_controller.core.domain.place import Side, origin_in, put_part, target_in
 from repave_controller.core.domain.reasons import Why
 from repave_controller.core.domain.rollout import GroupNumber, Rollout, RolloutKind, Track
 from repave_protos.protocol.values import FULL_WEIGHT_BP, RegionName
@@ -58,16 +58,18 @@ def _kept(part: Part, now: Instant) -> Part:
     return replace(part, state=GroupState.FAILED, size=part.count, percent=FULL_PERCENT, failed_at=now)
 
 
-def taken_over(application: Application, rollout: Rollout, track: Track, now: Instant) -> Application:
-    """The target serves from now on. The origin is kept as large as it is left, or retired if nothing is."""
+def taken_over(application: Application, rollout: Rollout, track: Track, now: Instant) -> tuple[Side, ...]:
+    """The sides once the target serves. The origin is kept as large as it is left, or retired if nothing
+    is."""
     target, origin = target_in(application, rollout, track), origin_in(application, track)
+    sides = []
     if origin is not None and track.origin != rollout.target_of(track):
         percent = min(origin.part.percent, application.policy.keep_percent)
         state = GroupState.WARM if percent > 0 else GroupState.RETIRING
         left = replace(
             origin.part, state=state, weight_bp=0, percent=percent, left_traffic_at=now, is_back=False
         )
-        application = put_part(application, origin.group, left)
+        sides.append(Side(origin.group, left))
     if target is not None:
         serves = replace(
             target.part,
@@ -77,8 +79,8 @@ def taken_over(application: Application, rollout: Rollout, track: Track, now: In
             left_traffic_at=None,
             is_back=rollout.kind is RolloutKind.ROLLBACK,
         )
-        application = put_part(application, target.group, serves)
-    return application
+        sides.append(Side(target.group, serves))
+    return tuple(sides)
 
 
 def never_begun(application: Application, rollout: Rollout, tracks: Iterable[Track]) -> Application:

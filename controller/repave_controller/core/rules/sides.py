@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from repave_controller.core.domain.application import FULL_PERCENT, GroupState, Observed, hosts_of
+from repave_controller.core.domain.application import FULL_PERCENT, GroupState, Observed, Policy, hosts_of
 from repave_controller.core.domain.place import Place, Side
 from repave_controller.core.rules.verdicts import current_report
 from repave_protos.protocol.values import GroupReport
@@ -15,12 +15,25 @@ CRIPPLED_PERCENT = 50
 class Strength:
     """What a side has to serve with."""
 
+    policy: Policy
     side: Side
     verified: int
     up: int  # verified, and up behind the balancer
-    needed: int  # of the hosts that have had their time to come up
-    needed_in_full: int  # of its whole size
-    needed_while_healing: int  # once those that a region replaces by the way are gone
+
+    @property
+    def needed(self) -> int:
+        """Of the hosts that have had their time to come up."""
+        return self.policy.needed(self.side.part.judged)
+
+    @property
+    def needed_in_full(self) -> int:
+        """Of its whole size."""
+        return self.policy.needed(self.side.part.size)
+
+    @property
+    def needed_while_healing(self) -> int:
+        """Once those that a region replaces by the way are gone."""
+        return self.policy.healing(self.side.part.judged)
 
     @property
     def is_whole(self) -> bool:
@@ -80,9 +93,10 @@ class Sides:
     def refuge(self) -> Strength | None:
         """The side that shall have all traffic, for the other can't serve its share and this one can."""
         for giver, taker in ((self.origin, self.target), (self.target, self.origin)):
-            if giver.side.part.weight_bp == 0 or not taker.may_take_all:
+            if giver.side.part.weight_bp == 0 or not (giver.is_dead or giver.is_crippled):
                 continue
-            if giver.is_dead or (giver.is_crippled and taker.up >= max(taker.needed_in_full, giver.up + 1)):
+            is_enough = giver.is_dead or taker.up >= max(taker.needed_in_full, giver.up + 1)
+            if is_enough and taker.may_take_all:
                 return taker
         return None
 
@@ -99,13 +113,5 @@ def sides_of(place: Place, observed: Observed) -> Sides | None:
 
 
 def _strength(place: Place, side: Side, report: GroupReport) -> Strength:
-    policy, part = place.application.policy, side.part
     up = min(report.verified, report.balancer_up)
-    return Strength(
-        side,
-        report.verified,
-        up,
-        needed=policy.needed(part.judged),
-        needed_in_full=policy.needed(part.size),
-        needed_while_healing=policy.healing(part.judged),
-    )
+    return Strength(place.application.policy, side, report.verified, up)

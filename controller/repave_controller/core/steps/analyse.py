@@ -4,9 +4,10 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from repave_controller.core.domain.analyses import Analysis, AnalysisPlan, Ending
-from repave_controller.core.domain.application import Application, Because, Expiry, Instant, Observed
+from repave_controller.core.domain.application import Because, Expiry, Instant, Observed
 from repave_controller.core.domain.place import Place
 from repave_controller.core.domain.reasons import Reason, Why, cli, reason_of
+from repave_controller.core.domain.rollout import Rollout, Track
 from repave_controller.core.domain.steps import register
 from repave_controller.core.rules.looks import (
     analysis_of,
@@ -54,11 +55,8 @@ class Analyse(StepRules):
     def wait_seconds(self) -> float:
         return self.plan.seconds
 
-    def enter(self, place: Place) -> Application:
-        rollout, thought_of = place.application.rollout, place.rollout
-        if rollout is None or (rollout.number, rollout.waves) != (thought_of.number, thought_of.waves):
-            return place.application  # the plan, or a check, goes through the steps of another one
-        return replace(place.application, rollout=begun_anew(rollout, place.track))
+    def begin(self, rollout: Rollout, track: Track) -> Rollout:
+        return begun_anew(rollout, track)
 
     def judge(self, place: Place, observed: Observed, now: Instant) -> Verdict:
         """Where no old group served there is nothing to compare with: it is watched for as long. Silence is

@@ -5,14 +5,13 @@ from typing import ClassVar, Literal
 
 from repave_controller.core.domain.application import (
     FULL_PERCENT,
-    Application,
     Because,
     Instant,
     Observed,
     Part,
 )
 from repave_controller.core.domain.hosts import hosts_left
-from repave_controller.core.domain.place import Place, place_of, put_part
+from repave_controller.core.domain.place import Place, Side
 from repave_controller.core.domain.reasons import Rule, Why, cli, reason_of
 from repave_controller.core.domain.steps import Course, register
 from repave_controller.core.rules.guards import Guard, uncounted
@@ -36,20 +35,19 @@ class Retire(StepRules):
     def advance(self, course: Course) -> Course:
         return replace(course, old=min(course.old, self.percent))
 
-    def enter(self, place: Place) -> Application:
-        place = self._shared_anew(place)
-        origin = place.origin
+    def enter(self, place: Place) -> tuple[Side, ...]:
+        shared, origin = self._shared_anew(place), place.origin
         if origin is None:
-            return place.application
-        return put_part(place.application, origin.group, self._shrunk(origin.part))
+            return shared
+        left = next((side for side in shared if side.group.number == origin.group.number), origin)
+        others = tuple(side for side in shared if side is not left)
+        return (*others, Side(origin.group, self._shrunk(left.part)))
 
-    def _shared_anew(self, place: Place) -> Place:
+    def _shared_anew(self, place: Place) -> tuple[Side, ...]:
         """Hosts of a size that a person has changed since the last share was given have theirs by now."""
         before = place.rollout.steps[: place.track.cursor] if self.makes_room else ()
         weight = next((step for step in reversed(before) if step.share_bp is not None), None)
-        if not isinstance(weight, StepRules):
-            return place
-        return place_of(weight.enter(place), place.rollout, place.track) or place
+        return weight.enter(place) if isinstance(weight, StepRules) else ()
 
     def _shrunk(self, part: Part) -> Part:
         """A part is as large as its percentage says, rounded up."""

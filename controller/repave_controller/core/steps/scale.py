@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-from repave_controller.core.domain.application import FULL_PERCENT, Application, hosts_of
-from repave_controller.core.domain.place import Place, put_part
+from repave_controller.core.domain.application import FULL_PERCENT, hosts_of
+from repave_controller.core.domain.place import Place, Side
 from repave_controller.core.domain.reasons import Why
 from repave_controller.core.domain.steps import register
 from repave_controller.core.steps.step import CountingStep
@@ -27,10 +27,10 @@ class Scale(CountingStep):
     is_move: ClassVar[bool] = True
     is_launch: ClassVar[bool] = True
 
-    def enter(self, place: Place) -> Application:
+    def enter(self, place: Place) -> tuple[Side, ...]:
         part = place.target.part
         grown = replace(part, percent=max(self._share(part.size), part.percent))
-        return put_part(place.application, place.target.group, grown)
+        return (Side(place.target.group, grown),)
 
     def hosts(self, size: int, before: int) -> int:
         return max(before, hosts_of(size, self._share(size)))

@@ -4,11 +4,13 @@ A new kind is one file in this room, one line in `__init__.py` and a field of th
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from repave_controller.core.domain.application import Application, Because, Instant, Observed
 from repave_controller.core.domain.limits import Wants
-from repave_controller.core.domain.place import Place, Side, place_of
+from repave_controller.core.domain.place import Place, Side, place_of, put_sides
 from repave_controller.core.domain.reasons import Reason, Why, cli, reason_of
 from repave_controller.core.domain.rollout import Rollout, Track
 from repave_controller.core.domain.steps import Step, baseline_range, is_baseline_proven
@@ -33,9 +35,13 @@ class StepRules(Step, ABC):
 
     __slots__ = ()
 
-    def enter(self, place: Place) -> Application:
-        """The application once this is wanted in the region; a step that only watches changes nothing."""
-        return place.application
+    def enter(self, place: Place) -> tuple[Side, ...]:
+        """The sides that are others once this is wanted in the region; a step that only watches has none."""
+        return ()
+
+    def begin(self, rollout: Rollout, track: Track) -> Rollout:
+        """What else is so once the track has entered this."""
+        return rollout
 
     @abstractmethod
     def judge(self, place: Place, observed: Observed, now: Instant) -> Verdict:
@@ -98,7 +104,18 @@ class CountingStep(StepRules):
 def entered(application: Application, rollout: Rollout, track: Track, step: Step) -> Application:
     """The application once `step` is wanted in the track's region."""
     place = place_of(application, rollout, track)
-    return _rules(step).enter(place) if place is not None else application
+    return put_sides(application, _rules(step).enter(place)) if place is not None else application
+
+
+def all_entered(application: Application, rollout: Rollout, tracks: Sequence[Track]) -> Application:
+    """The application with this rollout, once each of its tracks is in the step that it says."""
+    sides: list[Side] = []
+    after = rollout.with_tracks(tracks)
+    for track in tracks:
+        rules, place = _rules(rollout.step(track)), place_of(application, rollout, track)
+        sides += rules.enter(place) if place is not None else ()
+        after = rules.begin(after, track)
+    return replace(put_sides(application, sides), rollout=after)
 
 
 def judge(
@@ -121,8 +138,10 @@ def _lost_baseline(place: Place, observed: Observed) -> Failed | None:
     """What the target is compared with is no equal any more; by a report that counts. That says nothing of
     the target."""
     rollout, track, baseline = place.rollout, place.track, place.baseline
+    if place.origin is None or (baseline is None and not rollout.step(track).needs_baseline):
+        return None
     is_within = track.cursor in baseline_range(rollout.steps)
-    if not is_within or place.origin is None or may_pass(place) or is_endured(rollout, track):
+    if not is_within or may_pass(place) or is_endured(rollout, track):
         return None
     if not is_baseline_proven(rollout.steps, track.cursor):
         return None

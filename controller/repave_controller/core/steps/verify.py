@@ -3,8 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-from repave_controller.core.domain.application import Application
-from repave_controller.core.domain.place import Place, put_part
+from repave_controller.core.domain.place import Place, Side
 from repave_controller.core.domain.reasons import Why
 from repave_controller.core.domain.steps import register
 from repave_controller.core.steps.step import CountingStep
@@ -23,10 +22,10 @@ class Verify(CountingStep):
     why: ClassVar[Why] = Why.VERIFY
     is_proof: ClassVar[bool] = True
 
-    def enter(self, place: Place) -> Application:
+    def enter(self, place: Place) -> tuple[Side, ...]:
         """By then all hosts that are wanted now have had their time to come up."""
         group, part = place.target.group, place.target.part
-        return put_part(place.application, group, replace(part, proven=part.count))
+        return (Side(group, replace(part, proven=part.count)),)
 
     def measure(self, place: Place, report: GroupReport) -> tuple[int, int]:
         have, need = min(report.verified, report.balancer_up), place.target.part.count

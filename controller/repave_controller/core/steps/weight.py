@@ -3,9 +3,9 @@
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-from repave_controller.core.domain.application import Application, Because, GroupState, Instant, Observed
+from repave_controller.core.domain.application import Because, GroupState, Instant, Observed
 from repave_controller.core.domain.hosts import hosts_left
-from repave_controller.core.domain.place import Place, Side, put_part, put_sides
+from repave_controller.core.domain.place import Place, Side
 from repave_controller.core.domain.reasons import Rule, Why, cli, reason_of
 from repave_controller.core.domain.rollout import RolloutKind
 from repave_controller.core.domain.steps import register
@@ -39,18 +39,18 @@ class Weight(CountingStep):
     def share_bp(self) -> int:
         return self.weight_bp
 
-    def enter(self, place: Place) -> Application:
+    def enter(self, place: Place) -> tuple[Side, ...]:
         """A region without an origin opens when the target is to have everything."""
         group, part, origin = place.target.group, place.target.part, place.origin
         if origin is None:
             opened_bp = FULL_WEIGHT_BP if self.weight_bp == FULL_WEIGHT_BP else 0
-            return put_part(place.application, group, replace(part, weight_bp=opened_bp))
+            return (Side(group, replace(part, weight_bp=opened_bp)),)
         if place.track.refuge == group.number:  # the origin could not serve its share: it is given none
-            return place.application
+            return ()
         share_bp = self._share_in(place, origin)
         given = replace(part, weight_bp=share_bp)
         rest = replace(origin.part, weight_bp=FULL_WEIGHT_BP - share_bp)
-        return put_sides(place.application, Side(group, given), Side(origin.group, rest))
+        return Side(group, given), Side(origin.group, rest)
 
     def _share_in(self, place: Place, origin: Side | None) -> int:
         """By the part of its size that each group has, for a release may change a region's size."""

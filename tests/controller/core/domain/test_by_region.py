@@ -51,6 +51,22 @@ def test_it_is_a_dictionary_that_remembers_its_order(entries: list[tuple[str, in
     assert all(made.find(region) == (region, size) for region, size in made)
 
 
+@given(
+    st.lists(st.tuples(st.integers(0, 200), st.integers())),
+    st.lists(st.tuples(st.integers(0, 200), st.integers())),
+)
+def test_many_entries_are_put_as_one_after_the_other(
+    before: list[tuple[int, int]], entries: list[tuple[int, int]]
+) -> None:
+    known = ByRegion((RegionName(f"{number:03}"), size) for number, size in dict(before).items())
+    put = [(RegionName(f"{number:03}"), size) for number, size in entries]
+    one_by_one = known
+    for entry in put:
+        one_by_one = one_by_one.put(entry)
+    assert known.put_all(put) == one_by_one
+    assert known == tuple((f"{number:03}", size) for number, size in dict(before).items()), "not changed"
+
+
 def test_it_is_stored_as_a_list_and_read_back() -> None:
     adapter = TypeAdapter(Shop)
     shop = Shop(ByRegion((Place(OSLO, 2),)), ByRegion(((OSLO, "ann"),)))

@@ -7,8 +7,8 @@ import pytest
 from pydantic import TypeAdapter
 
 from repave_controller.core.domain import steps
-from repave_controller.core.domain.application import Application, Because, Instant, Observed
-from repave_controller.core.domain.place import Place, put_part
+from repave_controller.core.domain.application import Because, Instant, Observed
+from repave_controller.core.domain.place import Place, Side
 from repave_controller.core.domain.reasons import Why, reason_of
 from repave_controller.core.domain.rollout import Phase, Rollout
 from repave_controller.core.planning.forecast import Outlook
@@ -27,8 +27,8 @@ class Settle(StepRules):
     deadline_seconds: float = 0.0
     kind: Literal["settle"] = "settle"
 
-    def enter(self, place: Place) -> Application:
-        return put_part(place.application, place.target.group, replace(place.target.part, proven=1))
+    def enter(self, place: Place) -> tuple[Side, ...]:
+        return (Side(place.target.group, replace(place.target.part, proven=1)),)
 
     def judge(self, place: Place, observed: Observed, now: Instant) -> Verdict:
         until = Instant(place.track.entered_at + self.seconds)
