@@ -5,13 +5,14 @@ every screen with something on it: no hidden trouble, nothing that shuts people 
 import os
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.dashboard.browser import LOST, PHONE, Watched, watched
+from tests.dashboard.browser import DESK, LOST, PHONE, Watched, watched
 from tests.dashboard.conftest import Open
 from tests.support.example import Example
 from tests.support.paths import EXAMPLE
@@ -154,19 +155,31 @@ def visit(page: Page, path: str, title: str) -> None:
     expect(page.locator(".loading")).to_have_count(0)
 
 
-@pytest.mark.parametrize("path", SCREENS)
-def test_a_screen_shuts_no_one_out(browser: Browser, released: Stage, path: str) -> None:
-    url = f"http://127.0.0.1:{released.http_port}"
-    path, title = path_of(path, released)
+@pytest.fixture(scope="module")
+def one_tab(browser: Browser, stage: Stage) -> Iterator[Watched]:
+    """For all screens, one after the other: what they share is loaded once."""
+    url = f"http://127.0.0.1:{stage.http_port}"
     with watched(browser, url, color_scheme="light", reduced_motion="reduce") as tab:
-        visit(tab.page, path, title)
-        assert tab.violations() == []
-        tab.page.emulate_media(color_scheme="dark")
-        expect(tab.page.locator("html")).to_have_attribute("data-theme", "dark")
-        tab.page.set_viewport_size(PHONE)
-        expect(tab.page.locator("h1")).to_be_visible()
-        assert tab.overflow() == []
-        assert tab.violations() == []
+        yield tab
+
+
+@pytest.mark.parametrize("path", SCREENS)
+def test_a_screen_shuts_no_one_out(one_tab: Watched, released: Stage, path: str) -> None:
+    page = one_tab.page
+    one_tab.troubles.clear()  # each test has its own
+    page.emulate_media(color_scheme="light")
+    page.set_viewport_size(DESK)
+    visit(page, *path_of(path, released))
+    expect(page.locator("html")).to_have_attribute("data-theme", "light")
+    assert one_tab.violations() == []
+    page.emulate_media(color_scheme="dark")
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    page.set_viewport_size(PHONE)
+    expect(page.locator("h1")).to_be_visible()
+    assert one_tab.overflow() == []
+    assert one_tab.violations() == []
+    page.goto("about:blank")
+    assert one_tab.left() == []
 
 
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>\"'`${alert(3)}javascript:alert(4)"
