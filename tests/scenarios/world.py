@@ -138,9 +138,9 @@ class World:
 
     def decide(self) -> None:
         """One decision with all promises checked; what it says is told."""
-        now = Instant(self.now)
-        decision = step(self.application, self.observed, now, Tenure(1, 1), self.constraints)
-        assert check(self.application, decision, self.observed) == [], self.transcript()
+        now, observed = Instant(self.now), self.observed
+        decision = step(self.application, observed, now, Tenure(1, 1), self.constraints)
+        assert check(self.application, decision, observed) == [], self.transcript()
         self.application, self.because = decision.application, decision.because
         for event in decision.events:
             self.tell(f"{event.kind}: {event_text(event)}")

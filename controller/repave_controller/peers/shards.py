@@ -4,6 +4,7 @@ Every controller chooses for itself by its own view; for one and the same view n
 Views may differ: then the store gives each shard to one of them.
 """
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -39,7 +40,8 @@ def moves(
     if is_returning:
         return Moves(take=again)
     present = sorted(seen.member.id for seen in standing.members if is_present(seen))
-    counts = {each: len(_owned_by(each, standing)) for each in present}
+    owned = Counter(each.owner for each in standing.shards)
+    counts = {each: owned[each] for each in present}
     free = [each.shard for each in standing.shards if each.owner not in counts]
     if free or again:
         return Moves(take=tuple(sorted((*again, *_share_of(me.id, free, counts)))))

@@ -267,10 +267,11 @@ class TierThree(TierTwo):
         if states != self._states or (False, False) not in states or world.now < database.slow_until:
             self._troubled_until(world.now)
         self._states = states
-        for shard, membership in itertools.product(self._owned_at, self._memberships()):
-            tenure = membership.tenure_of(_NAMED[shard])
-            if tenure is not None and tenure.incarnation == database.shelf.incarnation:
-                self._owned_at[shard] = world.now
+        for membership in self._memberships():
+            for shard in membership.held:
+                tenure = membership.tenure_of(_NAMED[shard])
+                if tenure is not None and tenure.incarnation == database.shelf.incarnation:
+                    self._owned_at[shard] = world.now
         for shard, owned_at in self._owned_at.items():
             if world.now > max(owned_at, self._troubled_at) + OWNERLESS_SECONDS_MAX:
                 world.broken(5, f"shard {shard} has had no owner for {OWNERLESS_SECONDS_MAX:g} s")

@@ -110,7 +110,7 @@ class MemoryRoll:
             )
             for name, member in sorted(roster.members.items())
         )
-        return Standing(roster.incarnation, seen, tuple(roster.shards[n] for n in sorted(roster.shards)))
+        return Standing(roster.incarnation, seen, tuple(roster.shards.values()))
 
     def _is_there(self, member: Member) -> bool:
         return self.roster.has_lease(member.id) and self.roster.sessions.get(member.instance) is not False

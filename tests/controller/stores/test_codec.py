@@ -44,10 +44,15 @@ def finite(value: Any) -> Any:
 
 
 def several(kind: Any) -> st.SearchStrategy[Any]:
-    return st.lists(st.from_type(get_args(kind)[0])).map(get_origin(kind))
+    """None, one or two, which differ: what is not kept in order shows with two. Sequences stand in sequences,
+    and longer ones would take nearly all of the time."""
+    entries = get_args(kind)
+    if get_origin(kind) is tuple and entries[1:] != (...,):
+        return st.tuples(*map(st.from_type, entries))
+    return st.lists(st.from_type(entries[0]), max_size=2).map(get_origin(kind))
 
 
-for kind in (ByGate, ByRegion, Listed):
+for kind in (tuple, ByGate, ByRegion, Listed):
     st.register_type_strategy(kind, several)
 st.register_type_strategy(Step, st.one_of([st.from_type(each) for each in KINDS.values()]))
 

@@ -4,10 +4,13 @@ Always up, and once: 90 % of 8 hosts are 8. Rounded twice, or one number up and 
 be ready and yet below its floor.
 """
 
+from functools import lru_cache
 from math import ceil
 
 from repave_protos.protocol.values import FULL_WEIGHT_BP
 
+KNOWN_MAX = 4096
+"""Answers that are kept: a step asks for the same few of each region again and again."""
 EXACT = 1e-9
 """What is left of a whole number of hosts by floating-point arithmetic."""
 
@@ -17,6 +20,7 @@ def hosts_left(size: int, percent: float) -> int:
     return size - hosts_of(size, 100 - percent)
 
 
+@lru_cache(maxsize=KNOWN_MAX)
 def hosts_of(size: int, percent: float, weight_bp: int = FULL_WEIGHT_BP) -> int:
     """`percent` of `size` hosts, or of those that `weight_bp` of the traffic takes: 5 % of 8 hosts are 1.
 

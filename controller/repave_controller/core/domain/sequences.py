@@ -85,7 +85,8 @@ class ByKey(Facts, Sequence[Entry], Generic[Key, Entry]):
         self._facts: dict[tuple[Any, ...], Any] = {}
 
     def find(self, key: Key) -> Entry | None:
-        place = (self._known_places or self._places).get(key)
+        places = self._known_places
+        place = (self._places if places is None else places).get(key)
         if place is None or place >= self._count:
             return None
         return self._chunks[place // CHUNK][place % CHUNK]
