@@ -174,7 +174,7 @@ class Sandbox:
             *self.program,
             *("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"),  # noqa: S108  # a fresh one
             *("--ro-bind", "/proc/sys", "/proc/sys"),
-            *(word for path in CONTROLS if Path(path).exists() for word in ("--ro-bind", "/dev/null", path)),
+            *(word for path in filter(os.path.exists, CONTROLS) for word in ("--ro-bind", "/dev/null", path)),
             *(word for path in self.private for word in _hidden(path)),
             *("--tmpfs", str(self.state), "--ro-bind", str(application), str(application)),
             *(("--ro-bind", str(memory), str(memory)) if memory is not None else ()),

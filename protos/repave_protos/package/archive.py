@@ -26,10 +26,13 @@ if TYPE_CHECKING:  # slow to import, and the command line needs no more of it
 __all__ = [
     "DEFAULT_LIMITS",
     "Contents",
+    "Destination",
+    "Folder",
     "Limits",
     "PackageFormatError",
     "inspect",
     "pack",
+    "read",
     "remove",
     "sha256_of",
     "unpack",
@@ -72,7 +75,7 @@ def pack(directory: Path, target: Path) -> "Digest":
 
 def inspect(path: Path, limits: Limits = DEFAULT_LIMITS) -> Contents:
     """Reads the package through and says what it holds; raises PackageFormatError if `unpack` would."""
-    return _read(path, limits, _Nowhere())
+    return read(path, limits, Destination())
 
 
 def unpack(
@@ -91,7 +94,7 @@ def unpack(
     """
     directory.mkdir()
     try:
-        return _read(path, limits, _Folder(directory, read_only, released_at))
+        return read(path, limits, Folder(directory, read_only, released_at))
     except BaseException:
         remove(directory)
         raise
@@ -115,8 +118,8 @@ def sha256_of(path: Path) -> "Digest":
 # ---------------------------------------------------------------------------------------------- reading
 
 
-class _Nowhere:
-    """Where `inspect` unpacks to."""
+class Destination:
+    """What a package is unpacked to: nothing at all, as for `inspect`. Names are clean and judged."""
 
     def folder(self, name: str, modified_at: float = 0.0) -> None: ...
 
@@ -128,11 +131,12 @@ class _Nowhere:
 
     def hard_link(self, name: str, source: str) -> None: ...
 
-    def finish(self) -> None: ...
+    def finish(self) -> None:
+        """All of it was there, and may be in a package."""
 
 
-class _Folder:
-    """Where `unpack` unpacks to. Names are clean and judged: parents are real folders below `top`."""
+class Folder(Destination):
+    """Where `unpack` unpacks to: parents are real folders below `top`, which is there and empty."""
 
     def __init__(self, top: Path, is_read_only: bool, released_at: float) -> None:
         self.top, self.is_read_only, self.released_at = top, is_read_only, released_at
@@ -189,7 +193,8 @@ def _write_all(target: int, chunk: bytes) -> None:
         view = view[os.write(target, view) :]
 
 
-def _read(path: Path, limits: Limits, into: _Nowhere | _Folder) -> Contents:
+def read(path: Path, limits: Limits, into: Destination) -> Contents:
+    """Hands on all that is in it, as it comes. Raises PackageFormatError, and what `into` raises."""
     try:
         with gzip.open(path, "rb") as unpacked:
             return _read_tar(_Bounded(unpacked, limits.unpacked_bytes), Tree(limits), into)
@@ -205,7 +210,7 @@ def _read(path: Path, limits: Limits, into: _Nowhere | _Folder) -> Contents:
         ) from error
 
 
-def _read_tar(stream: "_Bounded", tree: Tree, into: _Nowhere | _Folder) -> Contents:
+def _read_tar(stream: "_Bounded", tree: Tree, into: Destination) -> Contents:
     files = size = 0
     with tarfile.TarFile(
         fileobj=cast("IO[bytes]", stream),
@@ -228,7 +233,7 @@ def _read_tar(stream: "_Bounded", tree: Tree, into: _Nowhere | _Folder) -> Conte
     return Contents(files, size)
 
 
-def _take(member: tarfile.TarInfo, stream: "_Bounded", tree: Tree, into: _Nowhere | _Folder) -> None:
+def _take(member: tarfile.TarInfo, stream: "_Bounded", tree: Tree, into: Destination) -> None:
     if member.isdir():
         into.folder(tree.add(member.name, "folder"), member.mtime)
     elif member.issym():

@@ -9,9 +9,10 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 CHUNK_BYTES = 1 << 20
 NAMED_MAX = 3
@@ -28,14 +29,19 @@ class Member:
     content: str = ""
 
 
-def note(top: Path, target: Path) -> None:
-    """Writes down what is below `top`. Raises OSError."""
+def note(top: Path, target: Path, known: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Writes down what is below `top`, just unpacked. `known`: SHA-256 of the files that need not be read for
+    it. Raises OSError."""
     members = {
-        name: asdict(replace(member, content=_content(top / name, member))) for name, member in _members(top)
+        name: {
+            "mode": member.mode,
+            "size": member.size,
+            "ctime_ns": member.ctime_ns,
+            "content": known.get(name) or _content(top / name, member),
+        }
+        for name, member in _members(str(top))
     }
-    part = target.with_suffix(".part")
-    part.write_text(json.dumps(members))
-    part.rename(target)
+    target.write_text(json.dumps(members))
 
 
 def difference(top: Path, noted: Path) -> str:
@@ -53,7 +59,7 @@ def difference(top: Path, noted: Path) -> str:
 
 
 def _differences(top: Path, known: dict[str, Member]) -> Iterator[str]:
-    present = dict(_members(top))
+    present = dict(_members(str(top)))
     for name in sorted(known.keys() | present.keys()):
         before, now = known.get(name), present.get(name)
         if now is None:
@@ -77,8 +83,8 @@ def _how_changed(path: Path, before: Member, now: Member) -> str:
     return ""
 
 
-def _members(top: Path, prefix: str = "") -> Iterator[tuple[str, Member]]:
-    with os.scandir(top / prefix) as entries:
+def _members(top: str, prefix: str = "") -> Iterator[tuple[str, Member]]:
+    with os.scandir(f"{top}/{prefix}") as entries:
         for entry in entries:
             name, found = prefix + entry.name, entry.stat(follow_symlinks=False)
             is_folder = stat.S_ISDIR(found.st_mode)

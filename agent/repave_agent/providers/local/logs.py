@@ -3,8 +3,8 @@
     output.log     what came last, at most LOG_BYTES_MAX
     output.log.1   the part before
 
-The writer is a shell of its own, so that the bound holds however fast a host writes, also while the agent is
-away. It ends when every process has closed the pipe. It never stops reading, even where the disk is full
+The writer is a shell of its own, so that the bound holds however fast a host writes, also while no agent is
+there. It ends when every process has closed the pipe. It never stops reading, even where the disk is full
 or the folder is gone: a host that prints must not wait for its log.
 """
 
@@ -16,13 +16,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from repave_agent.core.ports import LogPiece
-from repave_agent.providers.local.processes import Identity, identify
 from repave_protos.daemon.files import open_file
 
 BLOCK_BYTES, BLOCKS = 4096, 2048
 LOG_BYTES_MAX = BLOCK_BYTES * BLOCKS
 TAIL_BYTES_MAX = 16 * 1024
-START_SECONDS_MAX = 10.0
+END_SECONDS_MAX = 10.0
 NEWEST, OLDER = "output.log", "output.log.1"
 
 _WRITER = f"""
@@ -39,38 +38,38 @@ while :; do
 done
 rm -f {NEWEST}.new
 """
-_DETACHED = f"exec 3<&0; ({_WRITER}) <&3 3<&- >/dev/null 2>&1 & echo $!"
-"""What runs in the background has /dev/null as its input unless that is said otherwise."""
 
 
 @contextlib.contextmanager
-def written(folder: Path) -> Iterator[tuple[int, Identity | None]]:
+def written(folder: Path) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     """A descriptor that what is printed goes to, for as long as the context and for all that inherit it; and
-    its writer, which is no child of this process. Raises OSError."""
+    its writer, whose end the caller has to take. After an error nothing has inherited it, and the writer has
+    ended. Raises OSError."""
     reader, output = os.pipe()
-    try:
+    with open(output, "wb", buffering=0) as entrance:
         try:
             writer = _start_writer(folder, reader)
         finally:
             os.close(reader)
-        yield output, writer
-    finally:
-        os.close(output)
+        try:
+            yield output, writer
+        except BaseException:
+            entrance.close()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                writer.wait(END_SECONDS_MAX)
+            raise
 
 
-def _start_writer(folder: Path, reader: int) -> Identity | None:
-    done = subprocess.run(
-        ["/bin/sh", "-c", _DETACHED],
+def _start_writer(folder: Path, reader: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        ["/bin/sh", "-c", _WRITER],
         cwd=folder,
         env={"PATH": os.defpath},
         stdin=reader,
-        stdout=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        timeout=START_SECONDS_MAX,
-        check=True,
         start_new_session=True,
     )
-    return identify(int(done.stdout))
 
 
 def tail(folder: Path, lines: int) -> str:

@@ -42,6 +42,11 @@ class Session:
     writer: Identity | None = None  # of the log; it ends by itself once the others have
 
     @property
+    def is_alive(self) -> bool:
+        """Whether its command runs, or what it printed is still being written down."""
+        return is_alive(self.leader) or is_alive(self.writer)
+
+    @property
     def group_leader(self) -> Identity:
         """Whose pid is the number of the process group that the host's command is in."""
         return self.inner or self.leader

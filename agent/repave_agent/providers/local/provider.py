@@ -9,7 +9,6 @@ import contextlib
 import errno
 import functools
 import os
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,8 +33,9 @@ from repave_agent.providers.host_specs import check_needs_no_machine
 from repave_agent.providers.listening import listeners_in
 from repave_agent.providers.local import host, networks, processes
 from repave_agent.providers.local.addresses import AddressRange
-from repave_agent.providers.local.host import UNFINISHED, Folder, Record, Tags, with_secrets
+from repave_agent.providers.local.host import UNFINISHED, Children, Folder, Record, Tags, with_secrets
 from repave_agent.providers.local.processes import Session, Watch
+from repave_agent.providers.local.unpacked import Packages
 from repave_agent.providers.single_flight import Work
 from repave_protos.daemon.files import make_folder
 from repave_protos.package.archive import PackageFormatError
@@ -59,7 +59,7 @@ class _Kept:
     folder: Folder
     record: Record
     session: Session | None
-    process: subprocess.Popen[bytes] | None = None  # only if it is our own child
+    children: Children | None = None  # only if they are our own
     watch: Watch | None = None
     ended: str = ""
     is_leaving: bool = False
@@ -84,7 +84,7 @@ class _Kept:
 
     def reap(self) -> int | None:
         """The exit code; None when the host is not our child or runs."""
-        return None if self.process is None else self.process.poll()
+        return None if self.children is None else self.children.reap()
 
 
 class LocalProvider:
@@ -118,6 +118,7 @@ class LocalProvider:
         self._address_range, self._has_networks = address_range, has_networks
         self._addresses = AddressRange(address_range, root / "next-address", has_networks=has_networks)
         self._kept: dict[HostName, _Kept] = {}
+        self._packages = Packages()
         self._launches, self._destructions = Work(), Work()
         self._slots = asyncio.Semaphore(BLOCKING_IN_FLIGHT_MAX)
         self._start_lock = asyncio.Lock()
@@ -199,7 +200,6 @@ class LocalProvider:
         async with self._slots:
             kept = await asyncio.to_thread(self._make, tags, spec, package, secrets)
         self._keep(kept)
-        log.info("host.launched", group=spec.group, host=spec.name, address=kept.record.address)
         return kept.host(self._clock.wall())
 
     def _make(self, tags: Tags, spec: HostSpec, package: Path, secrets: HostSecrets) -> _Kept:
@@ -212,8 +212,8 @@ class LocalProvider:
         record = Record(tags, spec, address, self._clock.wall(), self._has_networks)
         try:
             folder.create(record)
-            session, process = host.start(folder, record, package, self._sandbox, secrets)
-            return _Kept(folder, record, session, process, started_at=self._clock.monotonic())
+            session, children = host.start(folder, record, package, self._packages, self._sandbox, secrets)
+            return _Kept(folder, record, session, children, started_at=self._clock.monotonic())
         except (ProviderError, PackageFormatError, OSError) as error:
             with contextlib.suppress(
                 ProviderError, OSError
@@ -280,7 +280,7 @@ class LocalProvider:
         self._kept[kept.record.spec.name] = kept
         if kept.session is None:
             kept.ended = HALF_MADE
-        elif not processes.is_alive(kept.session.leader) and not processes.is_alive(kept.session.writer):
+        elif kept.children is None and not kept.session.is_alive:
             self._note_end(kept)
         else:
             kept.watch = Watch(kept.session.leader, functools.partial(self._note_end_soon, kept))
@@ -312,6 +312,7 @@ class LocalProvider:
 
     def _let_go(self, name: HostName) -> None:
         kept = self._kept.pop(name)
+        kept.reap()
         self._addresses.release(kept.record.address)
         if kept.watch is not None:
             kept.watch.close()
@@ -342,7 +343,6 @@ class LocalProvider:
         finally:
             kept.is_leaving = False
         self._let_go(name)
-        log.info("host.destroyed", group=kept.record.spec.group, host=name)
 
     # -------------------------------------------------------------------------------------------- ask
 
