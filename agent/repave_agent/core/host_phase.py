@@ -8,7 +8,7 @@ from repave_protos.protocol.values import DesiredGroup, HostPhase
 RECOVERING = "healthy again, not yet for long enough"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made of each host at each look, and freezing takes twice as long
 class Signs:
     """What is known of one host. Instants are of the agent's monotonic clock."""
 

@@ -156,8 +156,11 @@ class HaproxyProcess:
     def processes(self) -> Iterator[int]:
         """Ids of living processes of ours; one that has ended and waits to be reaped has no command line. The
         known ones come first: to look at all that a machine has may cost as much as a reload."""
-        known = {process for process in self.watched if process and self._is_ours(process)}
-        yield from known
+        known = set()
+        for process in filter(None, self.watched):
+            if self._is_ours(process):
+                known.add(process)
+                yield process
         for entry in Path("/proc").iterdir():
             if entry.name.isdecimal() and int(entry.name) not in known and self._is_ours(int(entry.name)):
                 yield int(entry.name)
