@@ -140,11 +140,21 @@ async def behind_haproxy(folder: Path, shop: int, exporter: int) -> AsyncIterato
     config.write_text(HAPROXY.format(shop=shop, exporter=exporter, application=runner.addresses[0][1]))
     process = await asyncio.create_subprocess_exec("haproxy", "-db", "-f", str(config))
     try:
+        await until_async(lambda: accepts(shop))
         yield
     finally:
         process.terminate()
         await process.wait()
         await runner.cleanup()
+
+
+async def accepts(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except ConnectionRefusedError:
+        return False
+    writer.close()
+    return True
 
 
 @pytest.mark.rig
