@@ -52,7 +52,8 @@ def test_a_deadline_too_short_for_the_boot_ends_with_1_and_names_the_field(simul
 
 
 def test_json_has_the_documented_shape(simulate: CommandLine) -> None:
-    ran = simulate("simulate", *NO_CONTROLLER, "--faults", "host-dies", "--seeds", "1", "-o", "json")
+    faults = ("--faults", "host-dies", "--seeds", "1")
+    ran = simulate("simulate", *NO_CONTROLLER, "--regions", "paris", *faults, "-o", "json")
     document = ran.json
     assert set(document) == {
         "application", "is_fine", "sizes_from", "is_whole_code", "boot_seconds", "ill_after_seconds",

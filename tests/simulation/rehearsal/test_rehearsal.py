@@ -97,7 +97,7 @@ def test_going_back_is_measured_at_each_step_and_after() -> None:
 
 
 def test_a_deadline_shorter_than_a_boot_gets_advice_and_following_it_helps() -> None:
-    short = SPEC.replace("launch_deadline: 1m", "launch_deadline: 10s")
+    short = ONE_REGION.replace("launch_deadline: 1m", "launch_deadline: 10s")
     rehearsal = rehearsed(stage(short, boot_seconds=30.0), ["host-dies"])
     assert not rehearsal.is_fine
     assert rehearsal.calm.ended == "rolled-back"
