@@ -83,6 +83,7 @@ def back(directory: Path, regions: int, rounds: int) -> Iterator[Line]:
         finally:
             for each in agents:
                 each.stop()
+    yield from bare(directory / "bare", regions, rounds)
 
 
 class Agents:
@@ -223,6 +224,37 @@ def lines(what: str, since: float, agents: list[Agents], regions: int) -> Iterat
     beside = f"p50 {median(took):.0f} ms, last {took[-1]:.0f} ms; heard of by p50 {median(heard):.0f} ms, "
     beside += f"last {heard[-1]:.0f} ms"
     yield Line(f"{what} -> flips of {regions} regions, p99", p99, "ms", beside, 300.0)
+
+
+def bare(directory: Path, regions: int, rounds: int) -> Iterator[Line]:
+    """The same over bare streams, in as many processes: see fleet_bare.py."""
+    directory.mkdir(parents=True)
+    command = [sys.executable, "-m", "tests.benchmarks.fleet_bare"]
+    serve, pipe = [*command, "serve", str(directory)], subprocess.PIPE
+    with subprocess.Popen(serve, stdin=pipe, stdout=pipe, text=True) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        address = server.stdout.readline().strip()
+        places = [names(regions)[first : first + AGENTS_EACH] for first in range(0, regions, AGENTS_EACH)]
+        others = [subprocess.Popen([*command, "agents", address, str(directory), *each]) for each in places]
+        pids, took = [server.pid, *(each.pid for each in others)], list[tuple[float, float]]()
+        try:
+            while len(took) < rounds:
+                before, asked = sum(map(processor_ms, pids)), time.monotonic()
+                server.stdin.write("go\n")
+                server.stdin.flush()
+                at, heard = server.stdout.readline().split()
+                spent = sum(map(processor_ms, pids)) - before
+                took += [((float(at) - asked) * 1e3, spent)] if int(heard) == regions else []
+                time.sleep(0.2)
+        finally:
+            for process in others:
+                process.kill()
+                process.wait()
+            server.kill()
+    beside = f"median of CPU until then {median([spent for _, spent in took]):.0f} ms; bare gRPC and fsyncs"
+    last = median([each for each, _ in took])
+    yield Line(f"the floor: the last of {regions} bare answers, p50 of {rounds}", last, "ms", beside)
 
 
 # ------------------------------------------------------------------------------------------- real regions

@@ -6,6 +6,9 @@ the group with the most traffic; and each desired state that comes, with `heard:
 lets every host of the newest group in the first region fall ill.
 """
 
+from repave_protos.daemon import loading  # before all others, as in repave_agent.__main__
+
+# isort: split
 import asyncio
 import logging
 import random
@@ -41,6 +44,8 @@ from repave_protos.protocol.values import (
 from tests.fakes.agent.balancer import FakeBalancer
 from tests.fakes.agent.packages import FakePackages
 from tests.fakes.agent.provider import FakeProvider
+
+loading.finish()
 
 
 class TellingBalancer(FakeBalancer):

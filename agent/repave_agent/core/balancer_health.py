@@ -7,11 +7,11 @@ processes say different things.
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 
 from repave_agent.core.host_health import HealthRecord
 from repave_agent.core.host_records import Record
 from repave_agent.core.ports import BalancerView, Server
+from repave_protos.protocol.copies import replace
 from repave_protos.protocol.values import DesiredGroup, GroupName, HostName, HostPhase
 
 SILENT_SECONDS = 3.0

@@ -4,19 +4,20 @@ Facts only; what to do about them is decided in `reconcile`. A host's record end
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from repave_agent.core.adopted import taken_in
 from repave_agent.core.balancer_health import BalancerHealth
 from repave_agent.core.host_health import Health, HealthRecord, Healths, ProbeTarget, at_port
 from repave_agent.core.host_phase import Judgement, judge_host
 from repave_agent.core.host_records import Record, fact_of, signs_of
-from repave_agent.core.observation import Claims, GroupFact, HostFact
+from repave_agent.core.observation import NO_FACT, Claims, GroupFact, HostFact
 from repave_agent.core.orphans import MINUTE_SECONDS, sighted
 from repave_agent.core.ports import TAKEN_BACK, BalancerView, Host, HostSpec, Structure
 from repave_agent.core.reconcile import Destroy, Launch
 from repave_agent.core.traffic import enabled_hosts
 from repave_protos.daemon.endpoint import endpoint
+from repave_protos.protocol.copies import replace
 from repave_protos.protocol.values import (
     ApplicationReport,
     DesiredGroup,
@@ -364,7 +365,7 @@ class Fleet:
     # ------------------------------------------------------------------------------ what it amounts to
 
     def fact(self, group: GroupName) -> GroupFact:
-        return self.groups.get(group, GroupFact())
+        return self.groups.get(group, NO_FACT)
 
     def judge(
         self,

@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
+from repave_protos.protocol.copies import replace
 from repave_protos.protocol.values import HostName, Probe, ProbeSample
 
 

@@ -7,7 +7,7 @@ is forgotten.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 from repave_agent.core.host_secrets import SecretError
@@ -20,6 +20,7 @@ from repave_agent.core.ports import (
     PackageError,
     RefusedError,
 )
+from repave_protos.protocol.copies import replace
 from repave_protos.protocol.values import (
     ApplicationName,
     DesiredJob,

@@ -77,6 +77,10 @@ class GroupFact:
     drain_since: float | None = None  # retiring, and out of traffic, since
 
 
+NO_FACT = GroupFact()
+"""Of a group of which nothing is remembered."""
+
+
 @dataclass(frozen=True, slots=True)
 class Claims:
     """Who is known to want hosts here. What an agent has forgotten, or has not heard yet, counts for nothing
@@ -159,7 +163,7 @@ class Observation:
         return [host for host in hosts if host.phase in phases] if phases else list(hosts)
 
     def group(self, name: GroupName) -> GroupFact:
-        return self.groups.get(name, GroupFact())
+        return self.groups.get(name, NO_FACT)
 
 
 Judged = TypeVar("Judged")

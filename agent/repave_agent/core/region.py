@@ -12,7 +12,7 @@ one is harmless.
 
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from repave_agent.core.balancer_health import SILENT
@@ -50,6 +50,7 @@ from repave_agent.core.reconcile import Arrange, BeginDrain, Destroy, Launch, Pl
 from repave_agent.core.records import Wanted, wanted_of
 from repave_agent.core.reports import reports, with_troubles
 from repave_agent.core.traffic import Shares, is_awaited
+from repave_protos.protocol.copies import replace
 from repave_protos.protocol.values import (
     ApplicationName,
     ApplicationReport,

@@ -5,11 +5,12 @@ up; and a host that has traffic is never taken away, only a whole group that no 
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from repave_agent.core.fronts import fronts_of
 from repave_agent.core.observation import HostFact, Observation, judged_once
 from repave_agent.core.ports import Backend, BalancerView, Frontend, Route, Server, Structure
+from repave_protos.protocol.copies import replace
 from repave_protos.protocol.values import (
     ApplicationName,
     DesiredGroup,

@@ -49,7 +49,10 @@ DECISIONS_MAX = 64
 STORE_RETRY_SECONDS = 1.0
 PACED_REGIONS_MIN = 100
 PACE_SECONDS = 50e-6
-"""For each region there are so many seconds between two decisions; one takes some 20 to 70 us a region."""
+"""For each region there are so many seconds between two decisions at least; one takes some 20 to 70 us."""
+RESTS, REST_SECONDS_MAX = 3.0, 0.05
+"""And so many times as long as the last one took, up to a bound: most of the time is left to what regions are
+sent, and to their reports. What a region that fails leads to waits no longer than that."""
 SETTLED_SECONDS = 0.2
 """So long what moved a rollout is not decided on again by itself: first come the reports of what it moved."""
 
@@ -121,6 +124,7 @@ class Owner:
         self._room: Room | None = None  # for the first queued release
         self._read: Mapping[RegionName, RegionView] = {}  # by the last decision
         self._rests = False  # as it left the application
+        self._step_seconds = 0.0  # that the last one took, without its end on the disk
         self._suspensions = -1  # those it knows of; what was loaded from the store comes after one
         self.is_in_doubt = False  # the store may hold a newer decision
         self.is_retired = False  # another one decides in its place
@@ -227,7 +231,8 @@ class Owner:
         """The first report after quiet is decided on at once. Those of many regions that follow each other
         closely are decided on together: else a release over thousands would leave no time for others."""
         if len(self._read) >= PACED_REGIONS_MIN:
-            await asyncio.sleep(PACE_SECONDS * len(self._read))
+            rest = min(REST_SECONDS_MAX, RESTS * self._step_seconds)
+            await asyncio.sleep(max(PACE_SECONDS * len(self._read), rest))
 
     async def command(
         self,
@@ -278,6 +283,7 @@ class Owner:
         async with office.turnstile(changed):
             self._room = None
             decision = step(changed, observed, now, tenure, self._constraints(changed))
+            self._step_seconds = office.clock() - now
             self._read, self._rests = observed.read, False
             extra = Transaction(
                 events=events,
@@ -404,6 +410,7 @@ class Owner:
         seen = office.seen if office.depends_on_others(application) else None
         observed, now = office.observed(application.name), office.clock()
         decision = step(application, observed, now, tenure, self._constraints(application))
+        self._step_seconds = office.clock() - now
         offered = offer(decision.application, office.fence.is_open)
         has_news = offered != application or bool(decision.events)
         self.decisions += 1

@@ -1,11 +1,12 @@
 """A report wakes what it speaks of: counted in decisions of the real scheduler."""
 
 import asyncio
+import itertools
 from dataclasses import replace
 from typing import Any
 
 from repave_controller.core.commands.promotion import Promote
-from repave_controller.core.domain.application import Policy
+from repave_controller.core.domain.application import Instant, Policy
 from repave_controller.core.steps import Scale, Soak, Verify, Weight
 from repave_controller.runtime.owner import SETTLED_SECONDS
 from repave_protos.protocol.values import ApplicationName, RegionName
@@ -139,3 +140,21 @@ async def test_a_release_that_waited_begins_at_once_when_the_one_before_it_has_e
         assert running is not None
         assert running.version == "b"
         assert all(track.has_begun for track in running.tracks)
+
+
+@in_virtual_time
+async def test_slow_decisions_about_many_regions_leave_most_of_the_time_to_others() -> None:
+    """Reports come in all the time, and each decision takes 10 ms: the next one begins 30 ms after it."""
+    places = [RegionName(f"r{number:03d}") for number in range(100)]
+    async with scheduled() as world:
+        world.regions |= {name: FakeRegion(name) for name in places}
+        await world.release(sizes=tuple((name, 2) for name in places), steps=LONG_SOAK)
+        await asyncio.sleep(5)
+        true, looks = world.scheduler.clock, itertools.count()
+        world.scheduler.clock = lambda: Instant(true() + 0.01 * next(looks))
+        before = world.scheduler.decisions()[SHOP]
+        for number in range(1_000):
+            report(world, places[number % 100], in_flight=number + 1)
+            await asyncio.sleep(0.001)
+        decided = world.scheduler.decisions()[SHOP] - before
+        assert 5 <= decided <= 1 / (3 * 0.01) + 1

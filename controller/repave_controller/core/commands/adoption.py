@@ -7,7 +7,7 @@ is made or ended. Pure; which hosts there are is found out by agents.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 
 from repave_controller.core.domain.application import (
@@ -27,6 +27,7 @@ from repave_controller.core.domain.naming import format_group
 from repave_controller.core.domain.reasons import Happening, Reason, Refusal, Refused, cli, reason_of
 from repave_controller.core.domain.rollout import GroupNumber, Phase, Rollout, RolloutKind
 from repave_protos.daemon.endpoint import endpoint
+from repave_protos.protocol.copies import replace
 from repave_protos.protocol.values import (
     FULL_WEIGHT_BP,
     NO_PACKAGE,

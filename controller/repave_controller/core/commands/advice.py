@@ -1,7 +1,5 @@
 """Keeps refusals honest: a command that would be refused as well is not advised. Pure."""
 
-from dataclasses import replace
-
 from repave_controller.core.commands.promotion import Object, Override, Promote
 from repave_controller.core.commands.queue import QueueDrop, QueueResume
 from repave_controller.core.commands.rollback import Rollback
@@ -9,6 +7,7 @@ from repave_controller.core.commands.steering import Abort, Pause, Resume, Retry
 from repave_controller.core.commands.verb import Verb
 from repave_controller.core.domain.application import Application, Instant, Observed
 from repave_controller.core.domain.reasons import Refusal, Refused, Remedy
+from repave_protos.protocol.copies import replace
 
 CHOOSY = frozenset(
     {

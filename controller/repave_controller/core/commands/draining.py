@@ -4,7 +4,7 @@ Nothing else of the region changes: it serves clients that still come, and takes
 changes the record; what that still waits for is in rollout/drains.py.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from repave_controller.core.commands.release import event_of
 from repave_controller.core.domain.application import (
@@ -17,6 +17,7 @@ from repave_controller.core.domain.application import (
 )
 from repave_controller.core.domain.reasons import Happening, Refusal, Refused, cli, reason_of
 from repave_controller.core.rollout.drains import in_dns, record_of
+from repave_protos.protocol.copies import replace
 from repave_protos.protocol.values import RegionName
 
 

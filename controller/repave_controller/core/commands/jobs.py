@@ -1,7 +1,7 @@
 """What people may say of an attempt of a job that nobody can judge, or that has failed for good: that it is
 run again, that it has done its work, or that it has not. Pure."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from repave_controller.core.commands.release import event_of
 from repave_controller.core.domain.application import Application, Instant, Observed, Outcome
@@ -9,6 +9,7 @@ from repave_controller.core.domain.jobs import JobRun, RunState, Settlement
 from repave_controller.core.domain.reasons import Happening, Refusal, Refused, cli, reason_of
 from repave_controller.core.domain.rollout import Rollout
 from repave_controller.core.rollout.jobs import present_moment
+from repave_protos.protocol.copies import replace
 
 
 @dataclass(frozen=True, slots=True)

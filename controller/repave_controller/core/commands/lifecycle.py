@@ -5,7 +5,7 @@ runs: it would need what ends.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from repave_controller.core.domain.application import (
     Application,
@@ -23,6 +23,7 @@ from repave_controller.core.domain.reasons import Happening, Reason, Refusal, Re
 from repave_controller.core.domain.sequences import Listed
 from repave_controller.core.rollout.drains import record_of
 from repave_controller.core.rollout.transitions import remembered
+from repave_protos.protocol.copies import replace
 from repave_protos.protocol.values import RegionName
 
 # --------------------------------------------------------------------------------------------- a group

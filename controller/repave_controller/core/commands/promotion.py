@@ -5,7 +5,7 @@ the person asks for more.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from repave_controller.core.commands.release import event_of
@@ -20,6 +20,7 @@ from repave_controller.core.rollout.holds import guard_of, passable, ways_on
 from repave_controller.core.rules.guards import OVERRIDABLE, is_overridden
 from repave_controller.core.rules.looks import held_with
 from repave_controller.core.rules.verdicts import gate_of
+from repave_protos.protocol.copies import replace
 from repave_protos.protocol.values import RegionName
 
 PASSES_MAX = 1000

@@ -1,11 +1,12 @@
 """What people may ask of the releases that wait: let them go on after one that did not succeed, drop some,
 or change their order. Pure; how a release gets into the queue is in `release.py`."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from repave_controller.core.commands.release import event_of
 from repave_controller.core.domain.application import Application, Instant, Observed, Outcome, ReleaseOrder
 from repave_controller.core.domain.reasons import Happening, Refusal, Refused, cli, reason_of
+from repave_protos.protocol.copies import replace
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ is taken from the store's older copy where there is one. All that is assumed is 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from repave_controller.core.domain.application import (
     ADOPTED_VERSION,
@@ -28,6 +28,7 @@ from repave_controller.core.domain.overlays import AS_THE_TEMPLATE, overlay_from
 from repave_controller.core.domain.reasons import Happening, Refusal, Refused, Why, cli, reason_of
 from repave_controller.core.domain.rollout import GroupNumber, Phase, Rollout, RolloutKind
 from repave_controller.core.rules.divergence import RECOVER, offer_of
+from repave_protos.protocol.copies import replace
 from repave_protos.protocol.values import (
     FULL_WEIGHT_BP,
     NO_PACKAGE,

@@ -5,7 +5,7 @@ Nothing here waits or acts: the result is what `rollout.step` then carries out. 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from repave_controller.core.domain.application import (
     Application,
@@ -44,6 +44,7 @@ from repave_controller.core.rollout.start import (
     with_kept_sizes,
 )
 from repave_controller.core.rules.divergence import RECOVER
+from repave_protos.protocol.copies import replace
 from repave_protos.protocol.fronts import TrafficFront, conflict, plain_front
 from repave_protos.protocol.values import ApplicationName, GroupName, RegionName
 

@@ -3,8 +3,6 @@
 Which of them are replaced when is decided in `rollout/renewal.py`.
 """
 
-from dataclasses import replace
-
 from repave_controller.core.domain.application import (
     Application,
     Event,
@@ -15,6 +13,7 @@ from repave_controller.core.domain.application import (
 )
 from repave_controller.core.domain.reasons import Happening, Refusal, Refused, cli, reason_of
 from repave_controller.core.rollout.renewal import TAINTED_MAX, Renewed, taint
+from repave_protos.protocol.copies import replace
 from repave_protos.protocol.values import GroupName, HostName, RegionName
 
 

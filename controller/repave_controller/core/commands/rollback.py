@@ -1,7 +1,7 @@
 """The way back that a person asks for: a running rollout is turned round, or an older group serves again."""
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from repave_controller.core.commands.release import target_of
 from repave_controller.core.domain.application import (
@@ -51,6 +51,7 @@ from repave_controller.core.rollout.transitions import gone_back
 from repave_controller.core.rollout.way_back import WayBack, ways_back
 from repave_controller.core.steps.step import entered
 from repave_controller.core.strategies.presets import way_back_steps
+from repave_protos.protocol.copies import replace
 from repave_protos.protocol.values import GroupName, RegionName
 
 
@@ -166,14 +167,13 @@ def _with_targets(
     """The groups with the parts that the regions go back to. What is gone altogether becomes a fresh group of
     the same package and configuration; one that is still somewhere gets a new part."""
     fresh: dict[GroupNumber, ServerGroup] = {}
-    added: dict[GroupNumber, list[Part]] = {}
+    put: dict[GroupNumber, list[Part]] = {}
     placed = []
     for way in ways:
         group, live = way.target, application.group(way.target.number)
         if way.kept is not None:
             is_straight = way.is_whole or way.region in hasty
             part = replace(way.grown, percent=FULL_PERCENT) if is_straight else way.grown
-            application = put_part(application, group, part)
         else:
             (part,) = new_parts(((way.region, way.size),))
             if live is None or live.state in UNWANTED:
@@ -182,10 +182,10 @@ def _with_targets(
                     number = GroupNumber(application.next_number + 1)
                     application = replace(application, next_number=number)
                 group = fresh[group.number]
-            added.setdefault(group.number, []).append(part)
+        put.setdefault(group.number, []).append(part)
         placed.append(replace(way, target=group))
     known = {group.number: group for group in (*application.groups, *fresh.values())}
-    for number, parts in added.items():
+    for number, parts in put.items():
         application = application.with_group(known[number].with_parts(parts))
     return application, tuple(placed)
 

@@ -4,13 +4,14 @@ The number is that of the group which serves there: it has one place, and one ow
 application. A choice that was made upon another number than is in force changes nothing.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from repave_controller.core.commands.steering import noted, resized
 from repave_controller.core.domain.application import Application, Event, Instant, Observed, Outcome
 from repave_controller.core.domain.reasons import Happening, Reason, Refused, Why, reason_of
 from repave_controller.core.domain.scaling import BY_REPAVE, Sized
 from repave_controller.core.rules.scaling import Choice
+from repave_protos.protocol.copies import replace
 from repave_protos.protocol.values import RegionName
 
 SECONDS_MAX = 10.0

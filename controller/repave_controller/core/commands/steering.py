@@ -1,7 +1,7 @@
 """What people may ask of a rollout on its way: pause, resume, go back a step, retry, leave a region out,
 change a size. Pure, like `release.py`; what may be gone past is in `promotion.py`."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from repave_controller.core.commands.release import event_of
 from repave_controller.core.commands.rollback import request_abort
@@ -52,6 +52,7 @@ from repave_controller.core.rules.verdicts import gate_of
 from repave_controller.core.steps import Weight
 from repave_controller.core.steps.step import entered
 from repave_controller.core.strategies.checks import objection
+from repave_protos.protocol.copies import replace
 from repave_protos.protocol.values import GroupName, RegionName
 
 # ------------------------------------------------------------------------------------- pause and resume

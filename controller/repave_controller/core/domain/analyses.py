@@ -3,7 +3,7 @@
 Only what decides is here. The samples, and what was found in each metric, are kept beside it.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, Protocol, TypeVar
 
@@ -11,6 +11,7 @@ from repave_controller.core.analysis.values import JudgeConfig, Judgement, Metri
 from repave_controller.core.domain.instants import Instant
 from repave_controller.core.domain.reasons import Reason, Why, reason_of
 from repave_controller.core.domain.sequences import ByKey
+from repave_protos.protocol.copies import replace
 from repave_protos.protocol.values import RegionName
 
 TOGETHER = RegionName("")

@@ -5,7 +5,7 @@ another one. Instants are seconds of the controller's clock (Unix time that neve
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
@@ -23,6 +23,7 @@ from repave_controller.core.domain.steps import FULL_PERCENT as FULL_PERCENT
 from repave_controller.core.domain.steps import Step
 from repave_controller.core.domain.windows import Freeze, Window
 from repave_protos.protocol.bounds import WORN_MAX
+from repave_protos.protocol.copies import replace
 from repave_protos.protocol.values import (
     BY_REQUEST,
     ApplicationName,

@@ -6,13 +6,14 @@ change before anything follows from it, and `held` is what the decisions ask.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from repave_controller.core.domain.application import Event
 from repave_controller.core.domain.instants import Instant
 from repave_controller.core.domain.reasons import Happening, Reason, Refusal, Refused, Rule, cli, reason_of
 from repave_controller.core.domain.windows import Closed, Freeze, Window, closed
+from repave_protos.protocol.copies import replace
 
 FREEZES_MAX = 100
 

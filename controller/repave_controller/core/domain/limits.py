@@ -5,12 +5,13 @@ application wants. Nothing is reserved: each caller asks anew each time, and is 
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from repave_controller.core.domain.application import Application, GroupState, Part
 from repave_controller.core.domain.reasons import Reason, Rule, reason_of
 from repave_controller.core.domain.rollout import Phase, Track, TrackPhase
 from repave_controller.core.domain.steps import baseline_hosts
+from repave_protos.protocol.copies import replace
 from repave_protos.protocol.values import ApplicationName, RegionName
 
 

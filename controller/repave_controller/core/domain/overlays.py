@@ -1,9 +1,10 @@
 """What the hosts of a server group are made of in a region that differs from the others. Pure."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 from repave_controller.core.domain.by_region import ByRegion
+from repave_protos.protocol.copies import replace
 from repave_protos.protocol.values import HostTemplate, RegionName
 
 Value = TypeVar("Value")

@@ -1,10 +1,11 @@
 """A region on its way through a rollout: the groups that meet there, and what becomes of their parts."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from repave_controller.core.domain.application import Application, GroupState, Part, ServerGroup
 from repave_controller.core.domain.rollout import GroupNumber, Rollout, Track
+from repave_protos.protocol.copies import replace
 from repave_protos.protocol.values import RegionName
 
 

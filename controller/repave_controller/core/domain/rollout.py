@@ -4,7 +4,7 @@ Plain frozen values. What becomes of them is decided in rollout/step.py.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal, NewType
 
@@ -15,6 +15,7 @@ from repave_controller.core.domain.jobs import NO_JOBS, JobRun, Jobs, Moment
 from repave_controller.core.domain.reasons import Reason
 from repave_controller.core.domain.sequences import Listed
 from repave_controller.core.domain.steps import Step as Step
+from repave_protos.protocol.copies import replace
 from repave_protos.protocol.values import RegionName
 
 GroupNumber = NewType("GroupNumber", int)

@@ -1,7 +1,7 @@
 """Foretells what a release would do: the rollout that would be started, led through its steps. Pure."""
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Literal
 
@@ -30,6 +30,7 @@ from repave_controller.core.rollout.start import begin_release, hint_of_kept, st
 from repave_controller.core.rollout.transitions import taken_over
 from repave_controller.core.rules.guards import NO_CONSTRAINTS, Constraints, Guard, foreseen
 from repave_controller.core.steps.step import entered, estimate_seconds
+from repave_protos.protocol.copies import replace
 from repave_protos.protocol.fronts import TrafficFront
 from repave_protos.protocol.values import (
     ApplicationName,

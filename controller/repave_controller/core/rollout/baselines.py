@@ -7,7 +7,6 @@ it: a person shall find both sides.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from repave_controller.core.domain.application import (
     UNWANTED,
@@ -24,6 +23,7 @@ from repave_controller.core.domain.rollout import GroupNumber, Phase, Rollout, T
 from repave_controller.core.domain.steps import baseline_range, is_baseline_proven
 from repave_controller.core.rollout.draft import Turn
 from repave_controller.core.rules.verdicts import current_report
+from repave_protos.protocol.copies import replace
 from repave_protos.protocol.values import FULL_WEIGHT_BP, RegionName
 
 

@@ -1,7 +1,6 @@
 """How rollouts end, what becomes of old groups, and what begins next. Pure; part of `rollout.step`."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 
 from repave_controller.core.domain.application import (
     Application,
@@ -30,6 +29,7 @@ from repave_controller.core.rollout.start import catch_up
 from repave_controller.core.rollout.transitions import gone_back, never_begun, remembered, taken_over
 from repave_controller.core.rules import guards
 from repave_controller.core.rules.verdicts import Done, Failed, Waiting
+from repave_protos.protocol.copies import replace
 from repave_protos.protocol.values import RegionName
 
 # ---------------------------------------------------------------------------------------------- rollouts

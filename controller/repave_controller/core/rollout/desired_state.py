@@ -1,7 +1,5 @@
 """The desired state of each region: a projection of the groups' parts, and its epochs. Pure."""
 
-from dataclasses import replace
-
 from repave_controller.core.domain.application import Application, GroupState, Part, ServerGroup, Tenure
 from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.overlays import overlay_in
@@ -9,6 +7,7 @@ from repave_controller.core.domain.place import origin_in, target_in
 from repave_controller.core.domain.rollout import RolloutKind
 from repave_controller.core.rollout.jobs import desired_jobs
 from repave_controller.core.rollout.renewal import replaced_in
+from repave_protos.protocol.copies import replace
 from repave_protos.protocol.values import (
     DesiredGroup,
     DesiredState,

@@ -1,6 +1,6 @@
 """The work of one call of `rollout.step`: the application as it becomes, and what is said about it."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from repave_controller.core.domain.application import (
     Application,
@@ -17,6 +17,7 @@ from repave_controller.core.domain.reasons import Happening, Reason, reason_of
 from repave_controller.core.domain.rollout import GroupNumber, Phase, Rollout, Track
 from repave_controller.core.rules.guards import Constraints
 from repave_controller.core.rules.verdicts import Waiting, gate_of
+from repave_protos.protocol.copies import replace
 from repave_protos.protocol.values import RegionName
 
 

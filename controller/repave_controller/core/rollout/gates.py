@@ -1,7 +1,7 @@
 """Lists the gates that a rollout waits at, and the times that a person may end. Pure."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from repave_controller.core.domain.analyses import Ending
@@ -10,6 +10,7 @@ from repave_controller.core.domain.rollout import Phase, Rollout, Step, Track, T
 from repave_controller.core.rollout import waves
 from repave_controller.core.rules.looks import analysis_of
 from repave_controller.core.rules.verdicts import gate_of
+from repave_protos.protocol.copies import replace
 from repave_protos.protocol.values import RegionName
 
 Kind = Literal["approval", "objection", "time", "analysis"]

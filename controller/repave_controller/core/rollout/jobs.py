@@ -8,7 +8,6 @@ ended is never run again by itself: a person settles it.
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from repave_controller.core.domain.application import (
     Application,
@@ -25,6 +24,7 @@ from repave_controller.core.rollout.draft import Turn
 from repave_controller.core.rollout.transitions import has_come_to
 from repave_controller.core.rollout.waves import UNREACHABLE_PATIENCE_SECONDS
 from repave_controller.core.rules.verdicts import Done, Failed, Waiting
+from repave_protos.protocol.copies import replace
 from repave_protos.protocol.values import DesiredJob, HostTemplate, JobId, JobReport, RegionName
 
 BEGIN_SECONDS_MIN = 300.0

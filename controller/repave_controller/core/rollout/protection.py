@@ -5,7 +5,6 @@ share that a step asks for can't be had, and which of the groups shall serve is 
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from repave_controller.core.domain.application import (
     FULL_PERCENT,
@@ -28,6 +27,7 @@ from repave_controller.core.rollout.failure import (
 )
 from repave_controller.core.rules.sides import Sides, Strength, sides_of
 from repave_controller.core.rules.verdicts import Cause, Failed
+from repave_protos.protocol.copies import replace
 from repave_protos.protocol.values import FULL_WEIGHT_BP, RegionName
 
 WATCHED = (TrackPhase.RUNNING, TrackPhase.DONE)

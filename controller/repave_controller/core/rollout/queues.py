@@ -1,8 +1,6 @@
 """Begins the releases that wait, one after another, or lets them stand still once one has not succeeded.
 Pure; part of `rollout.step`."""
 
-from dataclasses import replace
-
 from repave_controller.core.domain.application import Application, Because, ReleaseOrder, Standstill
 from repave_controller.core.domain.naming import format_group
 from repave_controller.core.domain.reasons import Happening, Reason, Refused, Why, cli, reason_of
@@ -10,6 +8,7 @@ from repave_controller.core.domain.rollout import Phase, Rollout, TrackPhase
 from repave_controller.core.rollout.draft import Turn
 from repave_controller.core.rollout.room import giving_way, with_room
 from repave_controller.core.rollout.start import start_release
+from repave_protos.protocol.copies import replace
 
 
 def stand_still_after(turn: Turn, rollout: Rollout) -> None:

@@ -7,7 +7,7 @@ people ask for is in `commands/renewal.py`.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from repave_controller.core.domain.application import (
@@ -30,6 +30,7 @@ from repave_controller.core.domain.reasons import (
     reason_of,
 )
 from repave_controller.core.domain.sequences import Listed
+from repave_protos.protocol.copies import replace
 from repave_protos.protocol.values import GroupName, GroupReport, HostName, RegionName
 
 TAINTED_MAX = 1000

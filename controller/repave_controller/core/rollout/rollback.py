@@ -5,7 +5,6 @@ the split stays as it is until it is ready, unless the newer group can't serve a
 """
 
 from collections.abc import Collection
-from dataclasses import replace
 
 from repave_controller.core.domain.application import (
     FULL_PERCENT,
@@ -26,6 +25,7 @@ from repave_controller.core.rollout.transitions import gone_back, with_way_back
 from repave_controller.core.rollout.waves import UNREACHABLE_PATIENCE_SECONDS
 from repave_controller.core.rules.sides import sides_of
 from repave_controller.core.rules.verdicts import Done, Failed, Verdict, Waiting, current_report
+from repave_protos.protocol.copies import replace
 from repave_protos.protocol.values import FULL_WEIGHT_BP, RegionName
 
 UNDO_DEADLINE_SECONDS = 300.0

@@ -1,7 +1,6 @@
 """Whether a release has room, and the kept groups that give way to it. Pure."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import replace
 
 from repave_controller.core.domain.application import (
     Application,
@@ -32,6 +31,7 @@ from repave_controller.core.domain.sequences import Listed
 from repave_controller.core.rollout.start import group_event
 from repave_controller.core.rollout.transitions import remembered
 from repave_controller.core.rules.verdicts import Waiting
+from repave_protos.protocol.copies import replace
 from repave_protos.protocol.values import RegionName
 
 KEPT = (GroupState.FAILED, GroupState.WARM)

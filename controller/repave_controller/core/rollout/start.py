@@ -1,7 +1,5 @@
 """Begins rollouts: of a release, of a group that is built again, of regions that had been away. Pure."""
 
-from dataclasses import replace
-
 from repave_controller.core.domain.application import (
     UNWANTED,
     Application,
@@ -31,6 +29,7 @@ from repave_controller.core.domain.rollout import (
 from repave_controller.core.domain.steps import baseline_range
 from repave_controller.core.strategies.checks import objection
 from repave_controller.core.strategies.presets import first_steps, way_back_steps
+from repave_protos.protocol.copies import replace
 from repave_protos.protocol.fronts import TrafficFront, plain_front
 from repave_protos.protocol.values import RegionName
 

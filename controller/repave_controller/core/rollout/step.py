@@ -8,7 +8,6 @@ enter through `commands/`; what a step makes of a region, and when it is done, i
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import replace
 
 from repave_controller.core.domain.application import (
     Application,
@@ -55,6 +54,7 @@ from repave_controller.core.rules import scaling
 from repave_controller.core.rules.guards import NO_CONSTRAINTS, Constraints, standing
 from repave_controller.core.rules.verdicts import Done, Failed, Verdict, Waiting, current_report, illness_of
 from repave_controller.core.steps.step import all_entered, judge, refusing
+from repave_protos.protocol.copies import replace
 from repave_protos.protocol.values import RegionName
 
 

@@ -1,7 +1,6 @@
 """Says what going back or ending makes of the groups in one region. Pure."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from repave_controller.core.domain.application import (
     FULL_PERCENT,
@@ -16,6 +15,7 @@ from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.place import Side, origin_in, put_part, target_in
 from repave_controller.core.domain.reasons import Why
 from repave_controller.core.domain.rollout import GroupNumber, Rollout, RolloutKind, Track
+from repave_protos.protocol.copies import replace
 from repave_protos.protocol.values import FULL_WEIGHT_BP, RegionName
 
 

@@ -1,12 +1,12 @@
 """Says which regions of a rollout may begin or go on now: waves, bake times, lock-step, limits. Pure."""
 
 from collections.abc import Collection
-from dataclasses import replace
 
 from repave_controller.core.domain.application import Application, Because, Expiry, Instant, Observed
 from repave_controller.core.domain.reasons import Why, cli, reason_of
 from repave_controller.core.domain.rollout import Rollout, RolloutKind, Track, TrackPhase
 from repave_controller.core.rules.verdicts import Waiting, said_against
+from repave_protos.protocol.copies import replace
 from repave_protos.protocol.values import RegionName
 
 UNREACHABLE_PATIENCE_SECONDS = 60.0

@@ -5,7 +5,7 @@ served there last counts, whether its hosts are kept or have to be launched agai
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from repave_controller.core.domain.application import (
     FULL_PERCENT,
@@ -16,6 +16,7 @@ from repave_controller.core.domain.application import (
     ServerGroup,
 )
 from repave_controller.core.domain.reasons import Refusal, Refused, cli
+from repave_protos.protocol.copies import replace
 from repave_protos.protocol.values import RegionName
 
 CHOICES_MAX = 5

@@ -6,13 +6,14 @@ more than its offer, and one that has is ahead of the store, whatever the epochs
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any, TypeVar
 
 from repave_controller.core.domain.application import Application, Because, Event, Instant, Offer
 from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.reasons import Happening, Reason, Why, cli, reason_of
+from repave_protos.protocol.copies import replace
 from repave_protos.protocol.values import (
     ApplicationName,
     Applied,

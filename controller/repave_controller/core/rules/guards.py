@@ -4,7 +4,7 @@ The same rules speak of the whole plan beforehand, and of what is so at the mome
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from repave_controller.core.domain.application import (
     Application,
@@ -21,6 +21,7 @@ from repave_controller.core.domain.rollout import Rollout, RolloutKind
 from repave_controller.core.domain.steps import Step, baseline_range
 from repave_controller.core.rules.verdicts import current_report
 from repave_protos.protocol.capabilities import nearest_shares
+from repave_protos.protocol.copies import replace
 from repave_protos.protocol.values import FULL_WEIGHT_BP, RegionName
 
 

@@ -4,7 +4,7 @@ Time is counted as of a soak: while a region is not seen, or the rollout stands 
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from repave_controller.core.domain.analyses import TOGETHER, Analysis, AnalysisPlan, Finding
 from repave_controller.core.domain.application import Application, Instant
@@ -13,6 +13,7 @@ from repave_controller.core.domain.place import baseline_in, origin_in, target_i
 from repave_controller.core.domain.rollout import Opened, Pass, Phase, Rollout, Track, TrackPhase
 from repave_controller.core.domain.sequences import Listed
 from repave_controller.core.rules.verdicts import gate_of
+from repave_protos.protocol.copies import replace
 from repave_protos.protocol.values import GroupName, RegionName
 
 

@@ -7,7 +7,7 @@ could be 0.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import ceil, floor, isfinite, nan
 
 from repave_controller.core.domain.application import Application, Because, Observed
@@ -16,6 +16,7 @@ from repave_controller.core.domain.instants import Instant
 from repave_controller.core.domain.reasons import Kind, Reason, Why, reason_of
 from repave_controller.core.domain.scaling import Scaling
 from repave_controller.core.rules.verdicts import current_report
+from repave_protos.protocol.copies import replace
 from repave_protos.protocol.values import RegionName
 
 OLD_SECONDS = 30.0

@@ -3,7 +3,8 @@
 Only a report made under the epoch that was published last counts: an older one speaks of another wish.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from repave_controller.core.domain.application import (
@@ -19,7 +20,8 @@ from repave_controller.core.domain.place import Place, Side
 from repave_controller.core.domain.reasons import Reason, Why, cli, reason_of
 from repave_controller.core.domain.rollout import Pass, Rollout, Track
 from repave_controller.core.rules.divergence import because_ahead
-from repave_protos.protocol.values import GroupReport, RegionName
+from repave_protos.protocol.copies import replace
+from repave_protos.protocol.values import GroupName, GroupReport, RegionName
 
 Cause = Literal["health", "deadline", "analysis", "undecided"]
 """`undecided`: nothing speaks against it, and nothing for it. No release goes back for that."""
@@ -165,12 +167,18 @@ def current_report(
     if view is None or not view.is_connected:
         since = view.since if view is not None else None
         reason = reason_of(Why.AGENT_AWAY, cli("abort", application.name), region=region)
-        return GroupReport(group.name), Because(reason, region, since)
+        return _nothing_of(group.name), Because(reason, region, since)
     if view.ahead:
-        return GroupReport(group.name), because_ahead(region, view.ahead, view.since)
+        return _nothing_of(group.name), because_ahead(region, view.ahead, view.since)
     asked = desired.group(group.name) if desired is not None else None
     is_tried_anew = asked is not None and asked.attempt != group.attempt
     if view.report is None or desired is None or view.report.epoch != desired.epoch or is_tried_anew:
         refusal = view.report.refusal if view.report is not None else ""
-        return GroupReport(group.name), Because(reason_of(Why.UNCONFIRMED, refusal=refusal), region)
+        return _nothing_of(group.name), Because(reason_of(Why.UNCONFIRMED, refusal=refusal), region)
     return view.group(group.name), None
+
+
+@lru_cache(64)
+def _nothing_of(group: GroupName) -> GroupReport:
+    """One for all regions that do not report on the group."""
+    return GroupReport(group)

@@ -1,6 +1,6 @@
 """Analyse: the new group is compared with the old one, look by look."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from repave_controller.core.domain.analyses import Analysis, AnalysisPlan, Ending
@@ -28,6 +28,7 @@ from repave_controller.core.rules.verdicts import (
 )
 from repave_controller.core.steps.soak import Soak
 from repave_controller.core.steps.step import StepRules
+from repave_protos.protocol.copies import replace
 
 
 @register

@@ -1,6 +1,6 @@
 """Baseline: fresh hosts of the old version are proven, to compare the new group with."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from repave_controller.core.domain.application import Because, Instant, Observed
@@ -16,6 +16,7 @@ from repave_controller.core.rules.verdicts import (
     unseen,
 )
 from repave_controller.core.steps.step import StepRules
+from repave_protos.protocol.copies import replace
 
 
 @register

@@ -1,6 +1,6 @@
 """Retire: hosts of the origin are let go."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from repave_controller.core.domain.application import (
@@ -17,6 +17,7 @@ from repave_controller.core.domain.steps import Course, register
 from repave_controller.core.rules.guards import Guard, uncounted
 from repave_controller.core.rules.verdicts import Done, Verdict, Waiting, current_report, unseen
 from repave_controller.core.steps.step import StepRules
+from repave_protos.protocol.copies import replace
 from repave_protos.protocol.values import GroupReport
 
 

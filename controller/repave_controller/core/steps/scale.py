@@ -1,6 +1,6 @@
 """Scale: fresh hosts of the target are launched."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from repave_controller.core.domain.application import FULL_PERCENT, hosts_of
@@ -8,6 +8,7 @@ from repave_controller.core.domain.place import Place, Side
 from repave_controller.core.domain.reasons import Why
 from repave_controller.core.domain.steps import register
 from repave_controller.core.steps.step import CountingStep
+from repave_protos.protocol.copies import replace
 from repave_protos.protocol.values import GroupReport
 
 

@@ -1,6 +1,6 @@
 """Soak: the target is watched for a while."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from repave_controller.core.domain.application import Because, Instant, Observed
@@ -17,6 +17,7 @@ from repave_controller.core.rules.verdicts import (
     unseen,
 )
 from repave_controller.core.steps.step import StepRules
+from repave_protos.protocol.copies import replace
 
 
 @register

@@ -5,7 +5,6 @@ A new kind is one file in this room, one line in `__init__.py` and a field of th
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import ClassVar
 
 from repave_controller.core.domain.application import Application, Because, Instant, Observed
@@ -27,6 +26,7 @@ from repave_controller.core.rules.verdicts import (
     may_pass,
     unseen,
 )
+from repave_protos.protocol.copies import replace
 from repave_protos.protocol.values import GroupReport
 
 

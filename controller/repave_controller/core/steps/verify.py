@@ -1,12 +1,13 @@
 """Verify: the fresh hosts are proven before anything depends on them."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from repave_controller.core.domain.place import Place, Side
 from repave_controller.core.domain.reasons import Why
 from repave_controller.core.domain.steps import register
 from repave_controller.core.steps.step import CountingStep
+from repave_protos.protocol.copies import replace
 from repave_protos.protocol.values import GroupReport
 
 

@@ -1,6 +1,6 @@
 """Weight: the target gets a share of the traffic."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from repave_controller.core.domain.application import Because, GroupState, Instant, Observed
@@ -12,6 +12,7 @@ from repave_controller.core.domain.steps import register
 from repave_controller.core.rules.guards import Guard, uncounted
 from repave_controller.core.rules.verdicts import Done, Verdict, Waiting, current_report
 from repave_controller.core.steps.step import CountingStep
+from repave_protos.protocol.copies import replace
 from repave_protos.protocol.values import FULL_WEIGHT_BP, GroupReport
 
 

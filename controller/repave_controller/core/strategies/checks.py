@@ -5,7 +5,7 @@ well: what is accepted here needs no host and no share that it does not get.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from repave_controller.core.domain.application import (
     FULL_PERCENT,
@@ -22,6 +22,7 @@ from repave_controller.core.domain.rollout import GroupNumber, Phase, Rollout, R
 from repave_controller.core.domain.steps import Step, baseline_range
 from repave_controller.core.rules.capacity import Serving, shortfalls
 from repave_controller.core.steps.step import entered
+from repave_protos.protocol.copies import replace
 from repave_protos.protocol.values import (
     FULL_WEIGHT_BP,
     ApplicationName,

@@ -5,7 +5,7 @@ A deadline counts from the last progress. A host is healthy within the launch de
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from repave_controller.core.domain.analyses import AnalysisPlan
 from repave_controller.core.domain.application import FULL_PERCENT
@@ -21,6 +21,7 @@ from repave_controller.core.steps import (
     Verify,
     Weight,
 )
+from repave_protos.protocol.copies import replace
 from repave_protos.protocol.values import FULL_WEIGHT_BP, HostTemplate
 
 MARGIN_SECONDS = 30.0
