@@ -98,7 +98,8 @@ class Agents:
             self.process = subprocess.Popen(command, stdout=out)
 
     def told(self) -> list[tuple[float, str, str]]:
-        rows = (line.split() for line in self.out.read_text().splitlines())
+        whole, _, _ = self.out.read_text().rpartition("\n")  # the last line may be under way
+        rows = (line.split() for line in whole.splitlines())
         return [(float(at), region, what) for at, region, what in rows]
 
     def stop(self) -> None:

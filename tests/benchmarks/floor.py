@@ -70,9 +70,7 @@ async def healthy(address: str) -> None:
         await asyncio.sleep(POLL_SECONDS)
 
 
-async def make(
-    directory: Path, number: int, application: Path, command: list[str]
-) -> subprocess.Popen[bytes]:
+async def make(directory: Path, number: int, application: Path, command: list[str]) -> None:
     """One fresh process on its own address, behind HAProxy as soon as it is healthy."""
     address = ADDRESS.format(number // 250, number % 250 + 1)
     process = subprocess.Popen(  # noqa: ASYNC220  # a millisecond, and a floor has no threads
@@ -83,9 +81,9 @@ async def make(
         stdout=subprocess.DEVNULL,
         start_new_session=True,
     )
+    LAUNCHED.append(process)
     await healthy(address)
     await ask(directory, f"add server new/h{number} {address}:{PORT}; enable server new/h{number}")
-    return process
 
 
 BOX = (
@@ -93,15 +91,16 @@ BOX = (
     " --cap-drop ALL"
 )
 LAUNCHES = asyncio.Semaphore(4)
+LAUNCHED: list[subprocess.Popen[bytes]] = []
+"""What is to end with this program, however that ends."""
 
 
-async def make_whole(directory: Path, number: int, command: list[str]) -> subprocess.Popen[bytes]:
+async def make_whole(directory: Path, number: int, command: list[str]) -> None:
     """One fresh process with all that a host has, healthy."""
     address = ADDRESS.format(number // 250, number % 250 + 1)
     async with LAUNCHES:
-        process = await asyncio.to_thread(start_whole, directory, number, command, address)
+        LAUNCHED.append(await asyncio.to_thread(start_whole, directory, number, command, address))
     await healthy(address)
-    return process
 
 
 def start_whole(directory: Path, number: int, command: list[str], address: str) -> subprocess.Popen[bytes]:
@@ -161,7 +160,7 @@ def reload(directory: Path) -> None:
 async def run(directory: Path, count: int, application: Path, command: list[str]) -> dict[str, float]:
     is_whole = os.environ.get("FLOOR") == "whole"
     began = time.perf_counter()
-    processes = await asyncio.gather(
+    await asyncio.gather(
         *(
             make_whole(directory, number, command)
             if is_whole
@@ -176,9 +175,6 @@ async def run(directory: Path, count: int, application: Path, command: list[str]
     ended = time.perf_counter()
     await ask(directory, f"set map {directory}/map web old")
     back = time.perf_counter()
-    for process in processes:
-        process.kill()
-        process.wait()
     return {
         "wall_seconds": ended - began,
         "flip_seconds": ended - made,
@@ -198,8 +194,12 @@ def main() -> None:
     program = os.environ.get("HAPROXY", "haproxy")
     with tarfile.open(place / "package.tgz", "w:gz") as package:
         package.add(application, ".")
+    (place / "socket").unlink(missing_ok=True)  # of a round before: this one's is ready when it is there
     haproxy = subprocess.Popen(
-        [program, "-W", "-q", "-S", f"{place}/master", "-f", f"{place}/cfg"], stderr=subprocess.DEVNULL
+        [program, "-W", "-q", "-S", f"{place}/master", "-f", f"{place}/cfg"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     while not (place / "socket").exists():
         time.sleep(0.01)
@@ -208,7 +208,10 @@ def main() -> None:
         result = asyncio.run(run(place, int(count), Path(application), command))
         after = resource.getrusage(resource.RUSAGE_SELF)
     finally:
-        haproxy.send_signal(signal.SIGTERM)  # a master that is killed leaves its workers
+        for process in LAUNCHED:
+            process.kill()
+            process.wait()
+        os.killpg(haproxy.pid, signal.SIGKILL)  # a master alone leaves its workers
         haproxy.wait()
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     print(json.dumps({**result, "cpu_seconds": spent, "hosts": int(count)}))
