@@ -71,8 +71,6 @@ BREATH_SECONDS, BREATH_SECONDS_MAX = 0.01, 0.1
 BREATHS_PER_LOOK = 3
 """Between two looks unless it is urgent, so many times as long as the last one took: what happens to many
 hosts at once is looked at once."""
-LAUNCHING_BREATH_SECONDS = 0.05
-"""At least, while hosts are being made: only their probes wait for a look. The last one of them is urgent."""
 ERRORS = ("balancer.failed", "balancer.unfit")
 """Kinds of notices that are errors in the agent's own log."""
 
@@ -120,7 +118,6 @@ class Worker:
         self._probed: set[HostName] = set()  # whose probes say something else since the last look
         self._took = took
         self._breath = BREATH_SECONDS
-        self._launching = 0
         self._wake = asyncio.Event()
         self._urgent = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
@@ -307,7 +304,7 @@ class Worker:
             self._upwards.observed(step.reports)
         assert self._tasks is not None
         self._inspections.go_on(self._tasks)
-        self._breath = breath_after(self._clock() - now, is_launching=self._launching > 0)
+        self._breath = breath_after(self._clock() - now)
         return step.wake_at
 
     async def _list(self, known: Known) -> None:
@@ -369,7 +366,6 @@ class Worker:
         if self._region.wants_listing(self._clock()):
             known = self._region.begin_listing(self._clock())
             self._tasks.create_task(self._list(known), name="list")
-        self._launching += len(step.launches)
         for spec in step.launches:
             self._tasks.create_task(self._launch(spec), name=f"launch {spec.name}")
         for destroy in step.destroys:
@@ -391,13 +387,8 @@ class Worker:
             self._region.launch_failed(spec.name, error, self._clock())
         else:
             self._region.launched(host, self._clock(), tuple(each.told for each in secrets))
-        finally:
-            self._launching -= 1
         self._publish()
-        if self._launching:
-            self._wake.set()
-        else:
-            self._wake_at_once()
+        self._wake.set()
 
     async def _run_job(self, spec: HostSpec) -> None:
         """All that may take long comes first. Then the journal says that it is begun, and only then it is."""
@@ -528,7 +519,6 @@ class Worker:
         return ""
 
 
-def breath_after(look_seconds: float, *, is_launching: bool = False) -> float:
+def breath_after(look_seconds: float) -> float:
     """How long to wait after a look that took so long. 20 hosts, 3 ms: 10 ms. 200 hosts, 30 ms: 90 ms."""
-    least = LAUNCHING_BREATH_SECONDS if is_launching else BREATH_SECONDS
-    return min(BREATH_SECONDS_MAX, max(least, look_seconds * BREATHS_PER_LOOK))
+    return min(BREATH_SECONDS_MAX, max(BREATH_SECONDS, look_seconds * BREATHS_PER_LOOK))

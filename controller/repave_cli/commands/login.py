@@ -139,9 +139,10 @@ def _token_by_browser(terminal: Terminal, client: "Client", issuer: str) -> str:
 
     with Loopback() as loopback:
         begun = client.post("login/browser", {"port": loopback.port})
+        loopback.expect(begun["url"])
         terminal.say(f"log in with {issuer}, in your browser; if none opens, visit:\n{begun['url']}")
         open_browser(begun["url"])
-        told = loopback.wait(begun["url"])
+        told = loopback.wait()
         try:
             answer = client.post("login/browser/finish", {"handle": begun["handle"], **told})
         except CliError as error:

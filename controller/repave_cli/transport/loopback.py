@@ -42,10 +42,13 @@ class Loopback:
         self._server.shutdown()
         self._server.server_close()
 
-    def wait(self, url: str) -> dict[str, str]:
-        """What the issuer sends the browser back with, of the log-in that begins at `url` and of no other.
-        Raises CliError."""
+    def expect(self, url: str) -> None:
+        """The log-in that begins at `url`, and no other. Before a browser goes there: one that is logged in
+        already is back at once."""
         self._state = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(url).query)).get("state", "")
+
+    def wait(self) -> dict[str, str]:
+        """What the issuer sends the browser back with, of the log-in that is expected. Raises CliError."""
         if not self._arrived.wait(WAIT_SECONDS):
             raise CliError("no browser came back within 10 minutes; begin anew: repave login", DENIED)
         return self._told

@@ -63,11 +63,6 @@ def test_looks_that_take_long_come_less_often(took: float, breath: float) -> Non
     assert breath_after(took) == pytest.approx(breath)
 
 
-def test_hosts_that_are_made_one_after_the_other_are_looked_at_together() -> None:
-    assert breath_after(0.003, is_launching=True) == pytest.approx(0.05)
-    assert breath_after(0.03, is_launching=True) == pytest.approx(0.09)
-
-
 async def test_a_release_goes_from_launch_to_flip_to_retirement(rig: WorkerRig) -> None:
     await bring(rig, *RELEASE)
     assert rig.splits == [TO_BLUE, TO_GREEN]

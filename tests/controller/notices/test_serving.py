@@ -21,6 +21,11 @@ async def got(real: RealController, path: str) -> Any:
         return await answer.json()
 
 
+def is_told_again(events: list[Any], before: list[Any]) -> bool:
+    count = len(before)
+    return any(events[at : at + count] == before for at in range(count, len(events)))
+
+
 async def test_a_release_is_told_and_told_again_when_asked(tmp_path: Path) -> None:
     events: list[dict[str, Any]] = []
     is_ill = False
@@ -49,8 +54,7 @@ async def test_a_release_is_told_and_told_again_when_asked(tmp_path: Path) -> No
             body = {"from_sequence": first, "by": "ann"}
             async with real.client.post("notices/audit/replay", json=body) as asked:
                 assert asked.status == 202
-            await until(lambda: len(events) >= 2 * len(before))
-            assert events[len(before) : 2 * len(before)] == before
+            await until(lambda: is_told_again(events, before))  # what was under way may come twice
             async with real.client.post("notices/audit/test", json={}) as asked:
                 assert (await asked.json())["error"] == ""
             assert events[-1]["type"] == "dev.repave.notices.test"

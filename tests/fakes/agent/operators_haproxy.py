@@ -25,7 +25,7 @@ from repave_protos.protocol.values import ApplicationName
 READY_SECONDS = 30.0
 GLOBAL = """\
 global
-  stats socket {socket} mode 600 level admin
+  stats socket {socket} mode 600 level admin expose-fd listeners
   hard-stop-after 30s
 defaults
   mode http
@@ -82,7 +82,7 @@ class OperatorsHaproxy:
         self.reload()
 
     def reload(self) -> None:
-        """A new process takes over; the former one ends its requests."""
+        """A new process takes over, with the former one's listeners; that one ends its requests."""
         main, read = self.directory / "haproxy.cfg", [self.directory / "haproxy.cfg"]
         pasted = entrances_without_map(self.frontends, self.address)
         places = pools(self.frontends) + EMPTY_POOL
@@ -102,7 +102,7 @@ class OperatorsHaproxy:
         main.write_text((GLOBAL.format(socket=self.socket) + self._own + pasted).replace(*self.mistake))
         command = ["haproxy", "-db", *(word for each in read for word in ("-f", str(each)))]
         if self.processes and self.processes[-1].poll() is None:
-            command += ["-sf", str(self.processes[-1].pid)]
+            command += ["-x", str(self.socket), "-sf", str(self.processes[-1].pid)]
         self.processes.append(subprocess.Popen(command, stderr=subprocess.DEVNULL))
         deadline = time.monotonic() + READY_SECONDS
         while f"Pid: {self.processes[-1].pid}\n" not in self._told():
