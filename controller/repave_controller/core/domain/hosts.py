@@ -27,8 +27,6 @@ def hosts_of(size: int, percent: float, weight_bp: int = FULL_WEIGHT_BP) -> int:
     A share of the traffic is known to one basis point only, which therefore takes no host: 4 hosts, 66.67 %
     of the traffic and 75 % of the hosts for it are 2.0001 hosts, and 2.
     """
-    if percent == 100 and weight_bp == FULL_WEIGHT_BP:  # asked for most, some fifty times of each region
-        return size
     share = size * percent / 100
     slack = EXACT if weight_bp == FULL_WEIGHT_BP else max(EXACT, share / FULL_WEIGHT_BP)
     return max(0, ceil(share * weight_bp / FULL_WEIGHT_BP - slack))
